@@ -1,0 +1,56 @@
+"""The news that a reward was redeemed, as every marketing channel gets it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID, uuid5
+
+_NAMESPACE = UUID("5b1f6d3e-8a1c-5e0d-9c55-6f1d1f0c7a11")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardRedeemed:
+    """One redemption, told to one marketing vendor. All of it is fixed at the capture, so a retry repeats it exactly.
+
+    Attributes:
+        customer_id: Shopify's numeric customer id.
+        points_balance: the customer's balance right after the redemption.
+        discount_value: in the shop's currency, or in percent; None where the discount has no figure.
+        redeemed_at: when the redemption was captured, UTC.
+    """
+
+    redemption_id: str
+    reward_id: str
+    reward_name: str
+    customer_id: str
+    email: str | None
+    phone: str | None
+    points_spent: int
+    points_balance: int
+    discount_type: str
+    discount_code: str
+    discount_value: Decimal | None
+    currency: str
+    redeemed_at: datetime
+    expires_at: datetime | None
+
+    @property
+    def event_id(self) -> UUID:
+        """The same for every try and every vendor, so that those who can will drop a repeat."""
+        return uuid5(_NAMESPACE, self.redemption_id)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CustomerState:
+    """What the shop's theme can read of a customer in the metafield `mage.loyalty`.
+
+    Attributes:
+        vip_tier: the tier's name.
+        status: `member` or `excluded`.
+    """
+
+    points_balance: int
+    lifetime_points: int
+    redeemed_points: int
+    vip_tier: str | None
+    status: str

@@ -1,0 +1,28 @@
+"""What the ledger refuses, and why.
+
+DomainError
+ ├── InsufficientPoints      the lots do not cover the cost; nothing was drawn
+ └── RedemptionClosed        the redemption row has decided otherwise; follow it
+"""
+
+
+class DomainError(Exception):
+    """A rule of the ledger said no; nothing was changed."""
+
+
+class InsufficientPoints(DomainError):
+    """The unexpired lots hold fewer points than asked for.
+
+    Attributes:
+        requested: points that were to be drawn.
+        available: points that could have been.
+    """
+
+    def __init__(self, *, requested: int, available: int) -> None:
+        super().__init__(f"{requested} points requested, {available} available")
+        self.requested = requested
+        self.available = available
+
+
+class RedemptionClosed(DomainError):
+    """This attempt can no longer be captured: it has failed, was superseded, or its deadline has passed."""

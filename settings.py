@@ -1,0 +1,72 @@
+"""Settings of every process, from the environment. Read once, at a process's edge, and handed on in parts."""
+
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import field_validator
+
+
+class Settings(BaseSettings):
+    """One field per environment variable of the same name in capitals. `.env.example` describes each."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
+
+    database_url: SecretStr = SecretStr("postgresql+asyncpg://pointsaga:pointsaga@127.0.0.1:5432/pointsaga")
+    """SQLAlchemy URL of PostgreSQL 14 or newer, with the asyncpg driver."""
+
+    temporal_address: str = "127.0.0.1:7233"
+    """host:port of the Temporal frontend."""
+    temporal_namespace: str = "default"
+    """Temporal namespace of every workflow."""
+    temporal_task_queue: str = "pointsaga"
+    """Task queue on which API and worker meet."""
+    temporal_api_key: SecretStr | None = None
+    """API key of Temporal Cloud; switches TLS on."""
+    temporal_tls: bool = False
+    """Speak TLS to Temporal without an API key or client certificate."""
+    temporal_tls_server_root_ca_cert_path: str | None = None
+    """PEM file of the authority that signed the Temporal server's certificate."""
+    temporal_tls_client_cert_path: str | None = None
+    """PEM file of the client certificate for mTLS."""
+    temporal_tls_client_key_path: str | None = None
+    """PEM file of the client key for mTLS."""
+
+    shopify_admin_url: str = "https://{shop_domain}/admin/api/{version}/graphql.json"
+    """Template of Shopify's Admin GraphQL address."""
+    shopify_api_version: str = "2026-10"
+    """Version of Shopify's Admin API."""
+    klaviyo_url: str = "https://a.klaviyo.com"
+    """Base address of Klaviyo."""
+    klaviyo_revision: str = "2026-10-15"
+    """Klaviyo's API revision."""
+    omnisend_url: str = "https://api.omnisend.com"
+    """Base address of Omnisend."""
+    omnisend_version: str = "2026-03-15"
+    """Omnisend's API version."""
+    postscript_url: str = "https://api.postscript.io"
+    """Base address of Postscript."""
+
+    purchase_deadline_seconds: Annotated[float, Field(gt=0, le=300)] = 25.0
+    """Seconds after which a purchase without a code gives up and returns the points."""
+
+    encryption_keys: Annotated[tuple[SecretStr, ...], NoDecode, Field(min_length=1)]
+    """Fernet keys, separated by commas; the first encrypts vendors' credentials at rest, all decrypt."""
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """Least severe level that is logged."""
+    log_format: Literal["text", "json"] = "json"
+    """`json` for machines, `text` for people."""
+
+    @field_validator("encryption_keys", mode="before")
+    @classmethod
+    def _split_keys(cls, value: object) -> object:
+        return (
+            tuple(key.strip() for key in value.split(",") if key.strip()) if isinstance(value, str) else value
+        )
+
+    @property
+    def purchase_deadline(self) -> timedelta:
+        """How long a purchase may take before it gives up."""
+        return timedelta(seconds=self.purchase_deadline_seconds)
