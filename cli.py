@@ -1,6 +1,29 @@
 """`pointsaga`: the operator's and developer's command line. Thin: each command reads settings and calls one function."""
 
+import asyncio
+import json
+from collections.abc import Callable, Coroutine
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, TypeVar
+
 import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from db.audit import INVARIANTS, Finding
+from db.audit import audit as find_broken_invariants
+from db.engine import Sessions, connect, sessions
+from db.engine import migrate as upgrade_schema
+from db.import_writing import write_import
+from db.importing import BadImport, read_import
+from db.vault import Vault
+from settings import Settings
+
+Result = TypeVar("Result")
 
 app = typer.Typer(
     help="Pointsaga: loyalty points for Shopify discount codes.",
@@ -13,6 +36,129 @@ app = typer.Typer(
 @app.callback()
 def root() -> None:
     """Pointsaga: loyalty points for Shopify discount codes."""
+
+
+# The local stack. Imported inside the commands: the container image has neither its PostgreSQL nor its Temporal.
+
+Port = Annotated[int, typer.Option(min=1, max=65535)]
+
+
+@app.command()
+def up(
+    data_dir: Annotated[Path, typer.Option(help="Where the data lives; it survives a restart.")] = Path(".data"),
+    api_port: Port = 8080,
+    temporal_port: Port = 7233,
+    ui_port: Port = 8233,
+    vendor_port: Port = 8090,
+    no_sandbox: Annotated[
+        bool, typer.Option("--no-sandbox", help="Take the vendors' addresses from the environment.")
+    ] = False,
+    no_demo_data: Annotated[bool, typer.Option("--no-demo-data", help="Do not import the demo shop.")] = False,
+) -> None:
+    """Run the whole local stack in the foreground; Ctrl-C stops all of it."""
+    from sandbox.stack import ALL_PARTS, StackOptions, console
+
+    options = StackOptions(
+        data_dir=data_dir,
+        api_port=api_port,
+        temporal_port=temporal_port,
+        ui_port=ui_port,
+        vendor_port=vendor_port,
+        parts=[part for part in ALL_PARTS if not (no_sandbox and part == "sandbox")],
+        demo_data=not no_demo_data,
+    )
+    raise typer.Exit(console.up(options))
+
+
+@app.command()
+def demo() -> None:
+    """Redeem rewards for real on a stack of its own, check every claim, and end with `demo: ok`."""
+    from sandbox import demo as show
+
+    raise typer.Exit(show.main())
+
+
+# Administration of the database.
+
+
+@app.command("import")
+def import_file(
+    file: Annotated[Path, typer.Argument(help="JSON file of shops, see docs/import.md.", exists=True, dir_okay=False)],
+) -> None:
+    """Import shops, rewards, customers and their points. Safe to repeat: what is known is updated, not doubled."""
+    settings = _settings()
+    vault = Vault(settings.encryption_keys)
+    try:
+        content = read_import(file)
+        _with_database(settings, lambda sessions: write_import(sessions, vault, content, tell=typer.echo))
+    except BadImport as error:
+        _fail(f"{file} was not imported:\n{error}", status=2)
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database's schema up to date. Safe to repeat, and from two places at once."""
+    _with_engine(_settings(), upgrade_schema)
+    typer.echo("the database is up to date")
+
+
+@app.command()
+def audit(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Check the ledger's invariants; exit status 1 and the rows when one is broken."""
+
+    async def find(sessions: Sessions) -> list[Finding]:
+        async with sessions.begin() as session:
+            return await find_broken_invariants(session)
+
+    findings = _with_database(_settings(), find)
+    if as_json:
+        typer.echo(json.dumps({"invariants": list(INVARIANTS), "findings": [asdict(row) for row in findings]}))
+    else:
+        _print_findings(findings)
+    raise typer.Exit(1 if findings else 0)
+
+
+def _print_findings(findings: list[Finding]) -> None:
+    if not findings:
+        typer.echo(f"audit: clean ({len(INVARIANTS)} invariants hold)")
+        return
+    table = Table("broken invariant", "where", "what", title=f"audit: {len(findings)} findings")
+    for row in findings:
+        table.add_row(row.invariant, row.subject, row.detail)
+    Console().print(table)
+
+
+def _settings() -> Settings:
+    try:
+        return Settings()  # pyright: ignore[reportCallIssue] - the fields come from the environment
+    except ValidationError as error:
+        lines = [f"{'_'.join(map(str, item['loc'])).upper()}: {item['msg']}" for item in error.errors()]
+        _fail("settings (environment or .env, see .env.example):\n" + "\n".join(lines), status=2)
+
+
+def _with_database(settings: Settings, work: Callable[[Sessions], Coroutine[Any, Any, Result]]) -> Result:
+    return _with_engine(settings, lambda engine: work(sessions(engine)))
+
+
+def _with_engine(settings: Settings, work: Callable[[AsyncEngine], Coroutine[Any, Any, Result]]) -> Result:
+    async def run() -> Result:
+        engine = connect(settings.database_url)
+        try:
+            return await work(engine)
+        finally:
+            await engine.dispose()
+
+    try:
+        return asyncio.run(run())
+    except (OSError, OperationalError, InterfaceError, ProgrammingError) as error:
+        _fail(
+            f"the database cannot be used: {error}\nIs DATABASE_URL right, and has `pointsaga migrate` run?", status=1
+        )
+
+
+def _fail(message: str, *, status: int) -> NoReturn:
+    typer.echo(message, err=True)
+    raise typer.Exit(status)
 
 
 def main() -> None:

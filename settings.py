@@ -1,10 +1,14 @@
 """Settings of every process, from the environment. Read once, at a process's edge, and handed on in parts."""
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.service import TLSConfig
 
 
 class Settings(BaseSettings):
@@ -67,3 +71,28 @@ class Settings(BaseSettings):
     def purchase_deadline(self) -> timedelta:
         """How long a purchase may take before it gives up."""
         return timedelta(seconds=self.purchase_deadline_seconds)
+
+
+async def connect_temporal(settings: Settings, *, lazy: bool = False) -> Client:
+    """A Temporal client; a lazy one connects at its first call, so that the API can start before the engine."""
+    key = settings.temporal_api_key
+    return await Client.connect(
+        settings.temporal_address,
+        namespace=settings.temporal_namespace,
+        api_key=key.get_secret_value() if key else None,
+        tls=_tls(settings),
+        data_converter=pydantic_data_converter,
+        lazy=lazy,
+    )
+
+
+def _tls(settings: Settings) -> TLSConfig | bool:
+    paths = (
+        settings.temporal_tls_server_root_ca_cert_path,
+        settings.temporal_tls_client_cert_path,
+        settings.temporal_tls_client_key_path,
+    )
+    if not any(paths):
+        return settings.temporal_tls or settings.temporal_api_key is not None
+    ca, cert, key = (Path(path).read_bytes() if path else None for path in paths)
+    return TLSConfig(server_root_ca_cert=ca, client_cert=cert, client_private_key=key)

@@ -1,0 +1,151 @@
+"""Composition root of the worker: clients → activities → Worker."""
+
+import asyncio
+import os
+import signal
+import sys
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import httpx
+import structlog
+from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
+from temporalio.client import Client
+from temporalio.worker import Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from activities.announcers import EventAnnouncer, MetafieldsAnnouncer
+from activities.deliveries import Announcer, Deliveries
+from activities.discounts import Discounts
+from activities.failures import FailureDoor
+from activities.points import Points
+from clients.klaviyo import Klaviyo
+from clients.omnisend import Omnisend
+from clients.postscript import Postscript
+from clients.shopify import Shopify
+from db.engine import Sessions, connect, sessions
+from db.vault import Vault
+from domain.channels import Channel
+from settings import Settings, connect_temporal
+from telemetry import configure_logging
+from workflows.redeem_reward import RedeemReward
+from workflows.saga import TRY_TIMEOUT
+from workflows.stages import SEARCH_ATTRIBUTES
+
+# The workflows' own modules are re-read per run; what they only name is not. Tests and replays use this same runner.
+WORKFLOW_RUNNER = SandboxedWorkflowRunner(
+    restrictions=SandboxRestrictions.default.with_passthrough_modules(
+        "activities", "clients", "db", "domain", "pydantic", "structlog", "sqlalchemy", "httpx", "cryptography"
+    )
+)
+
+WORKFLOWS = [RedeemReward]
+
+log = structlog.stdlib.get_logger("worker")
+
+
+class SearchAttributesMissingError(Exception):
+    """The Temporal namespace lacks search attributes; a workflow that sets one would be stuck for ever."""
+
+
+def build_worker(client: Client, settings: Settings, store: Sessions, http: httpx.AsyncClient) -> Worker:
+    """The worker with all its collaborators, ready to run."""
+    vault = Vault(settings.encryption_keys)
+    shopify = Shopify(http, url_template=settings.shopify_admin_url, api_version=settings.shopify_api_version)
+    points = Points(store)
+    discounts = Discounts(store, vault, shopify)
+    deliveries = Deliveries(store, _announcers(settings, store, vault, shopify, http))
+    return Worker(
+        client,
+        task_queue=settings.temporal_task_queue,
+        workflows=WORKFLOWS,
+        activities=[
+            points.reserve_points,
+            points.release_points,
+            discounts.generate_discount_code,
+            discounts.void_discount_code,
+            deliveries.deliver,
+        ],
+        workflow_runner=WORKFLOW_RUNNER,
+        interceptors=[FailureDoor()],
+        # New purchases starve behind running ones with the default of five pollers.
+        max_concurrent_workflow_task_polls=20,
+        # A step under way is let finish: cancelled at a vendor's door, its outcome would be unknown.
+        graceful_shutdown_timeout=TRY_TIMEOUT,
+    )
+
+
+def _announcers(
+    settings: Settings, store: Sessions, vault: Vault, shopify: Shopify, http: httpx.AsyncClient
+) -> dict[Channel, Announcer]:
+    klaviyo = Klaviyo(http, base_url=settings.klaviyo_url, revision=settings.klaviyo_revision)
+    omnisend = Omnisend(http, base_url=settings.omnisend_url, version=settings.omnisend_version)
+    postscript = Postscript(http, base_url=settings.postscript_url)
+    return {
+        Channel.KLAVIYO: EventAnnouncer(store, vault, "klaviyo", klaviyo.send_reward_redeemed, repeatable=True),
+        # A second e-mail is mild; a lost one is not.
+        Channel.OMNISEND: EventAnnouncer(store, vault, "omnisend", omnisend.send_reward_redeemed, repeatable=True),
+        # A second text message costs money and the customer's consent.
+        Channel.POSTSCRIPT: EventAnnouncer(
+            store, vault, "postscript", postscript.send_reward_redeemed, repeatable=False
+        ),
+        Channel.METAFIELDS: MetafieldsAnnouncer(store, vault, shopify),
+    }
+
+
+async def check_search_attributes(client: Client) -> None:
+    """Refuse to poll before the search attributes exist.
+
+    Raises:
+        SearchAttributesMissingError: with the command that registers them.
+    """
+    request = ListSearchAttributesRequest(namespace=client.namespace)
+    known = (await client.operator_service.list_search_attributes(request)).custom_attributes
+    missing = [key.name for key in SEARCH_ATTRIBUTES if key.name not in known]
+    if missing:
+        flags = " ".join(f"--name {name} --type Keyword" for name in missing)
+        raise SearchAttributesMissingError(f"run: temporal operator search-attribute create {flags}")
+
+
+async def run(settings: Settings) -> None:
+    """Work until SIGTERM or SIGINT, then finish the steps under way."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with AsyncExitStack() as stack:
+        engine = connect(settings.database_url)
+        stack.push_async_callback(engine.dispose)
+        http = await stack.enter_async_context(httpx.AsyncClient())
+        client = await connect_temporal(settings)
+        await check_search_attributes(client)
+        await stack.enter_async_context(build_worker(client, settings, sessions(engine), http))
+        _announce_ready()
+        log.info("worker is polling", task_queue=settings.temporal_task_queue, temporal=settings.temporal_address)
+        await stop.wait()
+        log.info("worker is finishing its steps", seconds_at_most=TRY_TIMEOUT.total_seconds())
+    log.info("worker has stopped")
+
+
+def _announce_ready() -> None:
+    # For supervisors without an HTTP port to ask: the file appears once the worker polls.
+    if ready_file := os.environ.get("WORKER_READY_FILE"):
+        Path(ready_file).touch()
+
+
+def main() -> None:
+    """Entry point of `python -m worker`."""
+    settings = Settings()  # pyright: ignore[reportCallIssue] - the fields come from the environment
+    configure_logging(settings.log_level, settings.log_format)
+    status = 0
+    try:
+        asyncio.run(run(settings))
+    except Exception:
+        log.exception("worker failed")
+        status = 1
+    sys.stderr.flush()
+    # The SDK's threads can abort the interpreter while it is torn down (sdk-python issue 300).
+    os._exit(status)
+
+
+if __name__ == "__main__":
+    main()

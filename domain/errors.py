@@ -2,7 +2,8 @@
 
 DomainError
  ├── InsufficientPoints      the lots do not cover the cost; nothing was drawn
- └── RedemptionClosed        the redemption row has decided otherwise; follow it
+ ├── RedemptionClosed        the redemption row has decided otherwise; follow it
+ └── EarlierAttemptPending   the row has not decided about an earlier attempt yet; wait
 """
 
 
@@ -26,3 +27,7 @@ class InsufficientPoints(DomainError):
 
 class RedemptionClosed(DomainError):
     """This attempt can no longer be captured: it has failed, was superseded, or its deadline has passed."""
+
+
+class EarlierAttemptPending(DomainError):
+    """An earlier attempt of the same redemption still holds points; wait until the row has decided."""

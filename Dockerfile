@@ -1,0 +1,30 @@
+# One image for API, worker, migrations and vendor sandbox: the command says which.
+# Dependencies are installed apart, so that pip and its cache stay behind.
+FROM python:3.12.13-slim-bookworm AS dependencies
+
+COPY requirements-image.lock /
+RUN python -m venv /venv \
+ && /venv/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes --only-binary=:all: \
+      -r /requirements-image.lock \
+ && /venv/bin/pip uninstall --yes --quiet pip
+
+
+FROM python:3.12.13-slim-bookworm
+
+RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin pointsaga
+COPY --from=dependencies /venv /venv
+COPY . /app
+# `pointsaga` as in a checkout, without an installer in the image.
+RUN printf '#!/bin/sh\nexec python -m cli "$@"\n' > /usr/local/bin/pointsaga \
+ && chmod 755 /usr/local/bin/pointsaga \
+ && python -m compileall -q /app
+
+ENV PATH=/venv/bin:$PATH \
+    PYTHONPATH=/app \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1
+WORKDIR /app
+USER 10001
+
+EXPOSE 8080
+CMD ["python", "-m", "uvicorn", "api.app:create_app", "--factory", "--host", "0.0.0.0", "--port", "8080", "--timeout-graceful-shutdown", "30"]

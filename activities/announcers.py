@@ -1,0 +1,96 @@
+"""How each channel is told of a redemption."""
+
+from collections.abc import Awaitable, Callable
+
+from pydantic import SecretStr
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from clients.shopify import Shopify, Store
+from db import catalogue, points, redemptions
+from db.engine import Sessions
+from db.tables import Customer, Redemption, Shop, VipTier
+from db.vault import Vault
+from domain.announcements import CustomerState, RewardRedeemed
+
+Send = Callable[[SecretStr, RewardRedeemed], Awaitable[None]]
+
+
+class EventAnnouncer:
+    """A marketing vendor that takes one event per redemption."""
+
+    def __init__(self, sessions: Sessions, vault: Vault, vendor: str, send: Send, *, repeatable: bool) -> None:
+        self._sessions = sessions
+        self._vault = vault
+        self._vendor = vendor
+        self._send = send
+        self.repeatable = repeatable
+
+    async def announce(self, shop_id: int, redemption_id: str) -> None:
+        """Send the event. All of it was fixed at the capture, so every try is byte for byte the same."""
+        async with self._sessions() as session:
+            shop = await catalogue.shop_by_id(session, shop_id)
+            event = await _event(session, shop, redemption_id)
+        await self._send(self._vault.open(shop, self._vendor, "api_key"), event)
+
+
+class MetafieldsAnnouncer:
+    """The customer's state in the shop's theme: a state, not an event, so it is read when it is written."""
+
+    repeatable = True
+
+    def __init__(self, sessions: Sessions, vault: Vault, shopify: Shopify) -> None:
+        self._sessions = sessions
+        self._vault = vault
+        self._shopify = shopify
+
+    async def announce(self, shop_id: int, redemption_id: str) -> None:
+        """Write the state, and once more if it moved meanwhile: the last writer must not leave an older one."""
+        async with self._sessions() as session:
+            shop = await catalogue.shop_by_id(session, shop_id)
+            customer_id = (await session.get_one(Redemption, redemption_id)).customer_id
+        store = Store(shop.domain, self._vault.open(shop, "shopify", "access_token"))
+        written = await self._state(shop_id, customer_id)
+        await self._shopify.set_loyalty_metafield(store, customer_id, written)
+        current = await self._state(shop_id, customer_id)
+        if current != written:
+            await self._shopify.set_loyalty_metafield(store, customer_id, current)
+
+    async def _state(self, shop_id: int, customer_id: str) -> CustomerState:
+        async with self._sessions() as session:
+            customer = await session.get_one(Customer, (shop_id, customer_id))
+            now = await catalogue.now(session)
+            balance = await points.balance(session, shop_id, customer_id, now=now)
+            lifetime, redeemed = await points.totals(session, shop_id, customer_id)
+            tier = customer.vip_tier_id and await session.get_one(VipTier, (shop_id, customer.vip_tier_id))
+            return CustomerState(
+                points_balance=balance,
+                lifetime_points=lifetime,
+                redeemed_points=redeemed,
+                vip_tier=tier.name if tier else None,
+                status="excluded" if customer.excluded else "member",
+            )
+
+
+async def _event(session: AsyncSession, shop: Shop, redemption_id: str) -> RewardRedeemed:
+    row = await session.get_one(Redemption, redemption_id)
+    customer = await session.get_one(Customer, (row.shop_id, row.customer_id))
+    code = await redemptions.code_of(session, row)
+    assert code is not None, "announced after the capture"
+    assert row.captured_at is not None
+    assert row.balance_after is not None
+    return RewardRedeemed(
+        redemption_id=row.id,
+        reward_id=row.reward_id,
+        reward_name=row.reward_name,
+        customer_id=customer.id,
+        email=customer.email,
+        phone=customer.phone,
+        points_spent=row.points_spent,
+        points_balance=row.balance_after,
+        discount_type=row.discount_type,
+        discount_code=code,
+        discount_value=row.discount_amount,
+        currency=shop.currency,
+        redeemed_at=row.captured_at,
+        expires_at=row.expires_at,
+    )

@@ -1,0 +1,99 @@
+"""Announcing a redemption: one step, one row and one vendor per channel."""
+
+from collections.abc import Mapping
+from typing import Literal, Protocol, cast
+
+from pydantic import BaseModel
+from temporalio import activity
+
+from clients.outcomes import NotExecuted, Refused, Unknown
+from db import catalogue, redemptions
+from db.engine import Sessions
+from domain.channels import Channel
+
+DeliveryStatus = Literal["sent", "failed", "unknown", "skipped"]
+
+
+class Deliver(BaseModel):
+    """Announce this redemption on this channel."""
+
+    shop_id: int
+    redemption_id: str
+    channel: Channel
+
+
+class Announcer(Protocol):
+    """How one channel is told."""
+
+    repeatable: bool
+    """Whether a send whose outcome is unknown may be tried again."""
+
+    async def announce(self, shop_id: int, redemption_id: str) -> None:
+        """Tell the vendor.
+
+        Raises:
+            NotExecuted, Refused, Unknown: what came of it.
+        """
+        ...
+
+
+class Deliveries:
+    """Announces redemptions."""
+
+    def __init__(self, sessions: Sessions, announcers: Mapping[Channel, Announcer]) -> None:
+        self._sessions = sessions
+        self._announcers = announcers
+
+    @activity.defn
+    async def deliver(self, order: Deliver) -> DeliveryStatus:
+        """Send once, or again where the vendor allows it, and keep the outcome in the delivery's row.
+
+        Raises:
+            NotExecuted, Unknown: worth another try.
+        """
+        announcer = self._announcers[order.channel]
+        settled = await self._begin(order, repeatable=announcer.repeatable)
+        if settled is not None:
+            return settled
+        try:
+            await announcer.announce(order.shop_id, order.redemption_id)
+        except NotExecuted as error:
+            await self._try_later(order, error.reason)
+            raise
+        except Refused as error:
+            return await self._settle(order, "failed", error.reason)
+        except Unknown as error:
+            if not announcer.repeatable:
+                return await self._settle(order, "unknown", error.reason)
+            await self._try_later(order, error.reason)
+            raise
+        return await self._settle(order, "sent")
+
+    async def _begin(self, order: Deliver, *, repeatable: bool) -> DeliveryStatus | None:
+        """Note the try before it is made; tells the outcome when there is one already."""
+        async with self._sessions.begin() as session:
+            row = await redemptions.lock_delivery(session, order.shop_id, order.redemption_id, order.channel)
+            assert row is not None, "the capture writes a delivery per channel"
+            if row.status != "pending":
+                return cast(DeliveryStatus, row.status)
+            if row.attempted_at is not None and not repeatable:
+                # A worker died between this note and the outcome: sent or not, a second text message is worse.
+                row.status, row.last_error = "unknown", "the worker stopped while it was sending"
+                return "unknown"
+            row.attempts += 1
+            row.attempted_at = await catalogue.now(session)
+            return None
+
+    async def _try_later(self, order: Deliver, reason: str) -> None:
+        async with self._sessions.begin() as session:
+            row = await redemptions.lock_delivery(session, order.shop_id, order.redemption_id, order.channel)
+            assert row is not None
+            row.attempted_at, row.last_error = None, reason
+
+    async def _settle(self, order: Deliver, status: DeliveryStatus, reason: str | None = None) -> DeliveryStatus:
+        async with self._sessions.begin() as session:
+            row = await redemptions.lock_delivery(session, order.shop_id, order.redemption_id, order.channel)
+            assert row is not None
+            row.status, row.last_error = status, reason
+            row.sent_at = await catalogue.now(session) if status == "sent" else None
+        return status

@@ -1,0 +1,46 @@
+"""Composition root of the API."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from api import errors, health, purchases, reading
+from api.engine import Engine
+from api.purchasing import Purchasing
+from api.requests import BodyLimit
+from api.state import State
+from db.engine import connect, sessions
+from settings import Settings, connect_temporal
+from telemetry import configure_logging
+
+_DESCRIPTION = """Spend loyalty points on Shopify discount codes. Compatible with Mage Loyalty's public API.
+
+Every error has `meta.retry`: `same_key` (send the same request again), `new_key` (this answer is final for its
+`Idempotency-Key`), or `never` (the request itself must change)."""
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The ASGI application; without settings they come from the environment."""
+    settings = settings or Settings()  # pyright: ignore[reportCallIssue] - the fields come from the environment
+    configure_logging(settings.log_level, settings.log_format)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
+        engine = connect(settings.database_url)
+        # Lazy, so that the API starts, and says that it is not ready, before the engine is there.
+        temporal = await connect_temporal(settings, lazy=True)
+        store = sessions(engine)
+        purchasing = Purchasing(
+            store, Engine(temporal, task_queue=settings.temporal_task_queue), deadline=settings.purchase_deadline
+        )
+        app.state.pointsaga = State(sessions=store, temporal=temporal, purchasing=purchasing)
+        yield
+        await engine.dispose()
+
+    app = FastAPI(title="Pointsaga", version="1", description=_DESCRIPTION, lifespan=lifespan, redoc_url=None)
+    errors.install(app)
+    app.add_middleware(BodyLimit)
+    for module in (purchases, reading, health):
+        app.include_router(module.router)
+    return app

@@ -1,0 +1,50 @@
+"""Who calls: the API key decides the shop, and whether it may write."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Security
+from fastapi.security import APIKeyHeader
+
+from api.errors import ApiError
+from api.state import StateOf
+from db import catalogue
+from db.tables import Shop
+
+_HEADER = APIKeyHeader(
+    name="Authorization", auto_error=False, description="The API key, alone or as `Bearer <api-key>`."
+)
+
+
+@dataclass(frozen=True)
+class Caller:
+    """The shop a key speaks for."""
+
+    shop: Shop
+    can_write: bool
+
+
+async def _caller(state: StateOf, authorization: Annotated[str | None, Security(_HEADER)]) -> Caller:
+    if not authorization:
+        raise ApiError("unauthorized", "Missing Authorization header")
+    scheme, _, rest = authorization.partition(" ")
+    key = rest.strip() if scheme.lower() == "bearer" and rest else authorization
+    # Asked of the database each time, so that a revoked key is refused at once by every process.
+    async with state.sessions() as session:
+        found = await catalogue.shop_of_key(session, key)
+    if found is None:
+        raise ApiError("unauthorized", "Unknown or revoked API key")
+    shop, row = found
+    return Caller(shop, can_write=row.scope == "full")
+
+
+Reader = Annotated[Caller, Depends(_caller)]
+
+
+async def _writer(caller: Reader) -> Caller:
+    if not caller.can_write:
+        raise ApiError("read_only_key", "This API key is read-only and cannot perform write operations")
+    return caller
+
+
+Writer = Annotated[Caller, Depends(_writer)]

@@ -1,0 +1,167 @@
+"""Every error of the API, in one table, and the one shape they all have."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.responses import Response
+from pydantic import BaseModel
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from starlette.exceptions import HTTPException
+
+from domain.eligibility import Refusal, RefusalCode
+
+Retry = Literal["same_key", "new_key", "never"]
+
+log = structlog.stdlib.get_logger("api")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One row of the table."""
+
+    status: int
+    title: str
+    retry: Retry
+
+
+KINDS = {
+    "invalid_json": Kind(400, "Bad Request", "never"),
+    "customer_identifier_missing": Kind(400, "Bad Request", "never"),
+    "invalid_request": Kind(400, "Bad Request", "never"),
+    "unauthorized": Kind(401, "Unauthorized", "never"),
+    "read_only_key": Kind(403, "Forbidden", "never"),
+    "customer_excluded": Kind(403, "Forbidden", "new_key"),
+    "vip_tier_required": Kind(403, "Forbidden", "new_key"),
+    "not_found": Kind(404, "Not Found", "never"),
+    "customer_not_found": Kind(404, "Not Found", "new_key"),
+    "reward_not_found": Kind(404, "Not Found", "new_key"),
+    "reward_history_entry_not_found": Kind(404, "Not Found", "never"),
+    "method_not_allowed": Kind(405, "Method Not Allowed", "never"),
+    "payload_too_large": Kind(413, "Payload Too Large", "never"),
+    "unsupported_media_type": Kind(415, "Unsupported Media Type", "never"),
+    "insufficient_points": Kind(422, "Insufficient Points", "new_key"),
+    "reward_sold_out": Kind(422, "Reward Sold Out", "new_key"),
+    "idempotency_key_reused": Kind(422, "Idempotency Key Reused", "new_key"),
+    "internal_error": Kind(500, "Internal Server Error", "same_key"),
+    "shopify_unavailable": Kind(503, "Service Unavailable", "same_key"),
+    "engine_unavailable": Kind(503, "Service Unavailable", "same_key"),
+}
+
+# Long enough for a worker to come back or a vendor to breathe, short enough for a customer who is waiting.
+RETRY_AFTER_SECONDS = 5
+
+
+class ErrorSource(BaseModel):
+    """Where in the request the error is."""
+
+    pointer: str | None = None
+    header: str | None = None
+
+
+class ErrorMeta(BaseModel):
+    """What a client can do."""
+
+    retry: Retry
+
+
+class ErrorObject(BaseModel):
+    """One error."""
+
+    status: str
+    code: str
+    title: str
+    detail: str
+    source: ErrorSource | None = None
+    meta: ErrorMeta
+
+
+class ErrorDocument(BaseModel):
+    """The body of every answer that is not a success."""
+
+    errors: list[ErrorObject]
+
+
+class ApiError(Exception):
+    """An answer from the table. `detail` is for the client's developer, and never holds a stack trace."""
+
+    def __init__(self, code: str, detail: str, *, source: ErrorSource | None = None) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.kind = KINDS[code]
+        self.detail = detail
+        self.source = source
+
+    def body(self) -> str:
+        """The JSON document."""
+        error = ErrorObject(
+            status=str(self.kind.status),
+            code=self.code,
+            title=self.kind.title,
+            detail=self.detail,
+            source=self.source,
+            meta=ErrorMeta(retry=self.kind.retry),
+        )
+        return ErrorDocument(errors=[error]).model_dump_json(exclude_none=True)
+
+    def response(self) -> Response:
+        """The HTTP answer."""
+        headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if self.kind.status == 503 else {}
+        return Response(self.body(), self.kind.status, headers, media_type="application/json")
+
+
+def refused(refusal: Refusal, *, reward_id: str, customer_identifier: str) -> ApiError:
+    """The error that tells a client why its purchase was refused."""
+    details = {
+        RefusalCode.CUSTOMER_NOT_FOUND: f"Customer '{customer_identifier}' not found",
+        RefusalCode.CUSTOMER_EXCLUDED: "Customer is excluded from the loyalty program",
+        RefusalCode.REWARD_NOT_FOUND: f"Reward '{reward_id}' not found",
+        RefusalCode.VIP_TIER_REQUIRED: f"This reward is only available to customers on the {refusal.vip_tier} tier",
+        RefusalCode.INSUFFICIENT_POINTS: (
+            f"Customer has {refusal.points_available} points but this reward costs {refusal.points_cost}"
+        ),
+        RefusalCode.REWARD_SOLD_OUT: f"This reward has been redeemed {refusal.max_redemptions} times, its maximum",
+    }
+    return ApiError(refusal.code, details[refusal.code])
+
+
+def install(app: FastAPI) -> None:
+    """Give every failure the one shape."""
+    app.add_exception_handler(ApiError, _api_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    for kind in (OSError, OperationalError, InterfaceError, PoolTimeoutError):
+        app.add_exception_handler(kind, _database_error)
+    app.add_exception_handler(DBAPIError, _statement_error)
+    app.add_exception_handler(Exception, _bug)
+
+
+async def _api_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, ApiError)
+    return error.response()
+
+
+async def _http_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if error.status_code == 405:
+        response = ApiError("method_not_allowed", "This path does not answer to that method").response()
+        response.headers.update(error.headers or {})
+        return response
+    return ApiError("not_found", "There is nothing at this path").response()
+
+
+async def _database_error(_: Request, error: Exception) -> Response:
+    log.error("database unavailable", kind=type(error).__name__)
+    return ApiError("engine_unavailable", "The service cannot reach its database").response()
+
+
+async def _statement_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, DBAPIError)
+    handle = _database_error if error.connection_invalidated else _bug
+    return await handle(request, error)
+
+
+async def _bug(_: Request, error: Exception) -> Response:
+    log.error("unexpected error", exc_info=error)
+    return ApiError("internal_error", "Something went wrong on our side").response()

@@ -1,0 +1,59 @@
+"""POST /v1/rewards/{id}/purchase"""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Response
+
+from api.auth import Writer
+from api.errors import ApiError
+from api.openapi import errors
+from api.purchasing import Intention
+from api.requests import PurchaseRequest, body_schema, idempotency_key, json_body
+from api.resources import RewardHistoryDocument
+from api.state import StateOf
+
+router = APIRouter(tags=["Rewards"])
+
+_KEY_HEADER = {
+    "Idempotency-Key": {
+        "description": "The key this purchase goes by; send it again to repeat the request safely.",
+        "schema": {"type": "string"},
+    },
+    "Idempotency-Replayed": {
+        "description": "`true` when this answer had been given before.",
+        "schema": {"type": "string", "const": "true"},
+    },
+}
+
+
+@router.post(
+    "/v1/rewards/{reward_id}/purchase",
+    summary="Purchase a reward",
+    status_code=201,
+    response_model=RewardHistoryDocument,
+    responses={201: {"headers": _KEY_HEADER}, **errors(400, 401, 403, 404, 413, 415, 422, 500, 503)},
+    openapi_extra=body_schema(PurchaseRequest, {"customer_identifier": "6789012345"}),
+)
+async def purchase(
+    reward_id: str,
+    caller: Writer,
+    body: Annotated[PurchaseRequest, Depends(json_body(PurchaseRequest))],
+    key: Annotated[str, Depends(idempotency_key)],
+    state: StateOf,
+) -> Response:
+    """Spend a customer's points on a reward and answer with its discount code.
+
+    The points are taken oldest first. If no code can be made the points are given back, and the answer is 503: the
+    same key may then be sent again. Every other answer is final for its key.
+    """
+    intention = Intention(shop=caller.shop, key=key, reward_id=reward_id, customer_identifier=body.customer_identifier)
+    headers = {"Idempotency-Key": key}
+    try:
+        reply = await state.purchasing.purchase(intention)
+    except ApiError as error:
+        response = error.response()
+        response.headers.update(headers)
+        return response
+    if reply.replayed:
+        headers["Idempotency-Replayed"] = "true"
+    return Response(reply.decision.body, reply.decision.status, headers, media_type="application/json")

@@ -1,0 +1,107 @@
+"""Reading requests: bad input gets a clear error, and costs nothing."""
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, TypeVar
+from uuid import uuid4
+
+from fastapi import Header, Request
+from pydantic import BaseModel, StringConstraints, ValidationError
+from pydantic_core import ErrorDetails
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.auth import Writer
+from api.errors import ApiError, ErrorSource
+
+MAX_BODY_BYTES = 16 * 1024
+
+Body = TypeVar("Body", bound=BaseModel)
+
+# No control characters: PostgreSQL takes no NUL, and no id or e-mail address has any.
+PlainText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, pattern=r"^[^\x00-\x1f\x7f]+$")]
+
+
+class PurchaseRequest(BaseModel):
+    """Who buys. `customer_identifier` is the customer's Shopify id or e-mail address."""
+
+    customer_identifier: Annotated[PlainText, StringConstraints(max_length=320)]
+
+
+def json_body(model: type[Body]) -> Callable[[Request, Writer], Awaitable[Body]]:
+    """A dependency that reads a JSON object, after the caller is known to be allowed to send one."""
+
+    async def read(request: Request, _: Writer) -> Body:
+        kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+        if kind not in ("application/json", "application/vnd.api+json"):
+            raise ApiError("unsupported_media_type", f"Send the body as application/json, not {kind}")
+        try:
+            return model.model_validate_json(await request.body(), strict=True)
+        except ValidationError as error:
+            raise _bad_body(error.errors(include_url=False, include_input=True)[0]) from None
+
+    return read
+
+
+def body_schema(model: type[BaseModel], example: dict[str, Any]) -> dict[str, Any]:
+    """What OpenAPI says of such a body."""
+    content = {"application/json": {"schema": model.model_json_schema(), "example": example}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def _bad_body(error: ErrorDetails) -> ApiError:
+    if not error["loc"]:
+        detail = "The body is not valid JSON" if error["type"] == "json_invalid" else "The body is not a JSON object"
+        return ApiError("invalid_json", detail)
+    field = ".".join(str(part) for part in error["loc"])
+    source = ErrorSource(pointer="/" + "/".join(str(part) for part in error["loc"]))
+    if error["type"] in ("missing", "string_too_short", "string_type"):
+        return ApiError(f"{field}_missing", f"{field} is required and must be a non-empty string", source=source)
+    return ApiError("invalid_request", f"{field}: {error['msg']}", source=source)
+
+
+async def idempotency_key(
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            description="Names one intention to buy: 1 to 255 printable characters. Without it one is made up.",
+            min_length=1,
+            max_length=255,
+        ),
+    ] = None,
+) -> str:
+    """The client's key, or a fresh one.
+
+    Raises:
+        ApiError: the key is empty, too long or not printable.
+    """
+    if idempotency_key is None:
+        return str(uuid4())
+    if not 1 <= len(idempotency_key) <= 255 or not idempotency_key.isprintable():
+        raise ApiError(
+            "invalid_request",
+            "Idempotency-Key must have 1 to 255 printable characters",
+            source=ErrorSource(header="Idempotency-Key"),
+        )
+    return idempotency_key
+
+
+class BodyLimit:
+    """Refuses bodies over 16 KiB before they are read into memory."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Count what comes in."""
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        taken = 0
+
+        async def counted() -> Message:
+            nonlocal taken
+            message = await receive()
+            taken += len(message.get("body", b""))
+            if taken > MAX_BODY_BYTES:
+                raise ApiError("payload_too_large", f"A body may have {MAX_BODY_BYTES} bytes at most")
+            return message
+
+        return await self._app(scope, counted, send)

@@ -1,0 +1,28 @@
+"""What the process holds for all requests."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+from temporalio.client import Client
+
+from api.purchasing import Purchasing
+from db.engine import Sessions
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """The collaborators of the endpoints, made once by `api.app`."""
+
+    sessions: Sessions
+    temporal: Client
+    purchasing: Purchasing
+
+
+def _state(request: Request) -> State:
+    state = request.app.state.pointsaga
+    assert isinstance(state, State)
+    return state
+
+
+StateOf = Annotated[State, Depends(_state)]

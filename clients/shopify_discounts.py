@@ -1,0 +1,211 @@
+"""A discount in Shopify's words: what is asked for, and how what is found again is recognised."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from pydantic import AwareDatetime, Field
+
+from clients.shopify_answers import Camel
+from domain.discounts import Discount, DiscountType
+
+TAG = "pointsaga"
+FENCE_TAG = "pointsaga-fence"
+TITLE_LENGTH = 255
+
+# Any two moments in the past will do: such a discount is born expired.
+FENCE_STARTS_AT = "2020-01-01T00:00:00Z"
+FENCE_ENDS_AT = "2020-01-02T00:00:00Z"
+
+
+@dataclass(frozen=True)
+class FoundDiscount:
+    """A discount that has the code somebody asked for.
+
+    Attributes:
+        id: Shopify's gid.
+        type: None for a kind of discount that Pointsaga never makes.
+        amount: in the shop's currency, or in percent, as in `Discount`.
+        customer_ids: numeric; empty when anybody can use it.
+        status: Shopify's word: `ACTIVE`, `EXPIRED`, `SCHEDULED`, or one that is yet to come.
+    """
+
+    id: str
+    tags: tuple[str, ...]
+    type: DiscountType | None
+    amount: Decimal | None
+    customer_ids: tuple[str, ...]
+    status: str
+    ends_at: datetime | None
+
+    def is_the_work_of(self, discount: Discount) -> bool:
+        """Whether this is that redemption's discount, made by a call whose answer was lost."""
+        return (
+            discount.redemption_id in self.tags
+            and FENCE_TAG not in self.tags
+            and self.customer_ids == (discount.customer_id,)
+            and self.type == discount.type
+            and self.amount == discount.amount
+        )
+
+    def is_the_fence_of(self, discount: Discount) -> bool:
+        """Whether this is the expired discount that keeps that redemption's code from ever appearing."""
+        return discount.redemption_id in self.tags and FENCE_TAG in self.tags
+
+
+def basic_input(discount: Discount) -> dict[str, Any]:
+    """`DiscountCodeBasicInput`: an amount or a percentage off the whole order."""
+    return {
+        **_common_input(discount),
+        **_minimum_requirement(discount),
+        "customerGets": {"value": _basic_value(discount), "items": {"all": True}},
+    }
+
+
+def free_shipping_input(discount: Discount) -> dict[str, Any]:
+    """`DiscountCodeFreeShippingInput`, to anywhere."""
+    common = _common_input(discount)
+    # Shopify refuses a free-shipping code that combines with its own class.
+    common["combinesWith"]["shippingDiscounts"] = False
+    return {**common, **_minimum_requirement(discount), "destination": {"all": True}}
+
+
+def free_product_input(discount: Discount, collection_id: str) -> dict[str, Any]:
+    """`DiscountCodeBxgyInput`: one unit of the variant is free with a purchase from the collection."""
+    assert discount.product_variant_id is not None, "a free product is a variant"
+    spend = discount.minimum_spend
+    variant = f"gid://shopify/ProductVariant/{discount.product_variant_id}"
+    return {
+        **_common_input(discount),
+        "usesPerOrderLimit": 1,
+        "customerBuys": {
+            "value": {"amount": _money(spend)} if spend else {"quantity": "1"},
+            "items": {"collections": {"add": [collection_id]}},
+        },
+        "customerGets": {
+            "value": {"discountOnQuantity": {"quantity": "1", "effect": {"percentage": 1.0}}},
+            "items": {"products": {"productVariantsToAdd": [variant]}},
+        },
+    }
+
+
+def fence_input(discount: Discount) -> dict[str, Any]:
+    """`DiscountCodeBasicInput` of a discount that takes the code away and can never be used."""
+    return {
+        **_common_input(discount),
+        "title": f"Cancelled: {discount.title}"[:TITLE_LENGTH],
+        "tags": [TAG, FENCE_TAG, discount.redemption_id],
+        "startsAt": FENCE_STARTS_AT,
+        "endsAt": FENCE_ENDS_AT,
+        "customerGets": {"value": {"percentage": 0.01}, "items": {"all": True}},
+    }
+
+
+def _common_input(discount: Discount) -> dict[str, Any]:
+    return {
+        "title": discount.title[:TITLE_LENGTH],
+        "code": discount.code,
+        "tags": [TAG, discount.redemption_id],
+        "startsAt": _moment(discount.starts_at),
+        "endsAt": None if discount.ends_at is None else _moment(discount.ends_at),
+        # "Once per customer" goes by e-mail or phone, so the code is bound to the account and to one use as well.
+        "context": {"customers": {"add": [customer_gid(discount.customer_id)]}},
+        "usageLimit": 1,
+        "appliesOncePerCustomer": True,
+        "combinesWith": {
+            f"{kind}Discounts": kind in discount.combines_with for kind in ("order", "product", "shipping")
+        },
+    }
+
+
+def _basic_value(discount: Discount) -> dict[str, Any]:
+    assert discount.amount is not None, "an amount or a percentage has a figure"
+    if discount.type is DiscountType.PERCENTAGE:
+        return {"percentage": float(discount.amount / 100)}
+    return {"discountAmount": {"amount": _money(discount.amount), "appliesOnEachItem": False}}
+
+
+def _minimum_requirement(discount: Discount) -> dict[str, Any]:
+    if not discount.minimum_spend:
+        return {}
+    return {"minimumRequirement": {"subtotal": {"greaterThanOrEqualToSubtotal": _money(discount.minimum_spend)}}}
+
+
+def customer_gid(customer_id: str) -> str:
+    """Shopify's global id of a customer."""
+    return f"gid://shopify/Customer/{customer_id}"
+
+
+def _money(amount: Decimal) -> str:
+    return f"{amount:f}"
+
+
+def _moment(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+class _Money(Camel):
+    amount: Decimal
+
+
+class _Value(Camel):
+    amount: _Money | None = None
+    percentage: Decimal | None = None
+
+
+class _CustomerGets(Camel):
+    value: _Value = _Value()
+
+
+class _Customer(Camel):
+    id: str
+
+
+class _Context(Camel):
+    customers: tuple[_Customer, ...] = ()
+
+
+class _CodeDiscount(Camel):
+    typename: str = Field(alias="__typename")
+    status: str = ""
+    ends_at: AwareDatetime | None = None
+    tags: tuple[str, ...] = ()
+    context: _Context = _Context()
+    customer_gets: _CustomerGets = _CustomerGets()
+
+    @property
+    def kind(self) -> tuple[DiscountType | None, Decimal | None]:
+        value = self.customer_gets.value
+        match self.typename:
+            case "DiscountCodeBasic" if value.amount is not None:
+                return DiscountType.FIXED_AMOUNT, value.amount.amount
+            case "DiscountCodeBasic" if value.percentage is not None:
+                return DiscountType.PERCENTAGE, round(value.percentage * 100, 4)
+            case "DiscountCodeFreeShipping":
+                return DiscountType.FREE_SHIPPING, None
+            case "DiscountCodeBxgy":
+                return DiscountType.FREE_PRODUCT, None
+            case _:
+                return None, None
+
+
+class DiscountNode(Camel):
+    """`DiscountCodeNode` as the lookup selects it."""
+
+    id: str
+    code_discount: _CodeDiscount
+
+    def found(self) -> FoundDiscount:
+        """The same in our words."""
+        discount = self.code_discount
+        kind, amount = discount.kind
+        return FoundDiscount(
+            id=self.id,
+            tags=discount.tags,
+            type=kind,
+            amount=amount,
+            customer_ids=tuple(customer.id.rsplit("/", 1)[-1] for customer in discount.context.customers),
+            status=discount.status,
+            ends_at=discount.ends_at,
+        )

@@ -1,0 +1,91 @@
+"""Queries about shops, keys, customers and rewards. All take a session and never commit."""
+
+import hashlib
+from datetime import UTC, datetime
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from db.tables import ApiKey, Customer, Redemption, Reward, Shop, VipTier
+from domain.channels import Channel
+from domain.eligibility import Offer
+from domain.redemptions import CAPTURED, PENDING
+
+
+async def now(session: AsyncSession) -> datetime:
+    """The database's clock: one clock for all processes. Constant within a transaction."""
+    return (await session.execute(select(func.now()))).scalar_one().astimezone(UTC)
+
+
+async def shop_by_id(session: AsyncSession, shop_id: int) -> Shop:
+    """The shop that an id of ours names."""
+    return await session.get_one(Shop, shop_id)
+
+
+def hash_key(key: str) -> bytes:
+    """What is kept of an API key. Keys are long and random, so a fast hash is enough."""
+    return hashlib.sha256(key.encode()).digest()
+
+
+async def shop_of_key(session: AsyncSession, key: str) -> tuple[Shop, ApiKey] | None:
+    """The shop that an API key speaks for; None when the key is unknown or revoked."""
+    query = select(Shop, ApiKey).join(ApiKey, ApiKey.shop_id == Shop.id)
+    row = (
+        await session.execute(query.where(ApiKey.key_hash == hash_key(key), ApiKey.revoked_at.is_(None)))
+    ).one_or_none()
+    return None if row is None else (row[0], row[1])
+
+
+def channels_of(shop: Shop) -> list[Channel]:
+    """The channels on which this shop's redemptions are announced: those whose vendor has credentials."""
+    return [channel for channel in Channel if channel.vendor in shop.credentials]
+
+
+async def find_customer(session: AsyncSession, shop_id: int, identifier: str) -> Customer | None:
+    """A customer by Shopify id or by e-mail address (in any case)."""
+    by_email = func.lower(Customer.email) == identifier.lower()
+    query = select(Customer).where(
+        Customer.shop_id == shop_id, by_email if "@" in identifier else Customer.id == identifier
+    )
+    return (await session.execute(query)).scalar_one_or_none()
+
+
+async def lock_customer(session: AsyncSession, shop_id: int, customer_id: str) -> Customer | None:
+    """The customer, locked until the transaction ends. Taken first by everything that moves points."""
+    query = select(Customer).where(Customer.shop_id == shop_id, Customer.id == customer_id)
+    return (await session.execute(query.with_for_update())).scalar_one_or_none()
+
+
+async def find_reward(session: AsyncSession, shop_id: int, reward_id: str) -> Reward | None:
+    """A reward that can be bought: active and not deleted."""
+    query = select(Reward).where(Reward.shop_id == shop_id, Reward.id == reward_id)
+    return (await session.execute(query.where(Reward.is_active, Reward.deleted_at.is_(None)))).scalar_one_or_none()
+
+
+async def offer_of(session: AsyncSession, reward: Reward) -> Offer:
+    """The reward as eligibility sees it.
+
+    A capped reward's row is locked, so that the last place is given away once.
+    """
+    tier = None if reward.vip_tier_id is None else await session.get_one(VipTier, (reward.shop_id, reward.vip_tier_id))
+    redemptions = 0
+    if reward.max_redemptions is not None:
+        await session.refresh(reward, with_for_update=True)
+        redemptions = await _places_taken(session, reward)
+    return Offer(
+        points_cost=reward.points_cost,
+        vip_tier_id=reward.vip_tier_id,
+        vip_tier=tier and tier.name,
+        max_redemptions=reward.max_redemptions,
+        redemptions=redemptions,
+    )
+
+
+async def _places_taken(session: AsyncSession, reward: Reward) -> int:
+    query = select(func.count()).where(
+        Redemption.shop_id == reward.shop_id,
+        Redemption.reward_id == reward.id,
+        Redemption.status.in_([PENDING, *CAPTURED]),
+        Redemption.is_refunded.is_(False),
+    )
+    return (await session.execute(query)).scalar_one()

@@ -1,0 +1,99 @@
+"""Writing an imported shop: same ids update, lots that are known are left alone."""
+
+from collections.abc import Callable
+
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from db.catalogue import hash_key
+from db.engine import Sessions
+from db.importing import BadImport, ImportedCustomer, ImportedLot, ImportedShop, ImportFile
+from db.tables import ApiKey, Base, Customer, LedgerEntry, PointLot, Reward, Shop, VipTier
+from db.vault import Vault
+
+
+async def write_import(sessions: Sessions, vault: Vault, file: ImportFile, *, tell: Callable[[str], None]) -> None:
+    """Import shop by shop, each in one transaction; `tell` hears of each that is done.
+
+    Raises:
+        BadImport: a shop clashes with what is in the database; nothing of that shop was written.
+    """
+    for shop in file.shops:
+        try:
+            async with sessions.begin() as session:
+                added = await _write_shop(session, vault, shop)
+        except IntegrityError as error:
+            constraint = getattr(error.orig.__cause__, "constraint_name", None) if error.orig else None
+            raise BadImport(f"{shop.domain}: clashes with data that is there already ({constraint})") from None
+        tell(f"{shop.domain}: {len(shop.rewards)} rewards, {len(shop.customers)} customers, {added} new lots")
+
+
+async def _write_shop(session: AsyncSession, vault: Vault, imported: ImportedShop) -> int:
+    shop = (await session.scalars(select(Shop).where(Shop.domain == imported.domain))).one_or_none() or Shop()
+    shop.domain, shop.name = imported.domain, imported.name
+    shop.currency, shop.code_prefix = imported.currency, imported.code_prefix
+    shop.credentials = _seal(vault, imported)
+    session.add(shop)
+    await session.flush()
+    await _write_keys(session, shop, imported)
+    await _write_catalogue(session, shop, imported)
+    return sum([await _write_customer(session, shop, customer) for customer in imported.customers])
+
+
+def _seal(vault: Vault, imported: ImportedShop) -> dict[str, str]:
+    credentials: dict[str, str] = {}
+    if imported.shopify:
+        credentials["shopify"] = vault.seal({"access_token": imported.shopify.access_token.get_secret_value()})
+    for vendor in ("klaviyo", "omnisend", "postscript"):
+        access = getattr(imported, vendor)
+        if access:
+            credentials[vendor] = vault.seal({"api_key": access.api_key.get_secret_value()})
+    return credentials
+
+
+async def _write_keys(session: AsyncSession, shop: Shop, imported: ImportedShop) -> None:
+    for number, key in enumerate(imported.api_keys):
+        digest = hash_key(key.key.get_secret_value())
+        known = select(ApiKey).where(ApiKey.key_hash == digest)
+        row = (await session.scalars(known)).one_or_none() or ApiKey(shop_id=shop.id, key_hash=digest)
+        if row.shop_id != shop.id:
+            raise BadImport(f"{shop.domain}: api_keys[{number}] is the key of another shop")
+        row.scope, row.label = key.scope, key.label
+        session.add(row)
+
+
+async def _write_catalogue(session: AsyncSession, shop: Shop, imported: ImportedShop) -> None:
+    for tier in imported.vip_tiers:
+        await _upsert(session, VipTier, {"shop_id": shop.id, **tier.model_dump()})
+    for reward in imported.rewards:
+        values = reward.model_dump()
+        values["vip_tier_id"] = values.pop("vip_tier")
+        await _upsert(session, Reward, {"shop_id": shop.id, "deleted_at": None, **values})
+
+
+async def _write_customer(session: AsyncSession, shop: Shop, imported: ImportedCustomer) -> int:
+    values = imported.model_dump(exclude={"lots"})
+    values["id"] = values.pop("shopify_customer_id")
+    values["vip_tier_id"] = values.pop("vip_tier")
+    await _upsert(session, Customer, {"shop_id": shop.id, **values})
+    return sum([await _add_lot(session, shop, values["id"], lot) for lot in imported.lots])
+
+
+async def _add_lot(session: AsyncSession, shop: Shop, customer_id: str, imported: ImportedLot) -> int:
+    values = imported.model_dump(exclude={"id"})
+    whose = {"shop_id": shop.id, "customer_id": customer_id}
+    lot = insert(PointLot).values(**whose, **values, import_id=imported.id, remaining=imported.points)
+    lot_id = (await session.execute(lot.on_conflict_do_nothing().returning(PointLot.id))).scalar_one_or_none()
+    if lot_id is None:
+        return 0
+    session.add(LedgerEntry(**whose, lot_id=lot_id, points=imported.points, kind="earn"))
+    return 1
+
+
+async def _upsert(session: AsyncSession, table: type[Base], values: dict[str, object]) -> None:
+    key = {column.name for column in table.__table__.primary_key}
+    changed = {name: value for name, value in values.items() if name not in key}
+    statement = insert(table).values(values)
+    await session.execute(statement.on_conflict_do_update(index_elements=sorted(key), set_=changed))

@@ -1,0 +1,186 @@
+"""Shops from a file: checked whole before the first row is written, then one transaction per shop."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+
+from domain.discounts import DiscountType
+
+# What an int column of PostgreSQL holds comfortably, and more than any programme gives away.
+_MOST_POINTS = 1_000_000_000
+
+Text = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Number = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,20}$")]
+Email = Annotated[str, StringConstraints(max_length=100, pattern=r"^[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+$")]
+Points = Annotated[int, Field(gt=0, le=_MOST_POINTS, strict=True)]
+Amount = Annotated[Decimal, Field(gt=0, max_digits=12, decimal_places=2)]
+
+
+class BadImport(Exception):
+    """The file cannot be imported; nothing of it, or of the shop named, was written."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ShopifyAccess(_Part):
+    """Access to the shop's Admin API."""
+
+    access_token: SecretStr
+
+
+class VendorAccess(_Part):
+    """Access to a marketing vendor."""
+
+    api_key: SecretStr
+
+
+class ImportedKey(_Part):
+    """An API key of the shop."""
+
+    key: SecretStr
+    scope: Literal["full", "read_only"]
+    label: str = ""
+
+
+class ImportedTier(_Part):
+    """A VIP tier."""
+
+    id: Text
+    name: Text
+    points_required: Annotated[int, Field(ge=0, le=_MOST_POINTS, strict=True)]
+
+
+class ImportedReward(_Part):
+    """A reward, checked for what its type of discount needs."""
+
+    id: Text
+    name: Text
+    discount_type: DiscountType
+    discount_amount: Amount | None = None
+    product_variant_id: Number | None = None
+    points_cost: Points
+    minimum_spend: Amount | None = None
+    vip_tier: Text | None = None
+    is_active: bool = True
+    expiry_days: Annotated[int, Field(gt=0, le=36_500)] | None = None
+    max_redemptions: Annotated[int, Field(gt=0, le=_MOST_POINTS)] | None = None
+    combines_with: list[Literal["order", "product", "shipping"]] = []
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        has_amount = self.discount_type in (DiscountType.FIXED_AMOUNT, DiscountType.PERCENTAGE)
+        if has_amount and self.discount_amount is None:
+            raise ValueError(f"discount_amount is required for {self.discount_type}")
+        if self.discount_type is DiscountType.PERCENTAGE and self.discount_amount and self.discount_amount > 100:
+            raise ValueError("discount_amount is in percent: at most 100")
+        if self.discount_type is DiscountType.FREE_PRODUCT and self.product_variant_id is None:
+            raise ValueError("product_variant_id is required for free_product")
+        return self
+
+
+class ImportedLot(_Part):
+    """Points of one award."""
+
+    id: Text
+    points: Points
+    earned_at: AwareDatetime
+    expires_at: AwareDatetime | None = None
+    source: Annotated[str, StringConstraints(max_length=255, pattern=r"^[^\x00]*$")] = ""
+
+
+class ImportedCustomer(_Part):
+    """A member and their lots."""
+
+    shopify_customer_id: Number
+    email: Email | None = None
+    first_name: Text | None = None
+    last_name: Text | None = None
+    phone: Text | None = None
+    excluded: bool = False
+    vip_tier: Text | None = None
+    lots: list[ImportedLot] = []
+
+
+class ImportedShop(_Part):
+    """A shop with all that belongs to it."""
+
+    domain: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}\.myshopify\.com$")]
+    name: Text
+    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
+    code_prefix: Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{1,20}$")] = "MAGE"
+    shopify: ShopifyAccess | None = None
+    klaviyo: VendorAccess | None = None
+    omnisend: VendorAccess | None = None
+    postscript: VendorAccess | None = None
+    api_keys: list[ImportedKey] = []
+    vip_tiers: list[ImportedTier] = []
+    rewards: list[ImportedReward] = []
+    customers: list[ImportedCustomer] = []
+
+
+class ImportFile(_Part):
+    """The whole file."""
+
+    shops: list[ImportedShop]
+
+
+def read_import(path: Path) -> ImportFile:
+    """The file's content, checked.
+
+    Raises:
+        BadImport: with the JSON path of every error.
+        OSError: the file cannot be read.
+    """
+    try:
+        file = ImportFile.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        lines = [f"{_path(item['loc'])}: {item['msg']}" for item in error.errors(include_url=False)]
+        raise BadImport("\n".join(lines)) from None
+    problems = [*_repeated("$.shops", "domain", (shop.domain for shop in file.shops))]
+    for number, shop in enumerate(file.shops):
+        problems += _inconsistencies(f"$.shops[{number}]", shop)
+    if problems:
+        raise BadImport("\n".join(problems))
+    return file
+
+
+def _path(location: Sequence[int | str]) -> str:
+    return "$" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+
+
+def _inconsistencies(path: str, shop: ImportedShop) -> Iterator[str]:
+    yield from _repeated(f"{path}.vip_tiers", "id", (tier.id for tier in shop.vip_tiers))
+    yield from _repeated(f"{path}.rewards", "id", (reward.id for reward in shop.rewards))
+    ids = (customer.shopify_customer_id for customer in shop.customers)
+    yield from _repeated(f"{path}.customers", "shopify_customer_id", ids)
+    emails = (customer.email.lower() for customer in shop.customers if customer.email)
+    yield from _repeated(f"{path}.customers", "email", emails)
+    tiers = {None, *(tier.id for tier in shop.vip_tiers)}
+    for kind, members in (("rewards", shop.rewards), ("customers", shop.customers)):
+        for number, member in enumerate(members):
+            if member.vip_tier not in tiers:
+                yield f"{path}.{kind}[{number}].vip_tier: there is no tier '{member.vip_tier}' in vip_tiers"
+    for number, customer in enumerate(shop.customers):
+        lots = (lot.id for lot in customer.lots)
+        yield from _repeated(f"{path}.customers[{number}].lots", "id", lots)
+
+
+def _repeated(path: str, field: str, values: Iterable[Any]) -> Iterator[str]:
+    for value, times in Counter(values).items():
+        if times > 1:
+            yield f"{path}: {field} '{value}' stands {times} times"

@@ -1,0 +1,322 @@
+"""The ledger"""
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "shops",
+        sa.Column("id", sa.Integer(), sa.Identity(always=False), nullable=False),
+        sa.Column("domain", sa.String(), nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("currency", sa.String(length=3), nullable=False),
+        sa.Column("code_prefix", sa.String(), server_default="MAGE", nullable=False),
+        sa.Column("release_grace", sa.Interval(), server_default=sa.text("interval '7 days'"), nullable=False),
+        sa.Column(
+            "credentials", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'"), nullable=False
+        ),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_shops")),
+        sa.UniqueConstraint("domain", name=op.f("uq_shops_domain")),
+    )
+    op.create_table(
+        "api_keys",
+        sa.Column("id", sa.Integer(), sa.Identity(always=False), nullable=False),
+        sa.Column("shop_id", sa.Integer(), nullable=False),
+        sa.Column("key_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("scope", sa.String(), nullable=False),
+        sa.Column("label", sa.String(), server_default="", nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint("scope IN ('full', 'read_only')", name=op.f("ck_api_keys_scope")),
+        sa.ForeignKeyConstraint(["shop_id"], ["shops.id"], name=op.f("fk_api_keys_shop_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_api_keys")),
+        sa.UniqueConstraint("key_hash", name=op.f("uq_api_keys_key_hash")),
+    )
+    op.create_table(
+        "idempotency_keys",
+        sa.Column("shop_id", sa.Integer(), nullable=False),
+        sa.Column("key", sa.String(), nullable=False),
+        sa.Column("fingerprint", sa.LargeBinary(), nullable=False),
+        sa.Column("redemption_id", sa.String(), nullable=False),
+        sa.Column("attempt", sa.Integer(), server_default=sa.text("1"), nullable=False),
+        sa.Column("status", sa.Integer(), nullable=True),
+        sa.Column("body", sa.String(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.ForeignKeyConstraint(["shop_id"], ["shops.id"], name=op.f("fk_idempotency_keys_shop_id")),
+        sa.PrimaryKeyConstraint("shop_id", "key", name=op.f("pk_idempotency_keys")),
+        sa.UniqueConstraint("redemption_id", name=op.f("uq_idempotency_keys_redemption_id")),
+    )
+    op.create_index("ix_idempotency_keys_created_at", "idempotency_keys", ["created_at"], unique=False)
+    op.create_table(
+        "vip_tiers",
+        sa.Column("shop_id", sa.Integer(), nullable=False),
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("points_required", sa.Integer(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.ForeignKeyConstraint(["shop_id"], ["shops.id"], name=op.f("fk_vip_tiers_shop_id")),
+        sa.PrimaryKeyConstraint("shop_id", "id", name=op.f("pk_vip_tiers")),
+    )
+    op.create_table(
+        "customers",
+        sa.Column("shop_id", sa.Integer(), nullable=False),
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("email", sa.String(), nullable=True),
+        sa.Column("phone", sa.String(), nullable=True),
+        sa.Column("first_name", sa.String(), nullable=True),
+        sa.Column("last_name", sa.String(), nullable=True),
+        sa.Column("excluded", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("vip_tier_id", sa.String(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["shop_id", "vip_tier_id"],
+            ["vip_tiers.shop_id", "vip_tiers.id"],
+            name=op.f("fk_customers_shop_id_vip_tier_id"),
+        ),
+        sa.ForeignKeyConstraint(["shop_id"], ["shops.id"], name=op.f("fk_customers_shop_id")),
+        sa.PrimaryKeyConstraint("shop_id", "id", name=op.f("pk_customers")),
+    )
+    op.create_index(
+        "uq_customers_shop_id_email", "customers", ["shop_id", sa.literal_column("lower(email)")], unique=True
+    )
+    op.create_table(
+        "rewards",
+        sa.Column("shop_id", sa.Integer(), nullable=False),
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("discount_type", sa.String(), nullable=False),
+        sa.Column("discount_amount", sa.Numeric(precision=12, scale=2), nullable=True),
+        sa.Column("product_variant_id", sa.String(), nullable=True),
+        sa.Column("points_cost", sa.Integer(), nullable=False),
+        sa.Column("minimum_spend", sa.Numeric(precision=12, scale=2), nullable=True),
+        sa.Column("vip_tier_id", sa.String(), nullable=True),
+        sa.Column("is_active", sa.Boolean(), server_default=sa.text("true"), nullable=False),
+        sa.Column("expiry_days", sa.Integer(), nullable=True),
+        sa.Column("max_redemptions", sa.Integer(), nullable=True),
+        sa.Column(
+            "combines_with", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'[]'"), nullable=False
+        ),
+        sa.Column("deleted_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.CheckConstraint(
+            "discount_type IN ('fixed_amount', 'percentage', 'free_shipping', 'free_product')",
+            name=op.f("ck_rewards_discount_type"),
+        ),
+        sa.CheckConstraint("points_cost > 0", name=op.f("ck_rewards_points_cost")),
+        sa.ForeignKeyConstraint(
+            ["shop_id", "vip_tier_id"],
+            ["vip_tiers.shop_id", "vip_tiers.id"],
+            name=op.f("fk_rewards_shop_id_vip_tier_id"),
+        ),
+        sa.ForeignKeyConstraint(["shop_id"], ["shops.id"], name=op.f("fk_rewards_shop_id")),
+        sa.PrimaryKeyConstraint("shop_id", "id", name=op.f("pk_rewards")),
+    )
+    op.create_table(
+        "point_lots",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
+        sa.Column("shop_id", sa.Integer(), nullable=False),
+        sa.Column("customer_id", sa.String(), nullable=False),
+        sa.Column("import_id", sa.String(), nullable=True),
+        sa.Column("points", sa.Integer(), nullable=False),
+        sa.Column("remaining", sa.Integer(), nullable=False),
+        sa.Column("earned_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("source", sa.String(), server_default="", nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.CheckConstraint("0 <= remaining AND remaining <= points", name=op.f("ck_point_lots_remaining")),
+        sa.ForeignKeyConstraint(
+            ["shop_id", "customer_id"],
+            ["customers.shop_id", "customers.id"],
+            name=op.f("fk_point_lots_shop_id_customer_id"),
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_point_lots")),
+    )
+    op.create_index(
+        "ix_point_lots_spendable",
+        "point_lots",
+        ["shop_id", "customer_id", "earned_at", "id"],
+        unique=False,
+        postgresql_where=sa.text("remaining > 0"),
+    )
+    op.create_index("uq_point_lots_import", "point_lots", ["shop_id", "customer_id", "import_id"], unique=True)
+    op.create_table(
+        "redemptions",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("shop_id", sa.Integer(), nullable=False),
+        sa.Column("customer_id", sa.String(), nullable=False),
+        sa.Column("reward_id", sa.String(), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("status", sa.String(), nullable=False),
+        sa.Column("deadline", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("reward_name", sa.String(), nullable=False),
+        sa.Column("discount_type", sa.String(), nullable=False),
+        sa.Column("discount_amount", sa.Numeric(precision=12, scale=2), nullable=True),
+        sa.Column("minimum_spend", sa.Numeric(precision=12, scale=2), nullable=True),
+        sa.Column("product_variant_id", sa.String(), nullable=True),
+        sa.Column("combines_with", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("points_spent", sa.Integer(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("captured_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("balance_after", sa.Integer(), nullable=True),
+        sa.Column("discount_code_redeemed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("is_refunded", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.CheckConstraint(
+            "status IN ('pending', 'failed', 'active', 'used', 'expired')", name=op.f("ck_redemptions_status")
+        ),
+        sa.ForeignKeyConstraint(
+            ["shop_id", "customer_id"],
+            ["customers.shop_id", "customers.id"],
+            name=op.f("fk_redemptions_shop_id_customer_id"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["shop_id", "reward_id"], ["rewards.shop_id", "rewards.id"], name=op.f("fk_redemptions_shop_id_reward_id")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_redemptions")),
+    )
+    op.create_index("ix_redemptions_customer", "redemptions", ["shop_id", "customer_id", "created_at"], unique=False)
+    op.create_index("ix_redemptions_reward", "redemptions", ["shop_id", "reward_id", "status"], unique=False)
+    op.create_table(
+        "activity_log",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
+        sa.Column("shop_id", sa.Integer(), nullable=False),
+        sa.Column("customer_id", sa.String(), nullable=False),
+        sa.Column("redemption_id", sa.String(), nullable=True),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("facts", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.ForeignKeyConstraint(["redemption_id"], ["redemptions.id"], name=op.f("fk_activity_log_redemption_id")),
+        sa.ForeignKeyConstraint(
+            ["shop_id", "customer_id"],
+            ["customers.shop_id", "customers.id"],
+            name=op.f("fk_activity_log_shop_id_customer_id"),
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_activity_log")),
+    )
+    op.create_index("ix_activity_log_customer", "activity_log", ["shop_id", "customer_id", "created_at"], unique=False)
+    op.create_table(
+        "deliveries",
+        sa.Column("redemption_id", sa.String(), nullable=False),
+        sa.Column("channel", sa.String(), nullable=False),
+        sa.Column("shop_id", sa.Integer(), nullable=False),
+        sa.Column("status", sa.String(), server_default="pending", nullable=False),
+        sa.Column("attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("attempted_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("last_error", sa.String(), nullable=True),
+        sa.Column("sent_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.CheckConstraint(
+            "status IN ('pending', 'sent', 'failed', 'unknown', 'skipped')", name=op.f("ck_deliveries_status")
+        ),
+        sa.ForeignKeyConstraint(["redemption_id"], ["redemptions.id"], name=op.f("fk_deliveries_redemption_id")),
+        sa.ForeignKeyConstraint(["shop_id"], ["shops.id"], name=op.f("fk_deliveries_shop_id")),
+        sa.PrimaryKeyConstraint("redemption_id", "channel", name=op.f("pk_deliveries")),
+    )
+    op.create_table(
+        "discount_codes",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
+        sa.Column("shop_id", sa.Integer(), nullable=False),
+        sa.Column("redemption_id", sa.String(), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("code", sa.String(), nullable=False),
+        sa.Column("shopify_id", sa.String(), nullable=True),
+        sa.Column("state", sa.String(), server_default="planned", nullable=False),
+        sa.Column("unanswered", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.CheckConstraint(
+            "state IN ('planned', 'live', 'void', 'fenced', 'foreign')", name=op.f("ck_discount_codes_state")
+        ),
+        sa.CheckConstraint("unanswered >= 0", name=op.f("ck_discount_codes_unanswered")),
+        sa.ForeignKeyConstraint(["redemption_id"], ["redemptions.id"], name=op.f("fk_discount_codes_redemption_id")),
+        sa.ForeignKeyConstraint(["shop_id"], ["shops.id"], name=op.f("fk_discount_codes_shop_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_discount_codes")),
+    )
+    op.create_index(
+        "uq_discount_codes_code", "discount_codes", ["shop_id", sa.literal_column("upper(code)")], unique=True
+    )
+    op.create_index(
+        "uq_discount_codes_current",
+        "discount_codes",
+        ["redemption_id", "attempt"],
+        unique=True,
+        postgresql_where=sa.text("state != 'foreign'"),
+    )
+    op.create_table(
+        "ledger_entries",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
+        sa.Column("shop_id", sa.Integer(), nullable=False),
+        sa.Column("customer_id", sa.String(), nullable=False),
+        sa.Column("lot_id", sa.BigInteger(), nullable=False),
+        sa.Column("points", sa.Integer(), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("redemption_id", sa.String(), nullable=True),
+        sa.Column("attempt", sa.Integer(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.CheckConstraint(
+            "kind IN ('earn', 'reserve', 'release', 'refund', 'expire', 'adjust')", name=op.f("ck_ledger_entries_kind")
+        ),
+        sa.CheckConstraint("points <> 0", name=op.f("ck_ledger_entries_points")),
+        sa.ForeignKeyConstraint(["lot_id"], ["point_lots.id"], name=op.f("fk_ledger_entries_lot_id")),
+        sa.ForeignKeyConstraint(["redemption_id"], ["redemptions.id"], name=op.f("fk_ledger_entries_redemption_id")),
+        sa.ForeignKeyConstraint(
+            ["shop_id", "customer_id"],
+            ["customers.shop_id", "customers.id"],
+            name=op.f("fk_ledger_entries_shop_id_customer_id"),
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_ledger_entries")),
+    )
+    op.create_index(
+        "ix_ledger_entries_customer",
+        "ledger_entries",
+        ["shop_id", "customer_id", "kind"],
+        unique=False,
+        postgresql_include=["points"],
+    )
+    op.create_index("ix_ledger_entries_lot", "ledger_entries", ["lot_id"], unique=False)
+    op.create_index(
+        "uq_ledger_entries_step", "ledger_entries", ["redemption_id", "attempt", "lot_id", "kind"], unique=True
+    )
+    op.create_table(
+        "redemption_draws",
+        sa.Column("redemption_id", sa.String(), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("lot_id", sa.BigInteger(), nullable=False),
+        sa.Column("points", sa.Integer(), nullable=False),
+        sa.CheckConstraint("points > 0", name=op.f("ck_redemption_draws_points")),
+        sa.ForeignKeyConstraint(["lot_id"], ["point_lots.id"], name=op.f("fk_redemption_draws_lot_id")),
+        sa.ForeignKeyConstraint(["redemption_id"], ["redemptions.id"], name=op.f("fk_redemption_draws_redemption_id")),
+        sa.PrimaryKeyConstraint("redemption_id", "attempt", "lot_id", name=op.f("pk_redemption_draws")),
+    )
+    op.execute(
+        """
+        CREATE FUNCTION refuse_ledger_change() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            RAISE EXCEPTION 'ledger_entries is append-only: write a reversal instead';
+        END $$
+        """
+    )
+    op.execute(
+        """
+        CREATE TRIGGER ledger_entries_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON ledger_entries
+        FOR EACH STATEMENT EXECUTE FUNCTION refuse_ledger_change()
+        """
+    )
+
+
+def downgrade() -> None:
+    raise NotImplementedError("the ledger is never dropped; restore a backup instead")

@@ -1,0 +1,87 @@
+"""Queries that move points. Every movement is a lot's `remaining` and its ledger entry, in one transaction."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from db.tables import LedgerEntry, PointLot, Redemption, RedemptionDraw
+from domain.points import Draw, Lot, expiry_after_release
+
+
+def _spendable(shop_id: int, customer_id: str, now: datetime) -> tuple[ColumnElement[bool], ...]:
+    unexpired = or_(PointLot.expires_at.is_(None), PointLot.expires_at > now)
+    return (PointLot.shop_id == shop_id, PointLot.customer_id == customer_id, PointLot.remaining > 0, unexpired)
+
+
+async def balance(session: AsyncSession, shop_id: int, customer_id: str, *, now: datetime) -> int:
+    """Points the customer can spend."""
+    query = select(func.coalesce(func.sum(PointLot.remaining), 0)).where(*_spendable(shop_id, customer_id, now))
+    return int((await session.execute(query)).scalar_one())
+
+
+async def next_expiry(session: AsyncSession, shop_id: int, customer_id: str, *, now: datetime) -> datetime | None:
+    """When the customer next loses points."""
+    query = select(func.min(PointLot.expires_at)).where(*_spendable(shop_id, customer_id, now))
+    return (await session.execute(query)).scalar_one()
+
+
+async def totals(session: AsyncSession, shop_id: int, customer_id: str) -> tuple[int, int]:
+    """Points ever earned, and points spent on rewards and not given back."""
+    entries = (LedgerEntry.shop_id == shop_id, LedgerEntry.customer_id == customer_id)
+    earned = func.sum(LedgerEntry.points).filter(
+        or_(LedgerEntry.kind == "earn", (LedgerEntry.kind == "adjust") & (LedgerEntry.points > 0))
+    )
+    spent = -func.sum(LedgerEntry.points).filter(LedgerEntry.kind.in_(["reserve", "release", "refund"]))
+    row = (await session.execute(select(func.coalesce(earned, 0), func.coalesce(spent, 0)).where(*entries))).one()
+    return int(row[0]), int(row[1])
+
+
+async def lock_lots(session: AsyncSession, shop_id: int, customer_id: str, *, now: datetime) -> Sequence[PointLot]:
+    """The customer's spendable lots, locked in the order in which they are drawn."""
+    query = select(PointLot).where(*_spendable(shop_id, customer_id, now))
+    return (await session.scalars(query.order_by(PointLot.earned_at, PointLot.id).with_for_update())).all()
+
+
+def as_domain(lots: Iterable[PointLot]) -> list[Lot]:
+    """Rows as the pure draw takes them."""
+    return [Lot(id=lot.id, remaining=lot.remaining, earned_at=lot.earned_at, expires_at=lot.expires_at) for lot in lots]
+
+
+async def take(session: AsyncSession, redemption: Redemption, lots: Iterable[PointLot], draws: list[Draw]) -> None:
+    """Write what the redemption's attempt draws."""
+    by_id = {lot.id: lot for lot in lots}
+    for draw in draws:
+        by_id[draw.lot_id].remaining -= draw.points
+        session.add(
+            RedemptionDraw(
+                redemption_id=redemption.id, attempt=redemption.attempt, lot_id=draw.lot_id, points=draw.points
+            )
+        )
+        session.add(_entry(redemption, draw.lot_id, -draw.points, "reserve"))
+    await session.flush()
+
+
+async def give_back(session: AsyncSession, redemption: Redemption, *, grace: timedelta, now: datetime) -> None:
+    """Give each lot exactly what this attempt drew from it; what the customer earned meanwhile stays."""
+    drawn = (RedemptionDraw.redemption_id == redemption.id, RedemptionDraw.attempt == redemption.attempt)
+    query = select(PointLot, RedemptionDraw.points).join(RedemptionDraw, RedemptionDraw.lot_id == PointLot.id)
+    locked = query.where(*drawn).order_by(PointLot.earned_at, PointLot.id).with_for_update(of=PointLot)
+    for lot, points in (await session.execute(locked)).tuples():
+        lot.remaining += points
+        lot.expires_at = expiry_after_release(lot.expires_at, now=now, grace=grace)
+        session.add(_entry(redemption, lot.id, points, "release"))
+    await session.flush()
+
+
+def _entry(redemption: Redemption, lot_id: int, points: int, kind: str) -> LedgerEntry:
+    return LedgerEntry(
+        shop_id=redemption.shop_id,
+        customer_id=redemption.customer_id,
+        lot_id=lot_id,
+        points=points,
+        kind=kind,
+        redemption_id=redemption.id,
+        attempt=redemption.attempt,
+    )

@@ -1,0 +1,90 @@
+"""Queries about redemptions, their codes and their deliveries. The row is the arbiter: every arrow is conditional."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from sqlalchemy import func, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from db.tables import ActivityLog, Delivery, DiscountCode, Redemption
+from domain.redemptions import ACTIVE, PENDING
+
+
+async def find_redemption(session: AsyncSession, shop_id: int, redemption_id: str) -> Redemption | None:
+    """A redemption of this shop, in any status."""
+    query = select(Redemption).where(Redemption.shop_id == shop_id, Redemption.id == redemption_id)
+    return (await session.execute(query)).scalar_one_or_none()
+
+
+async def lock_redemption(session: AsyncSession, shop_id: int, redemption_id: str) -> Redemption | None:
+    """The redemption, locked until the transaction ends. Taken after the customer."""
+    query = select(Redemption).where(Redemption.shop_id == shop_id, Redemption.id == redemption_id)
+    return (await session.execute(query.with_for_update())).scalar_one_or_none()
+
+
+async def capture(session: AsyncSession, redemption_id: str, attempt: int, *, now: datetime, balance: int) -> bool:
+    """`pending` → `active`, unless the attempt has failed, was superseded, or is past its deadline. The pivot."""
+    result = await session.execute(
+        update(Redemption)
+        .where(
+            Redemption.id == redemption_id,
+            Redemption.status == PENDING,
+            Redemption.attempt == attempt,
+            Redemption.deadline > func.clock_timestamp(),
+        )
+        .values(status=ACTIVE, captured_at=now, balance_after=balance)
+        .returning(Redemption.id)
+    )
+    return result.scalar_one_or_none() is not None
+
+
+async def current_code(session: AsyncSession, redemption_id: str, attempt: int) -> DiscountCode | None:
+    """The code this attempt uses, locked until the transaction ends."""
+    query = select(DiscountCode).where(
+        DiscountCode.redemption_id == redemption_id,
+        DiscountCode.attempt == attempt,
+        DiscountCode.state != "foreign",
+    )
+    return (await session.execute(query.with_for_update())).scalar_one_or_none()
+
+
+async def code_of(session: AsyncSession, redemption: Redemption) -> str | None:
+    """The code the customer was given; None before the capture."""
+    query = select(DiscountCode.code).where(
+        DiscountCode.redemption_id == redemption.id,
+        DiscountCode.attempt == redemption.attempt,
+        DiscountCode.state == "live",
+    )
+    return (await session.execute(query)).scalar_one_or_none()
+
+
+def log_redemption(session: AsyncSession, redemption: Redemption) -> None:
+    """Tell the merchant's activity log of the capture."""
+    session.add(
+        ActivityLog(
+            shop_id=redemption.shop_id,
+            customer_id=redemption.customer_id,
+            redemption_id=redemption.id,
+            kind="reward_redeemed",
+            facts={
+                "reward_id": redemption.reward_id,
+                "reward_name": redemption.reward_name,
+                "points_spent": redemption.points_spent,
+            },
+        )
+    )
+
+
+def add_deliveries(session: AsyncSession, redemption: Redemption, channels: Iterable[str]) -> None:
+    """One delivery per channel that is to be told."""
+    session.add_all(
+        Delivery(redemption_id=redemption.id, channel=channel, shop_id=redemption.shop_id) for channel in channels
+    )
+
+
+async def lock_delivery(session: AsyncSession, shop_id: int, redemption_id: str, channel: str) -> Delivery | None:
+    """One delivery, locked until the transaction ends."""
+    query = select(Delivery).where(
+        Delivery.shop_id == shop_id, Delivery.redemption_id == redemption_id, Delivery.channel == channel
+    )
+    return (await session.execute(query.with_for_update())).scalar_one_or_none()

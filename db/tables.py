@@ -1,0 +1,362 @@
+"""The tables. Points are integers, times are UTC, and everything belongs to one shop."""
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, ClassVar
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Interval,
+    LargeBinary,
+    MetaData,
+    Numeric,
+    String,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from domain.redemptions import STATUSES
+
+_NAMES = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class Base(DeclarativeBase):
+    """What all tables share: names of constraints, and times with a zone."""
+
+    metadata = MetaData(naming_convention=_NAMES)
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        datetime: DateTime(timezone=True),
+        timedelta: Interval(),
+        Decimal: Numeric(12, 2),
+        str: String(),
+        dict[str, Any]: JSONB(),
+        dict[str, str]: JSONB(),
+        list[str]: JSONB(),
+    }
+
+
+def _now() -> Mapped[datetime]:
+    return mapped_column(server_default=func.now())
+
+
+def _updated() -> Mapped[datetime]:
+    return mapped_column(server_default=func.now(), onupdate=func.now())
+
+
+def _one_of(column: str, values: tuple[str, ...]) -> CheckConstraint:
+    listed = ", ".join(f"'{value}'" for value in values)
+    return CheckConstraint(f"{column} IN ({listed})", name=column)
+
+
+def _of_customer() -> ForeignKeyConstraint:
+    return ForeignKeyConstraint(["shop_id", "customer_id"], ["customers.shop_id", "customers.id"])
+
+
+class Shop(Base):
+    """A merchant's shop, and how Pointsaga speaks for it."""
+
+    __tablename__ = "shops"
+
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    domain: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str]
+    currency: Mapped[str] = mapped_column(String(3))
+    code_prefix: Mapped[str] = mapped_column(server_default="MAGE")
+    release_grace: Mapped[timedelta] = mapped_column(server_default=text("interval '7 days'"))
+    """How long points that come back to an expired lot can still be spent."""
+    credentials: Mapped[dict[str, str]] = mapped_column(server_default=text("'{}'"))
+    """Vendor → its credentials, encrypted. A vendor that is absent is not configured."""
+    created_at: Mapped[datetime] = _now()
+    updated_at: Mapped[datetime] = _updated()
+
+
+class ApiKey(Base):
+    """A key of one shop. Only its hash is kept."""
+
+    __tablename__ = "api_keys"
+    __table_args__ = (_one_of("scope", ("full", "read_only")),)
+
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    shop_id: Mapped[int] = mapped_column(ForeignKey("shops.id"))
+    key_hash: Mapped[bytes] = mapped_column(LargeBinary(), unique=True)
+    scope: Mapped[str]
+    label: Mapped[str] = mapped_column(server_default="")
+    created_at: Mapped[datetime] = _now()
+    revoked_at: Mapped[datetime | None]
+
+
+class VipTier(Base):
+    """A level that customers reach; some rewards are only for one."""
+
+    __tablename__ = "vip_tiers"
+
+    shop_id: Mapped[int] = mapped_column(ForeignKey("shops.id"), primary_key=True)
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    points_required: Mapped[int]
+    created_at: Mapped[datetime] = _now()
+    updated_at: Mapped[datetime] = _updated()
+
+
+class Reward(Base):
+    """What points can be spent on."""
+
+    __tablename__ = "rewards"
+    __table_args__ = (
+        ForeignKeyConstraint(["shop_id", "vip_tier_id"], ["vip_tiers.shop_id", "vip_tiers.id"]),
+        _one_of("discount_type", ("fixed_amount", "percentage", "free_shipping", "free_product")),
+        CheckConstraint("points_cost > 0", name="points_cost"),
+    )
+
+    shop_id: Mapped[int] = mapped_column(ForeignKey("shops.id"), primary_key=True)
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    discount_type: Mapped[str]
+    discount_amount: Mapped[Decimal | None]
+    """In the shop's currency for `fixed_amount`, in percent for `percentage`."""
+    product_variant_id: Mapped[str | None]
+    points_cost: Mapped[int]
+    minimum_spend: Mapped[Decimal | None]
+    vip_tier_id: Mapped[str | None]
+    is_active: Mapped[bool] = mapped_column(server_default=text("true"))
+    expiry_days: Mapped[int | None]
+    """How long a code lives after its redemption."""
+    max_redemptions: Mapped[int | None]
+    """Over all customers; None is unlimited."""
+    combines_with: Mapped[list[str]] = mapped_column(server_default=text("'[]'"))
+    deleted_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = _now()
+    updated_at: Mapped[datetime] = _updated()
+
+
+class Customer(Base):
+    """A member of a shop's programme; `id` is Shopify's numeric customer id."""
+
+    __tablename__ = "customers"
+    __table_args__ = (ForeignKeyConstraint(["shop_id", "vip_tier_id"], ["vip_tiers.shop_id", "vip_tiers.id"]),)
+
+    shop_id: Mapped[int] = mapped_column(ForeignKey("shops.id"), primary_key=True)
+    id: Mapped[str] = mapped_column(primary_key=True)
+    email: Mapped[str | None]
+    phone: Mapped[str | None]
+    first_name: Mapped[str | None]
+    last_name: Mapped[str | None]
+    excluded: Mapped[bool] = mapped_column(server_default=text("false"))
+    vip_tier_id: Mapped[str | None]
+    created_at: Mapped[datetime] = _now()
+    updated_at: Mapped[datetime] = _updated()
+
+
+Index("uq_customers_shop_id_email", Customer.shop_id, func.lower(Customer.email), unique=True)
+
+
+class PointLot(Base):
+    """Points of one award. `remaining` is the sum of its ledger entries, kept so that it can be locked and added up."""
+
+    __tablename__ = "point_lots"
+    __table_args__ = (
+        _of_customer(),
+        CheckConstraint("0 <= remaining AND remaining <= points", name="remaining"),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    shop_id: Mapped[int]
+    customer_id: Mapped[str]
+    import_id: Mapped[str | None]
+    """The id the lot has in import files, so that it is not added twice."""
+    points: Mapped[int]
+    remaining: Mapped[int]
+    earned_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    source: Mapped[str] = mapped_column(server_default="")
+    created_at: Mapped[datetime] = _now()
+
+
+Index(
+    "uq_point_lots_import",
+    PointLot.shop_id,
+    PointLot.customer_id,
+    PointLot.import_id,
+    unique=True,
+)
+Index(
+    "ix_point_lots_spendable",
+    PointLot.shop_id,
+    PointLot.customer_id,
+    PointLot.earned_at,
+    PointLot.id,
+    postgresql_where=PointLot.remaining > 0,
+)
+
+
+class Redemption(Base):
+    """A customer's intention to spend points on a reward, with what the reward was at that time."""
+
+    __tablename__ = "redemptions"
+    __table_args__ = (
+        _of_customer(),
+        ForeignKeyConstraint(["shop_id", "reward_id"], ["rewards.shop_id", "rewards.id"]),
+        _one_of("status", STATUSES),
+        Index("ix_redemptions_customer", "shop_id", "customer_id", "created_at"),
+        Index("ix_redemptions_reward", "shop_id", "reward_id", "status"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    shop_id: Mapped[int]
+    customer_id: Mapped[str]
+    reward_id: Mapped[str]
+    attempt: Mapped[int]
+    status: Mapped[str]
+    deadline: Mapped[datetime]
+    """After it this attempt can not be captured."""
+    reward_name: Mapped[str]
+    discount_type: Mapped[str]
+    discount_amount: Mapped[Decimal | None]
+    minimum_spend: Mapped[Decimal | None]
+    product_variant_id: Mapped[str | None]
+    combines_with: Mapped[list[str]]
+    points_spent: Mapped[int]
+    created_at: Mapped[datetime] = _now()
+    updated_at: Mapped[datetime] = _updated()
+    expires_at: Mapped[datetime | None]
+    """When the discount code stops working."""
+    captured_at: Mapped[datetime | None]
+    balance_after: Mapped[int | None]
+    """The customer's balance right after the capture: what every announcement says, however late."""
+    discount_code_redeemed_at: Mapped[datetime | None]
+    is_refunded: Mapped[bool] = mapped_column(server_default=text("false"))
+
+
+class DiscountCode(Base):
+    """A code that Shopify was, or will be, asked for. The code of one attempt is never that of another."""
+
+    __tablename__ = "discount_codes"
+    __table_args__ = (
+        _one_of("state", ("planned", "live", "void", "fenced", "foreign")),
+        CheckConstraint("unanswered >= 0", name="unanswered"),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    shop_id: Mapped[int] = mapped_column(ForeignKey("shops.id"))
+    redemption_id: Mapped[str] = mapped_column(ForeignKey("redemptions.id"))
+    attempt: Mapped[int]
+    code: Mapped[str]
+    shopify_id: Mapped[str | None]
+    state: Mapped[str] = mapped_column(server_default="planned")
+    unanswered: Mapped[int] = mapped_column(server_default=text("0"))
+    """Creations asked of Shopify whose outcome is not known: while there is one, the code may yet appear."""
+    created_at: Mapped[datetime] = _now()
+    updated_at: Mapped[datetime] = _updated()
+
+
+Index("uq_discount_codes_code", DiscountCode.shop_id, func.upper(DiscountCode.code), unique=True)
+Index(
+    "uq_discount_codes_current",
+    DiscountCode.redemption_id,
+    DiscountCode.attempt,
+    unique=True,
+    postgresql_where=DiscountCode.state != "foreign",
+)
+
+
+class RedemptionDraw(Base):
+    """Points that one attempt took from one lot."""
+
+    __tablename__ = "redemption_draws"
+    __table_args__ = (CheckConstraint("points > 0", name="points"),)
+
+    redemption_id: Mapped[str] = mapped_column(ForeignKey("redemptions.id"), primary_key=True)
+    attempt: Mapped[int] = mapped_column(primary_key=True)
+    lot_id: Mapped[int] = mapped_column(ForeignKey("point_lots.id"), primary_key=True)
+    points: Mapped[int]
+
+
+class LedgerEntry(Base):
+    """One movement of points of one lot. Append-only: a trigger refuses UPDATE and DELETE."""
+
+    __tablename__ = "ledger_entries"
+    __table_args__ = (
+        _of_customer(),
+        _one_of("kind", ("earn", "reserve", "release", "refund", "expire", "adjust")),
+        CheckConstraint("points <> 0", name="points"),
+        Index("uq_ledger_entries_step", "redemption_id", "attempt", "lot_id", "kind", unique=True),
+        Index("ix_ledger_entries_customer", "shop_id", "customer_id", "kind", postgresql_include=["points"]),
+        Index("ix_ledger_entries_lot", "lot_id"),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    shop_id: Mapped[int]
+    customer_id: Mapped[str]
+    lot_id: Mapped[int] = mapped_column(ForeignKey("point_lots.id"))
+    points: Mapped[int]
+    """Signed: what the customer gained."""
+    kind: Mapped[str]
+    redemption_id: Mapped[str | None] = mapped_column(ForeignKey("redemptions.id"))
+    attempt: Mapped[int | None]
+    created_at: Mapped[datetime] = _now()
+
+
+class IdempotencyKey(Base):
+    """One intention to buy, as a client named it, and how it was answered."""
+
+    __tablename__ = "idempotency_keys"
+    __table_args__ = (Index("ix_idempotency_keys_created_at", "created_at"),)
+
+    shop_id: Mapped[int] = mapped_column(ForeignKey("shops.id"), primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    fingerprint: Mapped[bytes]
+    redemption_id: Mapped[str] = mapped_column(unique=True)
+    attempt: Mapped[int] = mapped_column(server_default=text("1"))
+    """The attempt that the next request with this key makes or joins."""
+    status: Mapped[int | None]
+    """HTTP status of the decided answer; None while undecided."""
+    body: Mapped[str | None]
+    created_at: Mapped[datetime] = _now()
+
+
+class ActivityLog(Base):
+    """What a merchant reads about a customer."""
+
+    __tablename__ = "activity_log"
+    __table_args__ = (_of_customer(), Index("ix_activity_log_customer", "shop_id", "customer_id", "created_at"))
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    shop_id: Mapped[int]
+    customer_id: Mapped[str]
+    redemption_id: Mapped[str | None] = mapped_column(ForeignKey("redemptions.id"))
+    kind: Mapped[str]
+    facts: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = _now()
+
+
+class Delivery(Base):
+    """One redemption announced on one channel."""
+
+    __tablename__ = "deliveries"
+    __table_args__ = (_one_of("status", ("pending", "sent", "failed", "unknown", "skipped")),)
+
+    redemption_id: Mapped[str] = mapped_column(ForeignKey("redemptions.id"), primary_key=True)
+    channel: Mapped[str] = mapped_column(primary_key=True)
+    shop_id: Mapped[int] = mapped_column(ForeignKey("shops.id"))
+    status: Mapped[str] = mapped_column(server_default="pending")
+    attempts: Mapped[int] = mapped_column(server_default=text("0"))
+    attempted_at: Mapped[datetime | None]
+    """Set before a send that must not be repeated, cleared when it surely did not happen."""
+    last_error: Mapped[str | None]
+    sent_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = _now()
+    updated_at: Mapped[datetime] = _updated()

@@ -1,0 +1,59 @@
+"""A redemption's life, and the names it goes by.
+
+          reserve            capture              order webhook
+(none) ──────────> pending ──────────> active ──────────────────> used
+                      │                  └── expired, refunded ──> expired
+                      └─ compensation ─> failed ── same key again ─> pending (attempt + 1)
+"""
+
+import secrets
+import string
+from enum import Enum
+
+PENDING = "pending"
+FAILED = "failed"
+ACTIVE = "active"
+USED = "used"
+EXPIRED = "expired"
+STATUSES = (PENDING, FAILED, ACTIVE, USED, EXPIRED)
+
+CAPTURED = frozenset({ACTIVE, USED, EXPIRED})
+"""The points are spent and the code was given: past the pivot."""
+
+_ID_ALPHABET = string.ascii_lowercase + string.digits
+
+
+def new_redemption_id() -> str:
+    """A fresh public id, like `cr_4k1t9zq0m2x7c8v5b3n6`."""
+    return "cr_" + "".join(secrets.choice(_ID_ALPHABET) for _ in range(20))
+
+
+def workflow_id(redemption_id: str, attempt: int) -> str:
+    """The Temporal workflow of one attempt: the same attempt can never run twice."""
+    return f"redemption-{redemption_id}-{attempt}"
+
+
+class Standing(Enum):
+    """What the row says to an attempt that comes to reserve or to release."""
+
+    OPEN = "open"
+    """Nothing is held for this redemption: the attempt may reserve."""
+    HELD = "held"
+    """This attempt has reserved."""
+    CAPTURED = "captured"
+    """The purchase has happened, by this attempt or another."""
+    CLOSED = "closed"
+    """This attempt has failed, or a later one has begun."""
+    OCCUPIED = "occupied"
+    """An earlier attempt still holds points; whether it ends captured or failed is not known yet."""
+
+
+def standing(attempt: int, *, row_attempt: int, row_status: str) -> Standing:
+    """Where an attempt stands against the redemption's row, which is the arbiter."""
+    if row_status in CAPTURED:
+        return Standing.CAPTURED
+    if row_attempt > attempt:
+        return Standing.CLOSED
+    if row_attempt == attempt:
+        return Standing.HELD if row_status == PENDING else Standing.CLOSED
+    return Standing.OCCUPIED if row_status == PENDING else Standing.OPEN

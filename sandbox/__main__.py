@@ -1,0 +1,20 @@
+"""`python -m sandbox`: the vendors as a server of their own."""
+
+from typing import Annotated
+
+import typer
+import uvicorn
+
+from sandbox.app import create_app
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8090,
+) -> None:
+    """Play Shopify, Klaviyo, Omnisend and Postscript until Ctrl-C."""
+    uvicorn.run(create_app(), host=host, port=port, log_level="warning", timeout_graceful_shutdown=2)
+
+
+if __name__ == "__main__":
+    typer.run(serve)

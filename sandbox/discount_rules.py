@@ -1,0 +1,109 @@
+"""What Shopify checks of a discount when it is made: its schema declares nearly every field optional."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from sandbox.vendor import at
+
+CODE_LENGTH = 255
+TAGS = 5
+TAG_LENGTH = 255
+BLANKS = {"title": "Title", "code": "Code", "startsAt": "Starts at", "context": "Context"}
+
+Input = dict[str, Any]
+UserError = dict[str, Any]
+
+
+def user_errors(argument: str, discount: Input, *, code_is_taken: bool) -> list[UserError]:
+    """Everything that is wrong with the discount; `argument` is the mutation's own name for it."""
+    checks = [_blanks(discount), _code(discount, taken=code_is_taken), _period(discount), _tags(discount)]
+    if argument == "bxgyCodeDiscount":
+        checks.append(_free_product(discount))
+    else:
+        checks.append(_minimum(discount))
+    if argument == "basicCodeDiscount":
+        checks.append(_amount(discount))
+    if argument == "freeShippingCodeDiscount":
+        checks.append(_free_shipping(discount))
+    return [user_error([argument, *path], code, message) for check in checks for path, code, message in check]
+
+
+def user_error(field: list[str], code: str, message: str) -> UserError:
+    """One `DiscountUserError`."""
+    return {"field": field, "code": code, "message": message, "extraInfo": None}
+
+
+_Found = Iterator[tuple[list[str], str, str]]
+
+
+def _blanks(discount: Input) -> _Found:
+    for name, words in BLANKS.items():
+        if not discount.get(name):
+            yield [name], "BLANK", f"{words} can't be blank"
+
+
+def _code(discount: Input, *, taken: bool) -> _Found:
+    if taken:
+        yield ["code"], "TAKEN", "Code must be unique. Please try a different code."
+    if len(discount.get("code") or "") > CODE_LENGTH:
+        yield ["code"], "TOO_LONG", f"Code is too long (maximum is {CODE_LENGTH} characters)"
+    if "\n" in (discount.get("code") or ""):
+        yield ["code"], "INVALID", "Code can't have a newline"
+
+
+def _period(discount: Input) -> _Found:
+    starts_at: datetime | None = discount.get("startsAt")
+    ends_at: datetime | None = discount.get("endsAt")
+    if starts_at and ends_at and ends_at <= starts_at:
+        yield ["endsAt"], "INVALID", "Ends at needs to be after starts_at"
+
+
+def _tags(discount: Input) -> _Found:
+    tags: list[str] = discount.get("tags") or []
+    if len(tags) > TAGS:
+        yield ["tags"], "TOO_MANY_TAGS", f"A discount has at most {TAGS} tags"
+    if any(len(tag) > TAG_LENGTH for tag in tags):
+        yield ["tags"], "INVALID_TAG_LENGTH", f"A tag has at most {TAG_LENGTH} characters"
+
+
+def _minimum(discount: Input) -> _Found:
+    if at(discount, "minimumRequirement", "quantity") and at(discount, "minimumRequirement", "subtotal"):
+        path = ["minimumRequirement", "subtotal", "greaterThanOrEqualToSubtotal"]
+        yield path, "CONFLICT", "Minimum subtotal cannot be defined when minimum quantity is"
+
+
+def _amount(discount: Input) -> _Found:
+    value: Input = at(discount, "customerGets", "value") or Input()
+    if not value:
+        yield ["customerGets"], "BLANK", "Customer gets can't be blank"
+    if "discountOnQuantity" in value:
+        yield ["customerGets", "value", "discountOnQuantity"], "INVALID", "Only permitted with bxgy discounts."
+    percentage: float | None = value.get("percentage")
+    if percentage is not None and not 0 < percentage <= 1:
+        path = ["customerGets", "value", "percentage"]
+        yield path, "VALUE_OUTSIDE_RANGE", "Value must be between 0.0 and 1.0"
+    amount: Decimal | None = at(value, "discountAmount", "amount")
+    if amount is not None and amount <= 0:
+        # Inverted, as Shopify's is: it keeps amounts as negative numbers.
+        yield ["customerGets", "value", "discountAmount", "amount"], "LESS_THAN", "Value must be less than 0"
+
+
+def _free_shipping(discount: Input) -> _Found:
+    if at(discount, "combinesWith", "shippingDiscounts"):
+        message = "The combinesWith settings are not valid for the discount class."
+        yield ["combinesWith"], "INVALID_COMBINES_WITH_FOR_DISCOUNT_CLASS", message
+
+
+def _free_product(discount: Input) -> _Found:
+    if at(discount, "customerGets", "items", "all"):
+        yield ["customerGets"], "INVALID", "Items in 'customer get' cannot be set to all"
+    bought: Input | None = at(discount, "customerBuys", "items")
+    if not bought or bought.get("all"):
+        yield ["customerBuys", "items"], "BLANK", "Items in 'customer buys' must be defined"
+    value: Input = at(discount, "customerGets", "value") or Input()
+    for name in ("percentage", "discountAmount"):
+        if name in value:
+            path = ["customerGets", "value", name]
+            yield path, "INVALID", "Only discountOnQuantity permitted with bxgy discounts."

@@ -1,0 +1,195 @@
+"""One shop of the played Shopify: its discounts and metafields, and the resolvers that change them."""
+
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import partial
+from itertools import count
+from typing import Any
+
+from sandbox.discount_rules import Input, user_error, user_errors
+from sandbox.vendor import at
+
+NO_DISCOUNT = user_error(["id"], "INVALID", "Code discount does not exist.")
+ALL_PRODUCTS = {"__typename": "Collection", "id": "gid://shopify/Collection/1", "handle": "all"}
+
+
+@dataclass
+class Discount:
+    """A code discount and what became of it."""
+
+    gid: str
+    typename: str
+    asked: Input
+    created_at: datetime
+    ends_at: datetime | None
+    deleted: bool = False
+
+    @property
+    def code(self) -> str:
+        """As it was asked for; a code is looked up in any case."""
+        return self.asked["code"]
+
+    @property
+    def tags(self) -> list[str]:
+        """As they were asked for."""
+        return self.asked.get("tags") or []
+
+    @property
+    def customers(self) -> list[str] | None:
+        """Gids of those who can use it, None for everybody."""
+        return at(self.asked, "context", "customers", "add")
+
+    @property
+    def status(self) -> str:
+        """A `DiscountStatus`; it goes by the clock alone."""
+        now = datetime.now(UTC)
+        if self.ends_at is not None and self.ends_at <= now:
+            return "EXPIRED"
+        return "SCHEDULED" if self.asked["startsAt"] > now else "ACTIVE"
+
+    def node(self) -> dict[str, Any]:
+        """As a `DiscountCodeNode`."""
+        discount = {
+            "__typename": self.typename,
+            "createdAt": self.created_at,
+            "endsAt": self.ends_at,
+            "status": self.status,
+            "tags": self.tags,
+            "asyncUsageCount": 0,
+            "codes": {"nodes": [{"id": f"{self.gid}?code", "code": self.code, "asyncUsageCount": 0}]},
+            "context": _context(self.customers),
+            "customerGets": {"value": _value(self.asked)},
+        }
+        asked = {name: self.asked.get(name) for name in ("title", "startsAt", "usageLimit", "usesPerOrderLimit")}
+        once = bool(self.asked.get("appliesOncePerCustomer"))
+        return {"id": self.gid, "codeDiscount": {**asked, "appliesOncePerCustomer": once, **discount}}
+
+    def view(self) -> dict[str, Any]:
+        """As the control API shows it."""
+        return {
+            "id": self.gid,
+            "type": self.typename,
+            "code": self.code,
+            "status": "deleted" if self.deleted else "expired" if self.status == "EXPIRED" else "live",
+            "title": self.asked["title"],
+            "tags": self.tags,
+            "customers": [gid.rsplit("/", 1)[-1] for gid in self.customers or ()],
+            "asked": self.asked,
+            "ends_at": self.ends_at,
+        }
+
+
+@dataclass
+class Shop:
+    """What one merchant has. Resolvers are the methods that `root` names."""
+
+    discounts: dict[str, Discount] = field(default_factory=dict[str, Discount])
+    metafields: dict[tuple[str, str, str], dict[str, Any]] = field(default_factory=dict[tuple[str, str, str], Any])
+    _live: dict[str, Discount] = field(default_factory=dict[str, Discount])
+    _ids: "count[int]" = field(default_factory=partial(count, 1))
+
+    def root(self) -> dict[str, Any]:
+        """Root fields to resolvers."""
+        return {
+            "codeDiscountNodeByCode": self._by_code,
+            "collectionByIdentifier": self._collection,
+            "discountCodeBasicCreate": self._creator("DiscountCodeBasic", "basicCodeDiscount"),
+            "discountCodeFreeShippingCreate": self._creator("DiscountCodeFreeShipping", "freeShippingCodeDiscount"),
+            "discountCodeBxgyCreate": self._creator("DiscountCodeBxgy", "bxgyCodeDiscount"),
+            "discountCodeDeactivate": self._deactivate,
+            "discountCodeDelete": self._delete,
+            "metafieldsSet": self._set_metafields,
+        }
+
+    def _find(self, code: str) -> Discount | None:
+        return self._live.get(code.casefold())
+
+    def _get(self, gid: str) -> Discount | None:
+        found = self.discounts.get(gid)
+        return None if found is None or found.deleted else found
+
+    def _by_code(self, _info: object, code: str) -> dict[str, Any] | None:
+        found = self._find(code)
+        return found and found.node()
+
+    def _collection(self, _info: object, identifier: dict[str, str]) -> dict[str, str] | None:
+        return ALL_PRODUCTS if identifier.get("handle") == ALL_PRODUCTS["handle"] else None
+
+    def _creator(self, typename: str, argument: str) -> Any:
+        def create(_info: object, **arguments: Input) -> dict[str, Any]:
+            return self._create(typename, argument, arguments[argument])
+
+        return create
+
+    def _create(self, typename: str, argument: str, asked: Input) -> dict[str, Any]:
+        taken = self._find(asked.get("code") or "") is not None
+        if errors := user_errors(argument, asked, code_is_taken=taken):
+            return {"codeDiscountNode": None, "userErrors": errors}
+        gid = f"gid://shopify/DiscountCodeNode/{next(self._ids)}"
+        made = Discount(gid, typename, asked, datetime.now(UTC), asked.get("endsAt"))
+        self.discounts[gid] = self._live[made.code.casefold()] = made
+        return {"codeDiscountNode": made.node(), "userErrors": []}
+
+    def _deactivate(self, _info: object, id: str) -> dict[str, Any]:  # noqa: A002 - Shopify's name
+        found = self._get(id)
+        if found is None:
+            return {"codeDiscountNode": None, "userErrors": [NO_DISCOUNT]}
+        if found.status != "EXPIRED":
+            found.ends_at = datetime.now(UTC)
+        return {"codeDiscountNode": found.node(), "userErrors": []}
+
+    def _delete(self, _info: object, id: str) -> dict[str, Any]:  # noqa: A002 - Shopify's name
+        found = self._get(id)
+        if found is None:
+            return {"deletedCodeDiscountId": None, "userErrors": [NO_DISCOUNT]}
+        found.deleted = True
+        del self._live[found.code.casefold()]
+        return {"deletedCodeDiscountId": found.gid, "userErrors": []}
+
+    def _set_metafields(self, _info: object, metafields: list[Input]) -> dict[str, Any]:
+        errors = [error for index, asked in enumerate(metafields) for error in _metafield_errors(index, asked)]
+        if errors:
+            return {"metafields": None, "userErrors": errors}
+        return {"metafields": [self._set_metafield(asked) for asked in metafields], "userErrors": []}
+
+    def _set_metafield(self, asked: Input) -> dict[str, Any]:
+        key = (asked["ownerId"], asked["namespace"], asked["key"])
+        gid = self.metafields[key]["id"] if key in self.metafields else f"gid://shopify/Metafield/{next(self._ids)}"
+        self.metafields[key] = {"id": gid, **asked}
+        return self.metafields[key]
+
+
+def _context(customers: list[str] | None) -> dict[str, Any]:
+    if customers is None:
+        return {"__typename": "DiscountBuyerSelectionAll", "all": "ALL"}
+    return {"__typename": "DiscountCustomers", "customers": [{"id": gid} for gid in customers]}
+
+
+def _value(asked: Input) -> dict[str, Any] | None:
+    amount: Decimal | None = at(asked, "customerGets", "value", "discountAmount", "amount")
+    if amount is not None:
+        money = {"amount": amount, "currencyCode": "USD"}
+        return {"__typename": "DiscountAmount", "amount": money, "appliesOnEachItem": False}
+    percentage: float | None = at(asked, "customerGets", "value", "percentage")
+    return None if percentage is None else {"__typename": "DiscountPercentage", "percentage": percentage}
+
+
+def _metafield_errors(index: int, asked: Input) -> list[dict[str, Any]]:
+    field = ["metafields", str(index)]
+    if not asked.get("type") or not asked.get("namespace"):
+        message = "Type and namespace can't be blank"
+        return [{"field": [*field, "type"], "code": "BLANK", "message": message, "elementIndex": None}]
+    if asked["type"] == "json" and not _is_json(asked["value"]):
+        message = "Value is invalid JSON."
+        return [{"field": [*field, "value"], "code": "INVALID_VALUE", "message": message, "elementIndex": None}]
+    return []
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,208 @@
+"""Shopify, played: runs the real GraphQL operations for any number of shops, and charges them for it."""
+
+import json
+import time
+from dataclasses import dataclass, field
+from typing import Annotated, Any, cast
+
+from graphql import DocumentNode, ExecutionResult, GraphQLError, OperationDefinitionNode, parse, validate
+from graphql import execute_sync as execute  # pyright: ignore[reportUnknownVariableType]  # its hooks have open types
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from sandbox.shop import Shop
+from sandbox.shopify_schema import load_schema, operation_of, query_cost, root_field
+from sandbox.vendor import Answer, Vendor, phrase
+
+VERSIONS = ("2026-01", "2026-04", "2026-07", "2026-10")
+STANDARD_RATE = 100.0
+# A bucket holds what comes back to it in this many seconds.
+BUCKET_SECONDS = 20
+ERRORS = {
+    401: "[API] Invalid API key or access token (unrecognized login or wrong password)",
+    402: "Unavailable Shop",
+    404: "Not Found",
+}
+
+
+class ShopSettings(BaseModel):
+    """What can be set for one shop: the only token it takes, and its plan's points per second."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    access_token: str | None = None
+    restore_rate: Annotated[float, Field(gt=0)] = STANDARD_RATE
+
+
+@dataclass
+class Bucket:
+    """The leaky bucket of one shop, in points."""
+
+    rate: float = STANDARD_RATE
+    level: float = STANDARD_RATE * BUCKET_SECONDS
+    at: float = field(default_factory=time.monotonic)
+
+    def take(self, cost: float) -> bool:
+        """Pay, or leave everything as it is when there is not enough."""
+        now = time.monotonic()
+        self.level = min(self.rate * BUCKET_SECONDS, self.level + (now - self.at) * self.rate)
+        self.at = now
+        if cost > self.level:
+            return False
+        self.level -= cost
+        return True
+
+    def status(self) -> dict[str, float]:
+        """As `throttleStatus`."""
+        return {
+            "maximumAvailable": self.rate * BUCKET_SECONDS,
+            "currentlyAvailable": int(self.level),
+            "restoreRate": self.rate,
+        }
+
+
+@dataclass
+class _Account:
+    shop: Shop = field(default_factory=Shop)
+    bucket: Bucket = field(default_factory=Bucket)
+    token: str | None = None
+
+    def takes(self, token: str) -> bool:
+        return token.startswith("shpat_") if self.token is None else token == self.token
+
+
+@dataclass(frozen=True)
+class _Query:
+    document: DocumentNode
+    operation: OperationDefinitionNode
+    variables: dict[str, Any]
+
+    @property
+    def cost(self) -> int:
+        return query_cost(self.document, self.operation)
+
+
+class Shopify(Vendor):
+    """Any domain is a shop, and any token that looks like one opens it, unless one was set."""
+
+    name = "shopify"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._schema = load_schema()
+        assert self._schema.query_type is not None
+        assert self._schema.mutation_type is not None
+        self.operations = frozenset(self._schema.query_type.fields) | frozenset(self._schema.mutation_type.fields)
+        self._accounts: dict[str, _Account] = {}
+        self.router.add_api_route("/{shop_domain}/admin/api/{version}/graphql.json", self._post, methods=["POST"])
+        self.router.add_api_route(
+            "/_sandbox/shopify/shops/{shop_domain}", self._set_up, methods=["PUT"], status_code=204
+        )
+
+    def failed(self, status: int) -> Answer:
+        """Below GraphQL, `errors` is a string."""
+        return Answer(phrase(status).lower(), status, {"errors": ERRORS.get(status, phrase(status))})
+
+    def throttled(self, retry_after: float) -> Answer:
+        """An empty bucket that needs this long to hold what was asked for."""
+        return _throttled(Bucket(level=0.0), STANDARD_RATE * retry_after)
+
+    def arrived(self) -> dict[str, Any]:
+        """Discounts, deleted ones too, and metafields, by shop."""
+        accounts = self._accounts.items()
+        return {
+            "discounts": [
+                {"shop": name, **made.view()} for name, one in accounts for made in one.shop.discounts.values()
+            ],
+            "metafields": [{"shop": name, **value} for name, one in accounts for value in one.shop.metafields.values()],
+        }
+
+    def forget(self) -> None:
+        """Close every shop."""
+        self._accounts.clear()
+
+    async def _set_up(self, shop_domain: str, settings: ShopSettings) -> None:
+        account = self._account(shop_domain)
+        account.token = settings.access_token
+        account.bucket = Bucket(settings.restore_rate, settings.restore_rate * BUCKET_SECONDS)
+
+    async def _post(self, shop_domain: str, version: str, request: Request) -> Response:
+        token = request.headers.get("x-shopify-access-token", "")
+        query = _parse(await request.body())
+        operation = root_field(query.operation) if isinstance(query, _Query) else "invalid"
+        response = await self.serve(operation, lambda: self._answer(shop_domain, token, query), shop=shop_domain)
+        # A version that is gone is served by the oldest that is left.
+        response.headers["X-Shopify-API-Version"] = version if version in VERSIONS else VERSIONS[0]
+        return response
+
+    def _answer(self, shop_domain: str, token: str, query: _Query | Answer) -> Answer:
+        account = self._account(shop_domain)
+        if not account.takes(token):
+            return self.failed(401)
+        if isinstance(query, Answer):
+            return query
+        if errors := validate(self._schema, query.document):
+            return _graphql_errors(errors)
+        if not account.bucket.take(query.cost):
+            return _throttled(account.bucket, query.cost)
+        return self._execute(account, query)
+
+    def _execute(self, account: _Account, query: _Query) -> Answer:
+        result = execute(
+            self._schema,
+            query.document,
+            account.shop.root(),
+            variable_values=query.variables,
+            operation_name=query.operation.name.value if query.operation.name else None,
+        )
+        assert isinstance(result, ExecutionResult)
+        if result.data is None and result.errors:
+            return _graphql_errors(result.errors)
+        body = result.formatted | {"extensions": {"cost": _cost(account.bucket, query.cost, query.cost)}}
+        return Answer(_outcome(result), 200, body)
+
+    def _account(self, shop_domain: str) -> _Account:
+        return self._accounts.setdefault(shop_domain, _Account())
+
+
+def _parse(body: bytes) -> _Query | Answer:
+    try:
+        asked: Any = json.loads(body)
+        document = parse(asked["query"])
+        operation = operation_of(document, asked.get("operationName"))
+    except GraphQLError as error:
+        return _graphql_errors([error], code="PARSE_ERROR")
+    except (ValueError, TypeError, KeyError):
+        return Answer("bad request", 400, {"errors": {"query": "Required parameter missing or invalid"}})
+    if operation is None:
+        return _graphql_errors([GraphQLError("An operation name is required")], code="BAD_REQUEST")
+    return _Query(document, operation, cast("dict[str, Any]", asked.get("variables") or {}))
+
+
+def _graphql_errors(errors: list[GraphQLError], code: str | None = None) -> Answer:
+    codes = [code or _error_code(error) for error in errors]
+    found = [{**error.formatted, "extensions": {"code": said}} for error, said in zip(errors, codes, strict=True)]
+    return Answer(codes[0], 200, {"errors": found})
+
+
+def _error_code(error: GraphQLError) -> str:
+    if error.message.startswith("Cannot query field"):
+        return "undefinedField"
+    return "INVALID_VARIABLE" if error.message.startswith("Variable") else "argumentNotAccepted"
+
+
+def _throttled(bucket: Bucket, cost: float) -> Answer:
+    error = {"message": "Throttled", "extensions": {"code": "THROTTLED"}}
+    return Answer("THROTTLED", 200, {"errors": [error], "extensions": {"cost": _cost(bucket, cost, None)}})
+
+
+def _cost(bucket: Bucket, requested: float, actual: float | None) -> dict[str, Any]:
+    return {"requestedQueryCost": requested, "actualQueryCost": actual, "throttleStatus": bucket.status()}
+
+
+def _outcome(result: ExecutionResult) -> str:
+    """`ok`, or the codes of the user errors."""
+    payloads = [payload for payload in (result.data or {}).values() if payload]
+    codes = [error.get("code") for payload in payloads for error in payload.get("userErrors", ())]
+    return ", ".join(map(str, codes)) or ("error" if result.errors else "ok")

@@ -1,0 +1,109 @@
+"""The played part of Shopify's schema: its scalars, what a query costs, and what is wrong with one."""
+
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from importlib import resources
+from typing import Any
+
+from graphql import (
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLError,
+    GraphQLScalarType,
+    GraphQLSchema,
+    OperationDefinitionNode,
+    OperationType,
+    SelectionNode,
+    SelectionSetNode,
+    build_schema,
+)
+
+MUTATION_COST = 10
+QUERY_COST = 1
+
+
+def load_schema() -> GraphQLSchema:
+    """Build the schema with scalars that check and normalise as Shopify's do."""
+    sdl = (resources.files("sandbox") / "shopify.graphql").read_text(encoding="utf-8")
+    schema = build_schema(sdl)
+    _scalar(schema, "Decimal", _decimal_in, _decimal_out)
+    _scalar(schema, "DateTime", _moment_in, _moment_out)
+    _scalar(schema, "UnsignedInt64", _unsigned_in, str)
+    return schema
+
+
+def operation_of(document: DocumentNode, name: str | None) -> OperationDefinitionNode | None:
+    """The operation to run: the named one, or the only one."""
+    operations = [node for node in document.definitions if isinstance(node, OperationDefinitionNode)]
+    if name is None:
+        return operations[0] if len(operations) == 1 else None
+    return next((node for node in operations if node.name and node.name.value == name), None)
+
+
+def root_field(operation: OperationDefinitionNode) -> str:
+    """The first field of the operation, by which faults and the log know it."""
+    return next(node.name.value for node in operation.selection_set.selections if isinstance(node, FieldNode))
+
+
+def query_cost(document: DocumentNode, operation: OperationDefinitionNode) -> int:
+    """Ten points for a mutation, one for a query, and one for each object selected below the first."""
+    fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
+    is_mutation = operation.operation is OperationType.MUTATION
+    free_levels = 2 if is_mutation else 1
+    base = MUTATION_COST if is_mutation else QUERY_COST
+    return base + _objects(operation.selection_set, fragments, free_levels)
+
+
+def _objects(selected: SelectionSetNode | None, fragments: dict[str, FragmentDefinitionNode], free: int) -> int:
+    if selected is None:
+        return 0
+    fields = [node for node in selected.selections if isinstance(node, FieldNode) and node.selection_set]
+    spread = [node for node in selected.selections if not isinstance(node, FieldNode)]
+    own = sum((free <= 0) + _objects(node.selection_set, fragments, free - 1) for node in fields)
+    # Only one of a union's types can come, so only the dearest is paid for.
+    return own + max((_objects(_spread(node, fragments), fragments, free) for node in spread), default=0)
+
+
+def _spread(node: SelectionNode, fragments: dict[str, FragmentDefinitionNode]) -> SelectionSetNode | None:
+    if isinstance(node, FragmentSpreadNode):
+        return fragments[node.name.value].selection_set
+    return getattr(node, "selection_set", None)
+
+
+def _scalar(schema: GraphQLSchema, name: str, read: Any, write: Any) -> None:
+    scalar = schema.type_map[name]
+    assert isinstance(scalar, GraphQLScalarType)
+    scalar.coerce_input_value = scalar.parse_value = read
+    scalar.coerce_output_value = scalar.serialize = write
+
+
+def _decimal_in(value: object) -> Decimal:
+    try:
+        return Decimal(str(value))
+    except InvalidOperation as error:
+        raise GraphQLError(f"invalid decimal {value!r}") from error
+
+
+def _decimal_out(value: Decimal) -> str:
+    text = f"{value.normalize():f}"
+    return text if "." in text else f"{text}.0"
+
+
+def _moment_in(value: object) -> datetime:
+    try:
+        moment = datetime.fromisoformat(str(value))
+    except ValueError as error:
+        raise GraphQLError(f"invalid date and time {value!r}") from error
+    return moment.replace(microsecond=0, tzinfo=moment.tzinfo or UTC)
+
+
+def _moment_out(value: datetime) -> str:
+    return value.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _unsigned_in(value: object) -> int:
+    if not str(value).isdecimal():
+        raise GraphQLError(f"invalid unsigned integer {value!r}")
+    return int(str(value))

@@ -1,0 +1,50 @@
+"""`.env.example` tells the truth about the settings."""
+
+import itertools
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+
+from settings import Settings
+
+EXAMPLE = Path(__file__).parents[1] / ".env.example"
+LINE = re.compile(r"^(?P<comment># )?(?P<name>[A-Z][A-Z0-9_]*)=(?P<value>.*)$")
+
+
+def entries() -> dict[str, tuple[bool, str, str]]:
+    """By name: whether it is commented out, its value, and the line above it."""
+    lines = EXAMPLE.read_text().splitlines()
+    matches = [(LINE.match(line), above) for above, line in itertools.pairwise(lines)]
+    return {match["name"]: (bool(match["comment"]), match["value"], above) for match, above in matches if match}
+
+
+def written(field: FieldInfo) -> str:
+    default: object = field.get_default()
+    if isinstance(default, SecretStr):
+        return default.get_secret_value()
+    if isinstance(default, bool):
+        return str(default).lower()
+    return "" if default is None else str(default)
+
+
+def test_every_setting_is_in_the_example_and_nothing_else() -> None:
+    assert set(entries()) == {name.upper() for name in Settings.model_fields}
+
+
+def test_no_setting_is_there_twice() -> None:
+    names = [match["name"] for line in EXAMPLE.read_text().splitlines() if (match := LINE.match(line))]
+
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("name", sorted(Settings.model_fields))
+def test_a_setting_is_explained_and_shows_its_default(name: str) -> None:
+    field = Settings.model_fields[name]
+    commented_out, value, above = entries()[name.upper()]
+
+    assert above.startswith("# ")
+    assert commented_out is not field.is_required()
+    assert value == ("" if field.is_required() else written(field))

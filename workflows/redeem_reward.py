@@ -1,0 +1,65 @@
+"""Redeem a reward: points for a discount code.
+
+reserve points ──> generate discount code + capture ──┃──> deliver, in parallel
+undo: release      undo: void the code                ┃    Klaviyo · Omnisend · Postscript · Shopify metafields
+                                                      ┃
+          before the pivot everything can be undone   ┃    after it: only ever forward
+"""
+
+import asyncio
+
+from temporalio import workflow
+
+from activities.attempt import Attempt
+from activities.deliveries import Deliver, Deliveries
+from activities.discounts import Discounts
+from activities.points import Points
+from workflows.answers import PURCHASED, UNAVAILABLE, Answer
+from workflows.saga import Saga, insist, to_the_end
+from workflows.stages import Stage, enter
+
+
+@workflow.defn
+class RedeemReward:
+    """One attempt at one redemption."""
+
+    @workflow.init
+    def __init__(self, attempt: Attempt) -> None:
+        self._answer: Answer | None = None
+        self._saga = Saga(attempt.redemption_id, deadline=attempt.deadline, on_unwind=lambda: enter(Stage.COMPENSATING))
+
+    @workflow.run
+    async def run(self, attempt: Attempt) -> Answer:
+        """The whole story; the result is what the caller was told."""
+        async with self._saga as saga:
+            refusal = await saga.step(Points.reserve_points, attempt, undo=Points.release_points)
+            if refusal is not None:
+                return await self._close(Answer(purchased=False, refusal=refusal))
+            await saga.step(Discounts.generate_discount_code, attempt, undo=Discounts.void_discount_code)
+
+        # The pivot is passed: the points are spent and the code is the customer's.
+        self._answer = PURCHASED
+        await to_the_end(self._deliver(attempt))
+        return await self._close(PURCHASED)
+
+    @workflow.update
+    async def answer(self) -> Answer:
+        """What to tell the caller, as soon as it is decided: waits neither for deliveries nor for the fence."""
+        await workflow.wait_condition(lambda: self._answer is not None or self._saga.given_up)
+        return self._answer or UNAVAILABLE
+
+    async def _deliver(self, attempt: Attempt) -> None:
+        enter(Stage.DELIVERING)
+        about = attempt.redemption_id
+        orders = [
+            Deliver(shop_id=attempt.shop_id, redemption_id=about, channel=channel) for channel in attempt.channels
+        ]
+        await asyncio.gather(
+            *(insist(Deliveries.deliver, order, about=about, activity_id=order.channel) for order in orders)
+        )
+
+    async def _close(self, answer: Answer) -> Answer:
+        self._answer = answer
+        enter(Stage.DONE)
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        return answer

@@ -1,0 +1,132 @@
+"""The mechanism of a saga: steps with their undos, the pivot, and how stubbornly each side is tried.
+
+Before the pivot a step is tried until the deadline, and everything can be undone. After it, and while undoing,
+a step is tried until it is done.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ApplicationError, FailureError
+
+Request = TypeVar("Request")
+Result = TypeVar("Result")
+Step = Callable[[Any, Request], Awaitable[Result]]
+
+# What can end a run on purpose. Any other exception is a bug in workflow code: it fails the workflow task, stays
+# visible, and goes on once fixed code is deployed; it must not give points back.
+UNWIND = (asyncio.CancelledError, FailureError, asyncio.TimeoutError)
+
+# Longer than any client's own time-outs, so that no try outlives the clock that watches it.
+TRY_TIMEOUT = timedelta(seconds=30)
+
+# Bounded by the purchase's deadline, not by a number of tries. A refusal will not change by asking again.
+ATTEMPT = RetryPolicy(
+    initial_interval=timedelta(seconds=1),
+    maximum_interval=timedelta(seconds=5),
+    non_retryable_error_types=["Refused", "CodeTaken", "RedemptionClosed"],
+)
+
+# Until it is done: a token can be mended and a vendor comes back, but points and codes must not be left behind.
+INSIST = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=1))
+
+
+class Saga:
+    """Steps that are undone together, or not at all.
+
+    Leaving the block by one of `UNWIND` runs the undos of the armed steps, oldest first: the first undo is the one
+    that asks the arbiter. An undo that answers False found that the pivot has been passed after all; then nothing
+    more is undone, the exception is dropped, and the workflow goes on forward, below the block.
+    """
+
+    def __init__(self, about: str, *, deadline: datetime, on_unwind: Callable[[], None]) -> None:
+        self.given_up = False
+        """The arbiter has said that this will not happen. Later undos may take long; nobody needs to wait for them."""
+        self._about = about
+        self._deadline = deadline
+        self._on_unwind = on_unwind
+        self._undos: list[Callable[[], Coroutine[Any, Any, bool]]] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if not isinstance(error, UNWIND):
+            return False
+        return await to_the_end(self._unwind())
+
+    async def step(self, step: Step[Request, Result], request: Request, *, undo: Step[Request, bool]) -> Result:
+        """Try one step until the deadline.
+
+        Raises:
+            FailureError: it did not succeed in time, or was refused.
+            asyncio.CancelledError: the run was cancelled; the step has come to its end.
+        """
+        # Armed first: a step can take effect and still be seen to fail.
+        self._undos.append(lambda: insist(undo, request, about=self._about))
+        left = self._deadline - workflow.now()
+        if left <= timedelta():
+            raise ApplicationError("the purchase's deadline has passed", type="DeadlinePassed")
+        result = await workflow.execute_activity_method(
+            step,
+            request,
+            activity_id=step.__name__,
+            summary=f"{step.__name__} · {self._about}",
+            start_to_close_timeout=TRY_TIMEOUT,
+            schedule_to_close_timeout=left,
+            retry_policy=ATTEMPT,
+            # The undo must not overtake its step.
+            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+        )
+        # A step that comes to its end swallows the cancellation that it was waited out for.
+        if workflow.cancellation_reason() is not None:
+            raise asyncio.CancelledError
+        return result
+
+    async def _unwind(self) -> bool:
+        self._on_unwind()
+        for undo in self._undos:
+            if not await undo():
+                return True
+            self.given_up = True
+        self.given_up = True
+        # Callers who wait for the outcome get it before the run ends.
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        return False
+
+
+async def insist(
+    step: Step[Request, Result], request: Request, *, about: str, activity_id: str | None = None
+) -> Result:
+    """Try one step until it is done, however long that takes.
+
+    `activity_id` tells apart steps of one kind that run side by side; runbooks and the UI know a step by it.
+    """
+    activity_id = activity_id or step.__name__
+    return await workflow.execute_activity_method(
+        step,
+        request,
+        activity_id=activity_id,
+        summary=f"{activity_id} · {about}",
+        start_to_close_timeout=TRY_TIMEOUT,
+        retry_policy=INSIST,
+    )
+
+
+async def to_the_end(work: Coroutine[Any, Any, Result]) -> Result:
+    """Await work that a cancellation must not stop: undoing, and all that comes after the pivot."""
+    task = asyncio.create_task(work)
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if task.cancelled():
+                raise
+    return task.result()

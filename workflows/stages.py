@@ -1,0 +1,29 @@
+"""Where a run is, as operators search for it."""
+
+from enum import StrEnum
+
+from temporalio import workflow
+from temporalio.common import SearchAttributeKey, SearchAttributeUpdate
+
+SHOP_DOMAIN = SearchAttributeKey.for_keyword("ShopDomain")
+CUSTOMER_ID = SearchAttributeKey.for_keyword("CustomerId")
+REWARD_ID = SearchAttributeKey.for_keyword("RewardId")
+REDEMPTION_STAGE = SearchAttributeKey.for_keyword("RedemptionStage")
+
+SEARCH_ATTRIBUTES = (SHOP_DOMAIN, CUSTOMER_ID, REWARD_ID, REDEMPTION_STAGE)
+
+
+class Stage(StrEnum):
+    """Values of `RedemptionStage`."""
+
+    REDEEMING = "Redeeming"
+    COMPENSATING = "Compensating"
+    DELIVERING = "Delivering"
+    NEEDS_ATTENTION = "NeedsAttention"
+    DONE = "Done"
+
+
+def enter(stage: Stage) -> None:
+    """Show the stage on the current run. Each call costs an event, so only where an operator would look."""
+    updates: list[SearchAttributeUpdate[str]] = [REDEMPTION_STAGE.value_set(stage)]
+    workflow.upsert_search_attributes(updates)  # pyright: ignore[reportUnknownMemberType] - the SDK's own annotation
