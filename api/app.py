@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from temporalio.client import Client
 
 from api import errors, health, purchases, reading
 from api.engine import Engine
@@ -20,8 +21,8 @@ Every error has `meta.retry`: `same_key` (send the same request again), `new_key
 `Idempotency-Key`), or `never` (the request itself must change)."""
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
-    """The ASGI application; without settings they come from the environment."""
+def create_app(settings: Settings | None = None, temporal: Client | None = None) -> FastAPI:
+    """The ASGI application. Without settings they come from the environment, and the Temporal client from them."""
     settings = settings or Settings()  # pyright: ignore[reportCallIssue] - the fields come from the environment
     configure_logging(settings.log_level, settings.log_format)
 
@@ -29,12 +30,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         engine = connect(settings.database_url)
         # Lazy, so that the API starts, and says that it is not ready, before the engine is there.
-        temporal = await connect_temporal(settings, lazy=True)
+        client = temporal or await connect_temporal(settings, lazy=True)
         store = sessions(engine)
         purchasing = Purchasing(
-            store, Engine(temporal, task_queue=settings.temporal_task_queue), deadline=settings.purchase_deadline
+            store, Engine(client, task_queue=settings.temporal_task_queue), deadline=settings.purchase_deadline
         )
-        app.state.pointsaga = State(sessions=store, temporal=temporal, purchasing=purchasing)
+        app.state.pointsaga = State(sessions=store, temporal=client, purchasing=purchasing)
         yield
         await engine.dispose()
 

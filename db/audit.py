@@ -60,5 +60,5 @@ async def audit(session: AsyncSession) -> list[Finding]:
     return [
         Finding(invariant=invariant, subject=subject, detail=detail)
         for invariant, query in INVARIANTS.items()
-        for subject, detail in (await session.execute(text(query))).tuples()
+        for subject, detail in (await session.execute(text(query)))
     ]

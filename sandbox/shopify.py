@@ -110,12 +110,10 @@ class Shopify(Vendor):
 
     def arrived(self) -> dict[str, Any]:
         """Discounts, deleted ones too, and metafields, by shop."""
-        accounts = self._accounts.items()
+        shops = [(name, account.shop) for name, account in self._accounts.items()]
         return {
-            "discounts": [
-                {"shop": name, **made.view()} for name, one in accounts for made in one.shop.discounts.values()
-            ],
-            "metafields": [{"shop": name, **value} for name, one in accounts for value in one.shop.metafields.values()],
+            "discounts": [{"shop": name, **made.view()} for name, shop in shops for made in shop.discounts.values()],
+            "metafields": [{"shop": name, **value} for name, shop in shops for value in shop.metafields.values()],
         }
 
     def forget(self) -> None:

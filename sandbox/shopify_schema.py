@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
+from functools import cache
 from importlib import resources
 from typing import Any
 
@@ -24,6 +25,7 @@ MUTATION_COST = 10
 QUERY_COST = 1
 
 
+@cache
 def load_schema() -> GraphQLSchema:
     """Build the schema with scalars that check and normalise as Shopify's do."""
     sdl = (resources.files("sandbox") / "shopify.graphql").read_text(encoding="utf-8")

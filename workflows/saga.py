@@ -74,21 +74,22 @@ class Saga:
         left = self._deadline - workflow.now()
         if left <= timedelta():
             raise ApplicationError("the purchase's deadline has passed", type="DeadlinePassed")
-        result = await workflow.execute_activity_method(
-            step,
-            request,
-            activity_id=step.__name__,
-            summary=f"{step.__name__} · {self._about}",
-            start_to_close_timeout=TRY_TIMEOUT,
-            schedule_to_close_timeout=left,
-            retry_policy=ATTEMPT,
-            # The undo must not overtake its step.
-            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-        )
-        # A step that comes to its end swallows the cancellation that it was waited out for.
-        if workflow.cancellation_reason() is not None:
-            raise asyncio.CancelledError
-        return result
+        try:
+            return await workflow.execute_activity_method(
+                step,
+                request,
+                activity_id=step.__name__,
+                summary=f"{step.__name__} · {self._about}",
+                start_to_close_timeout=TRY_TIMEOUT,
+                schedule_to_close_timeout=left,
+                retry_policy=ATTEMPT,
+                # The undo must not overtake its step.
+                cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+            )
+        finally:
+            # A step that comes to its end, good or bad, swallows the cancellation that it was waited out for.
+            if workflow.cancellation_reason() is not None:
+                raise asyncio.CancelledError
 
     async def _unwind(self) -> bool:
         self._on_unwind()

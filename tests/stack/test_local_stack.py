@@ -15,7 +15,7 @@ from sqlalchemy import NullPool, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from sandbox.stack import LocalStack, Misuse, Report, StackOptions, ports, silent
-from tests.stack.standins import News, running
+from tests.stack.standins import News, cli, running
 
 UP = """
 import sys
@@ -48,12 +48,6 @@ async def up(data_dir: Path, *parts: str) -> Process:
         while b"Pointsaga is up" not in await process.stdout.readline():
             assert process.returncode is None
     return process
-
-
-async def cli(*words: str) -> tuple[int | None, str]:
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "cli", *words, stdout=PIPE, stderr=PIPE)
-    out, errors = await process.communicate()
-    return process.returncode, (out + errors).decode()
 
 
 async def test_data_survives_a_restart_and_a_killed_stack(tmp_path: Path) -> None:
@@ -118,6 +112,27 @@ async def test_the_environment_of_another_deployment_does_not_leak_in(
         assert stack.env["PURCHASE_DEADLINE_SECONDS"] == "7"
 
 
+async def test_without_the_sandbox_the_vendors_are_where_the_environment_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KLAVIYO_URL", "https://klaviyo.test")
+
+    async with LocalStack(StackOptions(data_dir=tmp_path, parts=[])) as stack:
+        assert stack.env["KLAVIYO_URL"] == "https://klaviyo.test"
+        assert "OMNISEND_URL" not in stack.env
+
+
+async def test_a_directory_that_cannot_be_used_is_an_error_in_words(tmp_path: Path) -> None:
+    (tmp_path / "a-file").touch()
+
+    status, said = await cli("up", "--data-dir", str(tmp_path / "a-file"))
+
+    assert status == 1
+    assert said.startswith("Logs in")
+    assert "error: " in said
+    assert "Traceback" not in said
+
+
 async def test_the_encryption_key_stays_the_same_and_private(tmp_path: Path) -> None:
     async with LocalStack(StackOptions(data_dir=tmp_path, parts=[])) as first:
         pass
@@ -168,3 +183,19 @@ async def test_a_signal_stops_all_of_it_and_that_is_no_failure(tmp_path: Path, n
     assert process.returncode == 0
     assert not any(running(pid) for pid in pids.values())
     assert not (tmp_path / "stack.json").exists()
+
+
+async def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
+    process = await up(tmp_path, "postgres", "temporal")
+    pids = recorded_pids(tmp_path)
+    os.kill(pids["temporal"], signal.SIGSTOP)
+    process.send_signal(signal.SIGINT)
+    assert process.stdout
+    while b"stopping" not in await process.stdout.readline():
+        assert process.returncode is None
+
+    process.send_signal(signal.SIGINT)
+
+    said, _ = await process.communicate()
+    assert b"did not stop within" not in said
+    assert not any(running(pid) for pid in pids.values())

@@ -1,0 +1,107 @@
+"""How a connection can fail, and what may be said about it."""
+
+from datetime import timedelta
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from clients.klaviyo import Klaviyo
+from clients.outcomes import NotExecuted, Refused, Unknown, VendorError
+from clients.shopify import Shopify
+from clients.wire import REASON_LENGTH, censor, seconds
+from tests.clients.build import STORE, a_discount, an_event
+
+URL = "https://vendor/{shop_domain}"
+
+
+def failing(error: Exception) -> httpx.AsyncClient:
+    def fail(_request: httpx.Request) -> httpx.Response:
+        raise error
+
+    return httpx.AsyncClient(transport=httpx.MockTransport(fail))
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (httpx.ConnectError, NotExecuted),
+        (httpx.ConnectTimeout, NotExecuted),
+        (httpx.PoolTimeout, NotExecuted),
+        (httpx.UnsupportedProtocol, Refused),
+        (httpx.ReadTimeout, Unknown),
+        (httpx.WriteTimeout, Unknown),
+        (httpx.ReadError, Unknown),
+        (httpx.WriteError, Unknown),
+        (httpx.CloseError, Unknown),
+        (httpx.RemoteProtocolError, Unknown),
+        (httpx.LocalProtocolError, Unknown),
+        (httpx.ProxyError, Unknown),
+        (httpx.DecodingError, Unknown),
+    ],
+)
+async def test_only_what_surely_never_left_is_not_executed(
+    error: type[httpx.RequestError], outcome: type[VendorError]
+) -> None:
+    async with failing(error("lost")) as http:
+        shopify = Shopify(http, url_template=URL, api_version="2026-10")
+
+        with pytest.raises(VendorError) as caught:
+            await shopify.create_discount(STORE, a_discount())
+
+    assert type(caught.value) is outcome
+
+
+async def test_an_address_that_is_none_is_the_merchants_matter() -> None:
+    async with failing(httpx.InvalidURL("no")) as http:
+        with pytest.raises(Refused) as refused:
+            await Klaviyo(http, base_url=URL, revision="2026-10-15").send_reward_redeemed(SecretStr("pk_x"), an_event())
+
+    assert refused.value.alarm
+
+
+async def test_shopify_is_given_longer_than_its_own_limit_of_ten_seconds() -> None:
+    asked: list[httpx.Request] = []
+
+    def remember(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return httpx.Response(202)
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(remember), timeout=None) as http:
+        await Klaviyo(http, base_url=URL, revision="2026-10-15").send_reward_redeemed(SecretStr("pk_x"), an_event())
+        with pytest.raises(Unknown):
+            await Shopify(http, url_template=URL, api_version="2026-10").create_discount(STORE, a_discount())
+
+    klaviyo, shopify = (request.extensions["timeout"] for request in asked)
+    assert (klaviyo["connect"], klaviyo["read"]) == (5, 10)
+    assert (shopify["connect"], shopify["read"]) == (5, 12)
+
+
+@pytest.mark.parametrize(
+    ("text", "wait"),
+    [("4.0", 4.0), ("30", 30.0), (2, 2.0), ("Wed, 21 Oct 2026", None), (-1, None), ("nan", None), ("inf", None)],
+)
+def test_a_wait_is_whole_or_decimal_seconds(text: object, wait: float | None) -> None:
+    assert seconds(text) == (None if wait is None else timedelta(seconds=wait))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"detail": "no jane\\u0040shopper.io"}',
+        "<html><style>a{}</style><p>no jane&#64;shopper.io</p></html>",
+        "no <jane@shopper.io>, 15005550006, +1 (500) 555-0006, pk_0123456789, SK_x MAGE-1 mage-1",
+    ],
+)
+def test_no_spelling_gets_past_the_censor(body: str) -> None:
+    said = censor("MAGE-1", "SK_x", None).reason(httpx.Response(400, text=body)).lower()
+
+    assert said.startswith("http 400:")
+    for secret in ("jane", "shopper", "5550006", "555-0006", "pk_", "sk_x", "mage-1"):
+        assert secret not in said
+
+
+def test_reasons_are_short() -> None:
+    reason = censor().clean("far too long " * 10_000)
+
+    assert len(reason) == REASON_LENGTH

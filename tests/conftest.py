@@ -1,0 +1,93 @@
+"""Real parts for every test: PostgreSQL, the Temporal server, and the vendor sandbox at the wire."""
+
+import gc
+import sys
+import time
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import pytest
+from cryptography.fernet import Fernet
+from pydantic import SecretStr
+from sqlalchemy.ext.asyncio import AsyncEngine
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.testing import WorkflowEnvironment
+
+from db.engine import Sessions, connect, migrate, sessions
+from sandbox.stack import LocalStack, StackOptions
+from sandbox.stack.environment import vendor_settings
+from settings import Settings
+from tests.service import Service
+from workflows.stages import SEARCH_ATTRIBUTES
+
+
+@pytest.fixture(scope="session")
+async def database_url(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[SecretStr]:
+    """A PostgreSQL server of the test session's own."""
+    options = StackOptions(data_dir=tmp_path_factory.mktemp("stack"), parts=["postgres"])
+    async with LocalStack(options) as stack:
+        yield SecretStr(stack.database_url)
+
+
+@pytest.fixture(scope="session")
+async def engine(database_url: SecretStr) -> AsyncGenerator[AsyncEngine]:
+    """The migrated database."""
+    engine = connect(database_url)
+    await migrate(engine)
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def store(engine: AsyncEngine) -> Sessions:
+    """Sessions on the migrated database. Tests keep apart by having shops of their own."""
+    return sessions(engine)
+
+
+@pytest.fixture(scope="session")
+def settings(database_url: SecretStr) -> Settings:
+    """Settings of the test session, with the vendors at the sandbox."""
+    vendors = {name.lower(): url for name, url in vendor_settings("http://vendors").items()}
+    return Settings(
+        **vendors,
+        _env_file=None,
+        database_url=database_url,
+        encryption_keys=(SecretStr(Fernet.generate_key().decode()),),
+        log_format="text",
+        log_level="WARNING",
+    )
+
+
+@pytest.fixture(scope="session")
+async def temporal() -> AsyncGenerator[WorkflowEnvironment]:
+    """A real Temporal server on which a workflow that waits skips ahead in time."""
+    async with await WorkflowEnvironment.start_time_skipping_v2(
+        dev_server_existing_path=str(Path(sys.executable).with_name("temporal")),
+        dev_server_extra_args=[
+            "--dynamic-config-value=frontend.WorkflowTimeSkippingEnabled=true",
+            "--dynamic-config-value=history.transferProcessorMaxPollRPS=1000",
+            "--dynamic-config-value=history.timerProcessorMaxPollRPS=1000",
+            "--dynamic-config-value=history.visibilityProcessorMaxPollRPS=1000",
+        ],
+        data_converter=pydantic_data_converter,
+        search_attributes=SEARCH_ATTRIBUTES,
+    ) as environment:
+        yield environment
+
+
+@pytest.fixture
+async def service(settings: Settings, engine: AsyncEngine, temporal: WorkflowEnvironment) -> AsyncGenerator[Service]:
+    """API, worker and sandbox of this test alone, in this process."""
+    async with Service.running(settings, engine, temporal.client) as service:
+        yield service
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options of this test suite."""
+    parser.addoption("--record-histories", action="store_true", help="write tests/workflows/histories anew")
+
+
+def pytest_sessionfinish() -> None:
+    """The SDK can abort an interpreter that ends while its threads are busy (sdk-python issue 300)."""
+    gc.collect()
+    time.sleep(0.2)

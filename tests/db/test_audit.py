@@ -1,0 +1,35 @@
+"""The audit finds what does not add up. Each damage is rolled back."""
+
+import pytest
+from sqlalchemy import text
+
+from db.audit import INVARIANTS
+from db.engine import Sessions
+from tests.service import Service, a_customer, a_lot, a_shop
+
+_LOT, _CUSTOMER, _DRAWS, _COST, _CODE = INVARIANTS
+
+
+@pytest.mark.parametrize(
+    ("damage", "found"),
+    [
+        ("UPDATE point_lots SET remaining = remaining - 1 WHERE customer_id = :customer", {_LOT, _CUSTOMER}),
+        ("UPDATE redemption_draws SET points = points + 1 WHERE redemption_id = :redemption", {_DRAWS}),
+        ("UPDATE redemptions SET points_spent = points_spent + 1 WHERE id = :redemption", {_COST}),
+        ("UPDATE redemptions SET status = 'failed' WHERE id = :redemption", {_COST, _CODE}),
+        ("UPDATE discount_codes SET state = 'void' WHERE redemption_id = :redemption", {_CODE}),
+    ],
+)
+async def test_damage_is_found_and_named(service: Service, store: Sessions, damage: str, found: set[str]) -> None:
+    shop = await service.open_shop(a_shop(a_customer(a_lot(600))))
+    redemption = (await shop.purchase()).json()["data"]["id"]
+    assert await service.audit() == []
+
+    async with store() as session:
+        await session.execute(text(damage), {"customer": shop.customers[0], "redemption": redemption})
+        broken = {
+            name for name, query in INVARIANTS.items() if (await session.execute(text(query))).first() is not None
+        }
+        await session.rollback()
+
+    assert broken == found

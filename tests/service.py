@@ -1,0 +1,254 @@
+"""The whole service in one process, and the words in which tests speak of it."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import httpx
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncEngine
+from temporalio.client import Client, WorkflowHandle
+
+from api.app import create_app
+from db.audit import Finding, audit
+from db.engine import Sessions, sessions
+from db.import_writing import write_import
+from db.importing import ImportFile
+from db.tables import Delivery, PointLot, Redemption
+from db.vault import Vault
+from domain.redemptions import workflow_id
+from sandbox.app import create_app as create_sandbox
+from sandbox.transport import SandboxTransport
+from settings import Settings
+from worker import build_worker
+from workflows.redeem_reward import RedeemReward
+
+Json = dict[str, Any]
+ALL_VENDORS = ("shopify", "klaviyo", "omnisend", "postscript")
+
+
+def a_reward(reward_id: str = "reward_abc", **changes: Any) -> Json:
+    """£5 off for 500 points."""
+    return {
+        "id": reward_id,
+        "name": "£5 off your next order",
+        "discount_type": "fixed_amount",
+        "discount_amount": "5.00",
+        "points_cost": 500,
+        "expiry_days": 30,
+        **changes,
+    }
+
+
+def a_lot(points: int, *, days_old: int = 10, lot_id: str | None = None, expires_in: timedelta | None = None) -> Json:
+    """Points earned some days ago."""
+    now = datetime.now(UTC)
+    return {
+        "id": lot_id or uuid4().hex,
+        "points": points,
+        "earned_at": (now - timedelta(days=days_old)).isoformat(),
+        "expires_at": (now + expires_in).isoformat() if expires_in else None,
+    }
+
+
+def a_customer(*lots: Json, customer_id: str | None = None, **changes: Any) -> Json:
+    """A member with these lots."""
+    customer_id = customer_id or str(uuid4().int % 10**12)
+    return {
+        "shopify_customer_id": customer_id,
+        "email": f"jane.{customer_id}@shopper.io",
+        "phone": "+447700900123",
+        "first_name": "Jane",
+        "lots": list(lots),
+        **changes,
+    }
+
+
+def a_shop(
+    *customers: Json, rewards: Sequence[Json] | None = None, vendors: Sequence[str] = ALL_VENDORS, **changes: Any
+) -> Json:
+    """A shop of its own, with a full and a read-only key."""
+    name = uuid4().hex[:12]
+    tokens = {"shopify": {"access_token": f"shpat_{name}"}, "klaviyo": {"api_key": f"pk_{name}"}}
+    tokens |= {"omnisend": {"api_key": f"om_{name}"}, "postscript": {"api_key": f"sk_{name}"}}
+    return {
+        "domain": f"shop-{name}.myshopify.com",
+        "name": "A shop",
+        "currency": "GBP",
+        "api_keys": [{"key": f"full-{name}", "scope": "full"}, {"key": f"read-{name}", "scope": "read_only"}],
+        "rewards": [a_reward()] if rewards is None else list(rewards),
+        "customers": list(customers),
+        **{vendor: tokens[vendor] for vendor in vendors},
+        **changes,
+    }
+
+
+async def until(condition: Callable[[], Awaitable[object]], *, seconds: float = 30) -> None:
+    """Wait for something that is bound to come."""
+    async with asyncio.timeout(seconds):
+        while not await condition():  # noqa: ASYNC110 - what is watched is in other processes
+            await asyncio.sleep(0.05)
+
+
+@dataclass(kw_only=True)
+class Shop:
+    """A shop that exists, and its API."""
+
+    service: "Service"
+    domain: str
+    full_key: str
+    read_key: str
+    customers: list[str]
+
+    async def purchase(
+        self,
+        *,
+        reward: str = "reward_abc",
+        customer: str | None = None,
+        key: str | None = None,
+        api: httpx.AsyncClient | None = None,
+    ) -> httpx.Response:
+        """Ask for a reward, for the shop's first customer unless told otherwise."""
+        headers = {"Authorization": self.full_key} | ({"Idempotency-Key": key} if key else {})
+        return await (api or self.service.api).post(
+            f"/v1/rewards/{reward}/purchase",
+            headers=headers,
+            json={"customer_identifier": customer or self.customers[0]},
+        )
+
+    async def get(self, path: str, key: str | None = None) -> httpx.Response:
+        """Read something of the shop's."""
+        return await self.service.api.get(path, headers={"Authorization": key or self.read_key})
+
+    async def balance(self, customer: str | None = None) -> int:
+        """What the API says the customer can spend."""
+        answer = await self.get(f"/v1/customers/{customer or self.customers[0]}")
+        return answer.json()["data"]["attributes"]["current_points"]
+
+    async def lots(self, customer: str | None = None) -> list[int]:
+        """What remains in each of the customer's lots, oldest first."""
+        query = select(PointLot.remaining).where(PointLot.customer_id == (customer or self.customers[0]))
+        async with self.service.store() as session:
+            return list(await session.scalars(query.order_by(PointLot.earned_at, PointLot.id)))
+
+    async def redemptions(self) -> list[Redemption]:
+        """Every redemption of the shop, the oldest first."""
+        query = select(Redemption).join(PointLot, PointLot.customer_id == Redemption.customer_id)
+        query = select(Redemption).where(Redemption.customer_id.in_(self.customers)).order_by(Redemption.created_at)
+        async with self.service.store() as session:
+            return list(await session.scalars(query))
+
+    async def deliveries(self) -> dict[str, str]:
+        """Channel → status, of all redemptions of the shop."""
+        ids = [redemption.id for redemption in await self.redemptions()]
+        async with self.service.store() as session:
+            rows = await session.scalars(select(Delivery).where(Delivery.redemption_id.in_(ids)))
+            return {row.channel: row.status for row in rows}
+
+    async def discounts(self, status: str | None = None) -> list[Json]:
+        """What the sandbox's Shopify holds for this shop."""
+        held = (await self.service.vendor("shopify"))["discounts"]
+        return [one for one in held if one["shop"] == self.domain and status in (None, one["status"])]
+
+
+@dataclass(kw_only=True)
+class Service:
+    """API, worker and vendors, joined as in production but in one process."""
+
+    settings: Settings
+    store: Sessions
+    temporal: Client
+    api: httpx.AsyncClient
+    vendors: httpx.AsyncClient
+    worker_http: httpx.AsyncClient
+
+    @classmethod
+    @asynccontextmanager
+    async def running(
+        cls, settings: Settings, engine: AsyncEngine, temporal: Client, *, working: bool = True
+    ) -> "AsyncGenerator[Service]":
+        """All of it, until the block ends; `working=False` leaves the worker to the test."""
+        settings = settings.model_copy(update={"temporal_task_queue": f"test-{uuid4().hex}"})
+        sandbox = create_sandbox()
+        async with AsyncExitStack() as stack:
+            app = create_app(settings, temporal)
+            await stack.enter_async_context(app.router.lifespan_context(app))
+            service = cls(
+                settings=settings,
+                store=sessions(engine),
+                temporal=temporal,
+                api=await stack.enter_async_context(_client(httpx.ASGITransport(app, raise_app_exceptions=False))),
+                vendors=await stack.enter_async_context(_client(httpx.ASGITransport(sandbox))),
+                worker_http=await stack.enter_async_context(_client(SandboxTransport(sandbox))),
+            )
+            if working:
+                await stack.enter_async_context(service.worker())
+            yield service
+
+    def worker(self) -> Any:
+        """A worker of this service, to be entered."""
+        return build_worker(self.temporal, self.settings, self.store, self.worker_http)
+
+    async def open_shop(self, shop: Json) -> Shop:
+        """Import a shop."""
+        vault = Vault(self.settings.encryption_keys)
+        file = ImportFile.model_validate({"shops": [shop]})
+        await write_import(self.store, vault, file, tell=lambda _: None)
+        return Shop(
+            service=self,
+            domain=shop["domain"],
+            full_key=shop["api_keys"][0]["key"],
+            read_key=shop["api_keys"][1]["key"],
+            customers=[customer["shopify_customer_id"] for customer in shop["customers"]],
+        )
+
+    async def vendor(self, name: str) -> Json:
+        """What the sandbox shows of a vendor."""
+        return (await self.vendors.get(f"/_sandbox/{name}")).raise_for_status().json()
+
+    async def fault(self, vendor: str, kind: str, **more: Any) -> None:
+        """Script what a vendor does next."""
+        answer = await self.vendors.post(f"/_sandbox/{vendor}/faults", json={"kind": kind, **more})
+        assert answer.is_success, answer.text
+
+    async def heal(self, vendor: str) -> None:
+        """Clear the vendor's script."""
+        (await self.vendors.delete(f"/_sandbox/{vendor}/faults")).raise_for_status()
+
+    async def attempts(self) -> list[tuple[str, int]]:
+        """Every redemption and attempt that had a run here."""
+        query = f"TaskQueue = '{self.settings.temporal_task_queue}'"
+        ids = [run.id async for run in self.temporal.list_workflows(query)]
+        return [(one.removeprefix("redemption-").rpartition("-")[0], int(one.rpartition("-")[2])) for one in ids]
+
+    def run_of(self, redemption_id: str, attempt: int = 1) -> "WorkflowHandle[RedeemReward, Any]":
+        """The workflow of an attempt."""
+        return self.temporal.get_workflow_handle_for(RedeemReward.run, workflow_id(redemption_id, attempt))
+
+    async def end_of(self, redemption_id: str, attempt: int = 1) -> str:
+        """Wait until the attempt's workflow has ended, and tell how."""
+        handle = self.run_of(redemption_id, attempt)
+        await asyncio.wait([asyncio.ensure_future(_outcome(handle))], timeout=60)
+        status = (await handle.describe()).status
+        assert status is not None
+        return status.name
+
+    async def audit(self) -> list[Finding]:
+        """What breaks an invariant of the ledger."""
+        async with self.store.begin() as session:
+            return await audit(session)
+
+
+async def _outcome(handle: "WorkflowHandle[RedeemReward, Any]") -> None:
+    try:
+        await handle.result()
+    except Exception:  # noqa: BLE001 - how it ended is read from the description
+        return
+
+
+def _client(transport: httpx.AsyncBaseTransport) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=transport, base_url="http://test", timeout=60)
