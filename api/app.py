@@ -8,8 +8,9 @@ from temporalio.client import Client
 
 from api import errors, health, purchases, reading
 from api.engine import Engine
+from api.openapi import drop_default_errors
 from api.purchasing import Purchasing
-from api.requests import BodyLimit
+from api.requests import RequestLimits
 from api.state import State
 from db.engine import connect, sessions
 from settings import Settings, connect_temporal
@@ -41,7 +42,8 @@ def create_app(settings: Settings | None = None, temporal: Client | None = None)
 
     app = FastAPI(title="Pointsaga", version="1", description=_DESCRIPTION, lifespan=lifespan, redoc_url=None)
     errors.install(app)
-    app.add_middleware(BodyLimit)
+    app.add_middleware(RequestLimits)
     for module in (purchases, reading, health):
         app.include_router(module.router)
+    drop_default_errors(app)
     return app

@@ -5,6 +5,7 @@ from typing import Literal
 
 import structlog
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from pydantic import BaseModel
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
@@ -58,6 +59,7 @@ class ErrorSource(BaseModel):
     """Where in the request the error is."""
 
     pointer: str | None = None
+    parameter: str | None = None
     header: str | None = None
 
 
@@ -130,6 +132,7 @@ def refused(refusal: Refusal, *, reward_id: str, customer_identifier: str) -> Ap
 def install(app: FastAPI) -> None:
     """Give every failure the one shape."""
     app.add_exception_handler(ApiError, _api_error)
+    app.add_exception_handler(RequestValidationError, _bad_parameter)
     app.add_exception_handler(HTTPException, _http_error)
     for kind in (OSError, OperationalError, InterfaceError, PoolTimeoutError):
         app.add_exception_handler(kind, _database_error)
@@ -140,6 +143,14 @@ def install(app: FastAPI) -> None:
 async def _api_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, ApiError)
     return error.response()
+
+
+async def _bad_parameter(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    kind, name = first["loc"][0], str(first["loc"][-1])
+    source = ErrorSource(header=name) if kind == "header" else ErrorSource(parameter=name)
+    return ApiError("invalid_request", f"{name}: {first['msg']}", source=source).response()
 
 
 async def _http_error(_: Request, error: Exception) -> Response:

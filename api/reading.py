@@ -22,7 +22,7 @@ router = APIRouter()
 async def reward_history_entry(entry_id: str, caller: Reader, state: StateOf) -> RewardHistoryDocument:
     """One redemption in any status, `pending` and `failed` included."""
     async with state.sessions() as session:
-        row = await redemptions.find_redemption(session, caller.shop.id, entry_id) if entry_id.isprintable() else None
+        row = await redemptions.find_redemption(session, caller.shop.id, entry_id)
         if row is None:
             raise ApiError("reward_history_entry_not_found", f"Reward history entry '{entry_id}' not found")
         return reward_history_document(row, await redemptions.code_of(session, row))
@@ -32,12 +32,12 @@ async def reward_history_entry(entry_id: str, caller: Reader, state: StateOf) ->
     "/v1/customers/{identifier}",
     tags=["Customers"],
     summary="Retrieve a customer",
-    responses=errors(401, 404, 500, 503),
+    responses=errors(400, 401, 404, 500, 503),
 )
 async def customer(identifier: str, caller: Reader, state: StateOf, *, exclude_vip: bool = False) -> CustomerDocument:
     """One customer, by Shopify id or e-mail address, with the points they have, ever earned and have spent."""
     async with state.sessions() as session:
-        row = await catalogue.find_customer(session, caller.shop.id, identifier) if identifier.isprintable() else None
+        row = await catalogue.find_customer(session, caller.shop.id, identifier)
         if row is None:
             raise ApiError("customer_not_found", f"Customer '{identifier}' not found")
         now = await catalogue.now(session)

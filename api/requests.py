@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, TypeVar
-from uuid import uuid4
 
 from fastapi import Header, Request
 from pydantic import BaseModel, StringConstraints, ValidationError
@@ -51,49 +50,37 @@ def _bad_body(error: ErrorDetails) -> ApiError:
     if not error["loc"]:
         detail = "The body is not valid JSON" if error["type"] == "json_invalid" else "The body is not a JSON object"
         return ApiError("invalid_json", detail)
-    field = ".".join(str(part) for part in error["loc"])
-    source = ErrorSource(pointer="/" + "/".join(str(part) for part in error["loc"]))
+    field = "/".join(str(part) for part in error["loc"])
+    source = ErrorSource(pointer=f"/{field}")
     if error["type"] in ("missing", "string_too_short", "string_type"):
         return ApiError(f"{field}_missing", f"{field} is required and must be a non-empty string", source=source)
     return ApiError("invalid_request", f"{field}: {error['msg']}", source=source)
 
 
-async def idempotency_key(
-    idempotency_key: Annotated[
-        str | None,
-        Header(
-            description="Names one intention to buy: 1 to 255 printable characters. Without it one is made up.",
-            min_length=1,
-            max_length=255,
-        ),
-    ] = None,
-) -> str:
-    """The client's key, or a fresh one.
-
-    Raises:
-        ApiError: the key is empty, too long or not printable.
-    """
-    if idempotency_key is None:
-        return str(uuid4())
-    if not 1 <= len(idempotency_key) <= 255 or not idempotency_key.isprintable():
-        raise ApiError(
-            "invalid_request",
-            "Idempotency-Key must have 1 to 255 printable characters",
-            source=ErrorSource(header="Idempotency-Key"),
-        )
-    return idempotency_key
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        description="Names one intention to buy: 1 to 255 printable characters. Without it one is made up.",
+        min_length=1,
+        max_length=255,
+        pattern=r"^[\x20-\x7e\xa0-\xff]+$",
+    ),
+]
 
 
-class BodyLimit:
-    """Refuses bodies over 16 KiB before they are read into memory."""
+class RequestLimits:
+    """Refuses what no endpoint could use: bodies over 16 KiB, and paths with a NUL, which PostgreSQL does not take."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Count what comes in."""
+        """Pass the request on, counting what comes in."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
+        if "\x00" in scope["path"]:
+            return await ApiError("not_found", "There is nothing at this path").response()(scope, receive, send)
         taken = 0
 
         async def counted() -> Message:

@@ -2,17 +2,18 @@
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, cast
 
-from graphql import DocumentNode, ExecutionResult, GraphQLError, OperationDefinitionNode, parse, validate
+from graphql import DocumentNode, ExecutionResult, GraphQLError, OperationDefinitionNode
 from graphql import execute_sync as execute  # pyright: ignore[reportUnknownVariableType]  # its hooks have open types
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
 from sandbox.shop import Shop
-from sandbox.shopify_schema import load_schema, operation_of, query_cost, root_field
+from sandbox.shopify_schema import load_schema, operation_of, query_cost, read_document, root_field
 from sandbox.vendor import Answer, Vendor, phrase
 
 VERSIONS = ("2026-01", "2026-04", "2026-07", "2026-10")
@@ -77,6 +78,7 @@ class _Query:
     document: DocumentNode
     operation: OperationDefinitionNode
     variables: dict[str, Any]
+    errors: tuple[GraphQLError, ...]
 
     @property
     def cost(self) -> int:
@@ -140,8 +142,8 @@ class Shopify(Vendor):
             return self.failed(401)
         if isinstance(query, Answer):
             return query
-        if errors := validate(self._schema, query.document):
-            return _graphql_errors(errors)
+        if query.errors:
+            return _graphql_errors(query.errors)
         if not account.bucket.take(query.cost):
             return _throttled(account.bucket, query.cost)
         return self._execute(account, query)
@@ -167,7 +169,7 @@ class Shopify(Vendor):
 def _parse(body: bytes) -> _Query | Answer:
     try:
         asked: Any = json.loads(body)
-        document = parse(asked["query"])
+        document, errors = read_document(asked["query"])
         operation = operation_of(document, asked.get("operationName"))
     except GraphQLError as error:
         return _graphql_errors([error], code="PARSE_ERROR")
@@ -175,10 +177,10 @@ def _parse(body: bytes) -> _Query | Answer:
         return Answer("bad request", 400, {"errors": {"query": "Required parameter missing or invalid"}})
     if operation is None:
         return _graphql_errors([GraphQLError("An operation name is required")], code="BAD_REQUEST")
-    return _Query(document, operation, cast("dict[str, Any]", asked.get("variables") or {}))
+    return _Query(document, operation, cast("dict[str, Any]", asked.get("variables") or {}), errors)
 
 
-def _graphql_errors(errors: list[GraphQLError], code: str | None = None) -> Answer:
+def _graphql_errors(errors: Sequence[GraphQLError], code: str | None = None) -> Answer:
     codes = [code or _error_code(error) for error in errors]
     found = [{**error.formatted, "extensions": {"code": said}} for error, said in zip(errors, codes, strict=True)]
     return Answer(codes[0], 200, {"errors": found})

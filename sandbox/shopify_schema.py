@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from typing import Any
 
@@ -19,6 +19,8 @@ from graphql import (
     SelectionNode,
     SelectionSetNode,
     build_schema,
+    parse,
+    validate,
 )
 
 MUTATION_COST = 10
@@ -36,6 +38,17 @@ def load_schema() -> GraphQLSchema:
     return schema
 
 
+@lru_cache(maxsize=64)
+def read_document(query: str) -> tuple[DocumentNode, tuple[GraphQLError, ...]]:
+    """Parse a query and say what is wrong with it; clients send the same few over and over.
+
+    Raises:
+        GraphQLError: it is no GraphQL.
+    """
+    document = parse(query)
+    return document, tuple(validate(load_schema(), document))
+
+
 def operation_of(document: DocumentNode, name: str | None) -> OperationDefinitionNode | None:
     """The operation to run: the named one, or the only one."""
     operations = [node for node in document.definitions if isinstance(node, OperationDefinitionNode)]
@@ -46,7 +59,8 @@ def operation_of(document: DocumentNode, name: str | None) -> OperationDefinitio
 
 def root_field(operation: OperationDefinitionNode) -> str:
     """The first field of the operation, by which faults and the log know it."""
-    return next(node.name.value for node in operation.selection_set.selections if isinstance(node, FieldNode))
+    fields = (node.name.value for node in operation.selection_set.selections if isinstance(node, FieldNode))
+    return next(fields, "invalid")
 
 
 def query_cost(document: DocumentNode, operation: OperationDefinitionNode) -> int:

@@ -48,13 +48,14 @@ def store(engine: AsyncEngine) -> Sessions:
 def settings(database_url: SecretStr) -> Settings:
     """Settings of the test session, with the vendors at the sandbox."""
     vendors = {name.lower(): url for name, url in vendor_settings("http://vendors").items()}
-    return Settings(
-        **vendors,
-        _env_file=None,
-        database_url=database_url,
-        encryption_keys=(SecretStr(Fernet.generate_key().decode()),),
-        log_format="text",
-        log_level="WARNING",
+    return Settings.model_validate(
+        {
+            **vendors,
+            "database_url": database_url,
+            "encryption_keys": Fernet.generate_key().decode(),
+            "log_format": "text",
+            "log_level": "WARNING",
+        }
     )
 
 

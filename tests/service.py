@@ -14,7 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client, WorkflowHandle
 
 from api.app import create_app
+from db import tables
 from db.audit import Finding, audit
+from db.catalogue import shop_of_key
 from db.engine import Sessions, sessions
 from db.import_writing import write_import
 from db.importing import ImportFile
@@ -137,7 +139,6 @@ class Shop:
 
     async def redemptions(self) -> list[Redemption]:
         """Every redemption of the shop, the oldest first."""
-        query = select(Redemption).join(PointLot, PointLot.customer_id == Redemption.customer_id)
         query = select(Redemption).where(Redemption.customer_id.in_(self.customers)).order_by(Redemption.created_at)
         async with self.service.store() as session:
             return list(await session.scalars(query))
@@ -205,6 +206,13 @@ class Service:
             read_key=shop["api_keys"][1]["key"],
             customers=[customer["shopify_customer_id"] for customer in shop["customers"]],
         )
+
+    async def caller(self, key: str) -> tables.Shop:
+        """The shop's own row."""
+        async with self.store() as session:
+            found = await shop_of_key(session, key)
+        assert found is not None
+        return found[0]
 
     async def vendor(self, name: str) -> Json:
         """What the sandbox shows of a vendor."""

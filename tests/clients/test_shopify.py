@@ -139,6 +139,16 @@ async def test_a_fence_keeps_a_late_commit_out(
     assert found.ends_at < datetime.now(UTC) - timedelta(days=365)
 
 
+async def test_a_fence_is_not_taken_for_the_discount_it_resembles(shopify: Shopify) -> None:
+    one_percent = a_discount(type=DiscountType.PERCENTAGE, amount=Decimal(1))
+    await shopify.occupy_code(STORE, one_percent)
+
+    found = await shopify.find_discount(STORE, one_percent.code)
+
+    assert found is not None
+    assert not found.is_the_work_of(one_percent)
+
+
 async def test_a_fence_does_not_push_out_a_discount_that_exists(shopify: Shopify) -> None:
     await shopify.create_discount(STORE, a_discount())
 

@@ -47,14 +47,20 @@ async def test_a_second_delete_is_a_user_error(create: Ask, ask: Ask) -> None:
     assert second == {"deletedCodeDiscountId": None, "userErrors": [gone]}
 
 
-async def test_deactivating_again_changes_nothing(create: Ask, ask: Ask) -> None:
+async def test_deactivating_ends_a_discount_now(create: Ask, ask: Ask) -> None:
     gid = (await create())["codeDiscountNode"]["id"]
 
-    first = (await ask(DEACTIVATE, id=gid))["data"]
-    second = (await ask(DEACTIVATE, id=gid))["data"]
+    ended = (await ask(DEACTIVATE, id=gid))["data"]["discountCodeDeactivate"]["codeDiscountNode"]["codeDiscount"]
 
-    assert first == second
-    assert first["discountCodeDeactivate"]["codeDiscountNode"]["codeDiscount"]["status"] == "EXPIRED"
+    assert ended["status"] == "EXPIRED"
+
+
+async def test_deactivating_what_has_ended_changes_nothing(create: Ask, ask: Ask) -> None:
+    gid = (await create(endsAt="2026-01-02T00:00:00Z"))["codeDiscountNode"]["id"]
+
+    ended = (await ask(DEACTIVATE, id=gid))["data"]["discountCodeDeactivate"]["codeDiscountNode"]["codeDiscount"]
+
+    assert ended == {"status": "EXPIRED", "endsAt": "2026-01-02T00:00:00Z"}
 
 
 @pytest.mark.parametrize(

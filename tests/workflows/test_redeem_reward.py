@@ -200,8 +200,7 @@ async def test_without_a_code_the_points_are_back_before_the_caller_hears_of_it(
 async def test_a_code_that_shopify_makes_too_late_can_never_be_used(service: Service) -> None:
     shop = await service.open_shop(a_shop(a_customer(a_lot(700))))
     # The answer is lost, the code not there yet when it is looked for, and Shopify refuses to be asked again.
-    late = {"operation": "discountCodeBasicCreate", "kind": "execute_late", "seconds": 3}
-    await service.fault("shopify", **late)
+    await service.fault("shopify", operation="discountCodeBasicCreate", kind="execute_late", seconds=3)
     await service.fault("shopify", operation="codeDiscountNodeByCode", kind="status", status=403, times=1)
 
     answer = await shop.purchase()

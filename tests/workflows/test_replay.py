@@ -9,7 +9,6 @@ from temporalio.client import WorkflowHistory
 
 from tests.workflows.conftest import HISTORIES, replayer
 
-
 RECORDED = {path.stem: path.read_text() for path in sorted(HISTORIES.glob("*.json"))}
 
 

@@ -1,0 +1,181 @@
+"""Making codes and making them impossible, when answers are lost and tries overlap."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import select
+
+from activities.discounts import discount_of
+from clients.outcomes import NotExecuted, Unknown
+from clients.shopify import Store
+from db.tables import DiscountCode
+from db.vault import Vault
+from domain.discounts import Discount
+from domain.errors import RedemptionClosed
+from tests.activities.conftest import Steps
+from tests.service import Service
+
+
+async def codes(service: Service, steps: Steps) -> list[DiscountCode]:
+    query = select(DiscountCode).where(DiscountCode.redemption_id == steps.first.redemption_id)
+    async with service.store() as session:
+        return list(await session.scalars(query.order_by(DiscountCode.id)))
+
+
+async def planned(service: Service, steps: Steps) -> tuple[Store, Discount]:
+    """What Shopify will be asked for."""
+    [code] = await codes(service, steps)
+    shop = await service.caller(steps.shop.full_key)
+    token = Vault(service.settings.encryption_keys).open(shop, "shopify", "access_token")
+    return Store(shop.domain, token), discount_of(await steps.row(), code.code)
+
+
+async def test_generating_twice_makes_one_code_and_one_set_of_deliveries(steps: Steps) -> None:
+    await steps.points.reserve_points(steps.first)
+
+    await steps.discounts.generate_discount_code(steps.first)
+    await steps.discounts.generate_discount_code(steps.first)
+
+    assert len(await steps.shop.discounts()) == 1
+    assert await steps.shop.deliveries() == {"klaviyo": "pending"}
+
+
+async def test_overlapping_tries_make_one_code_and_none_deletes_the_others(service: Service, steps: Steps) -> None:
+    await steps.points.reserve_points(steps.first)
+    await service.fault("shopify", operation="discountCodeBasicCreate", kind="latency", seconds=0.3, times=2)
+
+    tries = (steps.discounts.generate_discount_code(steps.first) for _ in range(3))
+    await asyncio.gather(*tries, return_exceptions=True)
+    await steps.discounts.generate_discount_code(steps.first)
+
+    assert (await steps.row()).status == "active"
+    assert len(await steps.shop.discounts("live")) == 1
+
+
+async def test_a_generate_that_finds_the_points_released_makes_no_code(steps: Steps) -> None:
+    await steps.points.reserve_points(steps.first)
+    await steps.points.release_points(steps.first)
+
+    with pytest.raises(RedemptionClosed):
+        await steps.discounts.generate_discount_code(steps.first)
+
+    assert await steps.shop.discounts() == []
+
+
+async def test_a_generate_that_loses_to_the_release_voids_what_it_made(service: Service, steps: Steps) -> None:
+    await steps.points.reserve_points(steps.first)
+    await service.fault("shopify", operation="discountCodeBasicCreate", kind="latency", seconds=0.5)
+    generate = asyncio.ensure_future(steps.discounts.generate_discount_code(steps.first))
+    await asyncio.sleep(0.2)  # inside the latency: Shopify has been asked and has not answered
+
+    assert await steps.points.release_points(steps.first)
+
+    with pytest.raises(RedemptionClosed):
+        await generate
+    assert await steps.shop.discounts("live") == []
+    assert await steps.shop.lots() == [300, 400]
+
+
+async def test_a_release_after_the_capture_turns_the_saga_forward(steps: Steps) -> None:
+    await steps.points.reserve_points(steps.first)
+    await steps.discounts.generate_discount_code(steps.first)
+
+    assert await steps.points.release_points(steps.first) is False
+
+    assert len(await steps.shop.discounts("live")) == 1
+    assert await steps.shop.lots() == [0, 200]
+
+
+async def test_a_new_attempt_of_a_captured_redemption_buys_nothing_more(steps: Steps) -> None:
+    await steps.points.reserve_points(steps.first)
+    await steps.discounts.generate_discount_code(steps.first)
+
+    assert await steps.points.reserve_points(steps.second) is None
+    await steps.discounts.generate_discount_code(steps.second)
+
+    assert await steps.shop.lots() == [0, 200]
+    assert len(await steps.shop.discounts()) == 1
+
+
+async def test_somebody_elses_discount_with_our_code_is_left_alone_and_ours_gets_another(
+    service: Service, steps: Steps
+) -> None:
+    await steps.points.reserve_points(steps.first)
+    store, ours = await planned(service, steps)
+    await steps.shopify.create_discount(store, replace(ours, redemption_id="cr_of_somebody_else"))
+
+    with pytest.raises(NotExecuted):
+        await steps.discounts.generate_discount_code(steps.first)
+    await steps.discounts.generate_discount_code(steps.first)
+
+    foreign, live = await codes(service, steps)
+    assert (foreign.code, foreign.state, live.state) == (ours.code, "foreign", "live")
+    assert foreign.code != live.code
+    assert {one["code"] for one in await steps.shop.discounts("live")} == {foreign.code, live.code}
+
+
+async def test_a_look_alike_for_another_customer_is_not_adopted(service: Service, steps: Steps) -> None:
+    await steps.points.reserve_points(steps.first)
+    store, ours = await planned(service, steps)
+    await steps.shopify.create_discount(store, replace(ours, customer_id="999"))
+
+    with pytest.raises(NotExecuted):
+        await steps.discounts.generate_discount_code(steps.first)
+
+    assert (await steps.row()).status == "pending"
+
+
+async def test_a_code_that_was_never_asked_for_is_voided_without_asking_shopify(service: Service, steps: Steps) -> None:
+    await steps.points.reserve_points(steps.first)
+    await steps.points.release_points(steps.first)
+
+    assert await steps.discounts.void_discount_code(steps.first)
+
+    assert (await service.vendor("shopify"))["requests"] == 0
+    assert [code.state for code in await codes(service, steps)] == ["void"]
+
+
+async def test_a_code_of_unknown_outcome_is_fenced_against_its_late_commit(service: Service, steps: Steps) -> None:
+    await steps.points.reserve_points(steps.first)
+    await service.fault("shopify", operation="discountCodeBasicCreate", kind="execute_late", seconds=1)
+    with pytest.raises(Unknown):
+        await steps.discounts.generate_discount_code(steps.first)
+    await steps.points.release_points(steps.first)
+
+    assert await steps.discounts.void_discount_code(steps.first)
+    assert await steps.discounts.void_discount_code(steps.first)
+
+    await asyncio.sleep(1.2)  # the late execution has come by now, and met the fence
+    assert [one["status"] for one in await steps.shop.discounts()] == ["expired"]
+    assert [code.state for code in await codes(service, steps)] == ["fenced"]
+
+
+async def test_the_fence_goes_on_where_a_lost_answer_left_it(service: Service, steps: Steps) -> None:
+    await steps.points.reserve_points(steps.first)
+    await service.fault("shopify", operation="discountCodeBasicCreate", kind="execute_then_drop", times=2)
+    with pytest.raises(Unknown):
+        await steps.discounts.generate_discount_code(steps.first)
+    await steps.points.release_points(steps.first)
+    with pytest.raises(Unknown):
+        await steps.discounts.void_discount_code(steps.first)
+
+    assert await steps.discounts.void_discount_code(steps.first)
+
+    assert [one["status"] for one in await steps.shop.discounts() if one["status"] != "deleted"] == ["expired"]
+
+
+async def test_the_fence_of_one_attempt_never_touches_the_next_ones_code(service: Service, steps: Steps) -> None:
+    await steps.points.reserve_points(steps.first)
+    await service.fault("shopify", operation="discountCodeBasicCreate", kind="execute_then_drop")
+    with pytest.raises(Unknown):
+        await steps.discounts.generate_discount_code(steps.first)
+    await steps.points.release_points(steps.first)
+    await steps.points.reserve_points(steps.second)
+    await steps.discounts.generate_discount_code(steps.second)
+
+    assert await steps.discounts.void_discount_code(steps.first)
+
+    fenced, live = await codes(service, steps)
+    assert (fenced.state, live.state) == ("fenced", "live")
+    assert [one["code"] for one in await steps.shop.discounts("live")] == [live.code]

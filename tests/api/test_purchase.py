@@ -1,0 +1,267 @@
+"""POST /v1/rewards/{id}/purchase as a storefront sees it: every row of the contract's table."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.service import Service, Shop, a_customer, a_lot, a_reward, a_shop
+
+
+@pytest.fixture
+async def shop(service: Service) -> Shop:
+    return await service.open_shop(a_shop(a_customer(a_lot(1200))))
+
+
+def error_of(answer: httpx.Response) -> dict[str, Any]:
+    """The one error of an answer, after checking what all errors have."""
+    [error] = answer.json()["errors"]
+    assert answer.headers["content-type"] == "application/json"
+    assert error["status"] == str(answer.status_code)
+    assert error["meta"]["retry"] in ("same_key", "new_key", "never")
+    return error
+
+
+async def test_a_purchase_has_the_shape_of_the_reference(shop: Shop) -> None:
+    answer = await shop.purchase()
+
+    assert answer.status_code == 201
+    entry = answer.json()["data"]
+    assert (entry["type"], entry["id"][:3]) == ("reward_history_entry", "cr_")
+    attributes = entry["attributes"]
+    assert set(attributes) == {
+        *("reward_id", "reward_name", "reward_discount_type", "points_spent", "discount_code", "status"),
+        *("is_refunded", "discount_code_redeemed_at", "redeemed_at", "expires_at", "created_at", "updated_at"),
+    }
+    assert (attributes["status"], attributes["points_spent"], attributes["is_refunded"]) == ("active", 500, False)
+    assert attributes["expires_at"].endswith(".000Z")
+    assert await _same_entry(shop, entry)
+
+
+async def _same_entry(shop: Shop, entry: dict[str, Any]) -> bool:
+    return (await shop.get(f"/v1/reward-history/{entry['id']}")).json()["data"] == entry
+
+
+async def test_a_customer_can_be_named_by_email_in_any_case(shop: Shop) -> None:
+    assert (await shop.purchase(customer=f"Jane.{shop.customers[0]}@SHOPPER.io")).status_code == 201
+
+
+@pytest.mark.parametrize("prefix", ["", "Bearer ", "bearer "])
+async def test_the_key_comes_alone_or_as_a_bearer(shop: Shop, prefix: str) -> None:
+    answer = await shop.service.api.get(
+        f"/v1/customers/{shop.customers[0]}", headers={"Authorization": prefix + shop.full_key}
+    )
+
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "detail"),
+    [
+        ({}, "Missing Authorization header"),
+        ({"Authorization": "wrong"}, "Unknown or revoked API key"),
+        ({"Authorization": "Bearer "}, "Unknown or revoked API key"),
+        ({"Authorization": "\u00e9\u00e8"}, "Unknown or revoked API key"),
+    ],
+)
+async def test_without_a_known_key_nothing_is_told(shop: Shop, headers: dict[str, str], detail: str) -> None:
+    encoded = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
+    answer = await shop.service.api.post("/v1/rewards/reward_abc/purchase", headers=encoded, content=b"not json")
+
+    assert answer.status_code == 401
+    assert (error_of(answer)["title"], error_of(answer)["detail"]) == ("Unauthorized", detail)
+
+
+async def test_a_read_only_key_buys_nothing(shop: Shop) -> None:
+    shop.full_key = shop.read_key
+
+    answer = await shop.purchase()
+
+    assert answer.status_code == 403
+    assert error_of(answer)["detail"] == "This API key is read-only and cannot perform write operations"
+    assert await shop.balance() == 1200
+
+
+BAD_BODIES = {
+    "nothing": (b"", "invalid_json"),
+    "half a document": (b'{"customer_identifier": "67', "invalid_json"),
+    "a list": (b"[]", "invalid_json"),
+    "a string": (b'"6789012345"', "invalid_json"),
+    "null": (b"null", "invalid_json"),
+    "bytes that are not UTF-8": (b'{"customer_identifier": "\xff\xfe"}', "invalid_json"),
+    "a lone surrogate": (b'{"customer_identifier": "\\ud800"}', "invalid_json"),
+    "brackets without end": (b"[" * 10_000, "invalid_json"),
+    "an empty object": (b"{}", "customer_identifier_missing"),
+    "an empty name": (b'{"customer_identifier": ""}', "customer_identifier_missing"),
+    "a blank name": (b'{"customer_identifier": "  "}', "customer_identifier_missing"),
+    "a number": (b'{"customer_identifier": 6789012345}', "customer_identifier_missing"),
+    "null for a name": (b'{"customer_identifier": null}', "customer_identifier_missing"),
+    "a NUL character": (b'{"customer_identifier": "a\\u0000b"}', "invalid_request"),
+    "a long name": (b'{"customer_identifier": "' + b"a" * 400 + b'"}', "invalid_request"),
+}
+
+
+@pytest.mark.parametrize(("body", "code"), BAD_BODIES.values(), ids=BAD_BODIES)
+async def test_a_bad_body_gets_a_clear_error(shop: Shop, body: bytes, code: str) -> None:
+    headers = {"Authorization": shop.full_key, "Content-Type": "application/json"}
+
+    answer = await shop.service.api.post("/v1/rewards/reward_abc/purchase", headers=headers, content=body)
+
+    assert (answer.status_code, error_of(answer)["code"]) == (400, code)
+    if code != "invalid_json":
+        assert error_of(answer)["source"]["pointer"] == "/customer_identifier"
+    assert await shop.balance() == 1200
+
+
+async def test_a_megabyte_is_refused_unread(shop: Shop) -> None:
+    headers = {"Authorization": shop.full_key, "Content-Type": "application/json"}
+
+    answer = await shop.service.api.post("/v1/rewards/reward_abc/purchase", headers=headers, content=b" " * 2**20)
+
+    assert (answer.status_code, error_of(answer)["code"]) == (413, "payload_too_large")
+
+
+async def test_a_form_is_refused_with_the_right_media_type_named(shop: Shop) -> None:
+    form = {"customer_identifier": shop.customers[0]}
+
+    answer = await shop.service.api.post(
+        "/v1/rewards/reward_abc/purchase", headers={"Authorization": shop.full_key}, data=form
+    )
+
+    assert (answer.status_code, error_of(answer)["code"]) == (415, "unsupported_media_type")
+    assert "application/json" in error_of(answer)["detail"]
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH"])
+async def test_another_method_is_refused_and_the_right_one_named(shop: Shop, method: str) -> None:
+    answer = await shop.service.api.request(method, "/v1/rewards/reward_abc/purchase")
+
+    assert (answer.status_code, error_of(answer)["code"]) == (405, "method_not_allowed")
+    assert answer.headers["allow"] == "POST"
+
+
+async def test_a_path_that_does_not_exist_is_told_in_the_same_shape(shop: Shop) -> None:
+    answer = await shop.service.api.get("/v2/rewards")
+
+    assert (answer.status_code, error_of(answer)["code"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize("identifier", ["1", "nobody@shopper.io", "💥", "' OR 1=1 --", "\uff4aane", "a" * 320])
+async def test_an_unknown_customer_is_told_by_name(shop: Shop, identifier: str) -> None:
+    answer = await shop.purchase(customer=identifier)
+
+    assert (answer.status_code, error_of(answer)["code"]) == (404, "customer_not_found")
+    assert error_of(answer)["detail"] == f"Customer '{identifier}' not found"
+
+
+@pytest.mark.parametrize("reward", ["nope", "%00", "%F0%9F%92%A5", "..%2F..", "a" * 5000, "%ff"])
+async def test_an_unknown_reward_is_not_found(shop: Shop, reward: str) -> None:
+    answer = await shop.purchase(reward=reward)
+
+    assert answer.status_code == 404
+    assert error_of(answer)["code"] in ("reward_not_found", "not_found")
+    assert await shop.balance() == 1200
+
+
+async def test_an_excluded_customer_hears_that_before_an_unknown_reward(service: Service) -> None:
+    shop = await service.open_shop(a_shop(a_customer(a_lot(500), excluded=True)))
+
+    assert error_of(await shop.purchase(reward="nope"))["code"] == "customer_excluded"
+
+
+async def test_another_shops_things_do_not_exist(service: Service, shop: Shop) -> None:
+    other = await service.open_shop(a_shop(a_customer(a_lot(1200)), rewards=[a_reward("reward_theirs")]))
+    entry = (await other.purchase(reward="reward_theirs")).json()["data"]["id"]
+
+    assert error_of(await shop.purchase(customer=other.customers[0]))["code"] == "customer_not_found"
+    assert error_of(await shop.purchase(reward="reward_theirs"))["code"] == "reward_not_found"
+    assert (await shop.get(f"/v1/customers/{other.customers[0]}")).status_code == 404
+    assert (await shop.get(f"/v1/reward-history/{entry}")).status_code == 404
+    assert await other.balance() == 700
+
+
+async def test_a_repeated_key_repeats_the_answer_to_the_byte(shop: Shop) -> None:
+    first = await shop.purchase(key="order-17")
+
+    again = await shop.purchase(key="order-17")
+
+    assert (again.status_code, again.content) == (first.status_code, first.content)
+    assert again.headers["idempotency-replayed"] == "true"
+    assert "idempotency-replayed" not in first.headers
+    assert await shop.balance() == 700
+
+
+async def test_a_refusal_is_final_for_its_key_and_a_new_key_tries_again(service: Service) -> None:
+    customer = a_customer(a_lot(200))
+    imported = a_shop(customer)
+    shop = await service.open_shop(imported)
+    refusal = await shop.purchase(key="early")
+    await service.open_shop({**imported, "customers": [{**customer, "lots": [*customer["lots"], a_lot(300)]}]})
+
+    again = await shop.purchase(key="early")
+
+    assert (again.status_code, again.content) == (422, refusal.content)
+    assert error_of(again)["meta"]["retry"] == "new_key"
+    assert (await shop.purchase(key="later")).status_code == 201
+
+
+async def test_two_requests_at_once_with_one_key_make_one_purchase_and_two_equal_answers(shop: Shop) -> None:
+    answers = await asyncio.gather(*(shop.purchase(key="twice") for _ in range(8)))
+
+    assert {answer.status_code for answer in answers} == {201}
+    assert len({answer.content for answer in answers}) == 1
+    assert await shop.balance() == 700
+    assert len(await shop.discounts()) == 1
+
+
+async def test_a_key_that_stands_for_another_purchase_is_refused(service: Service) -> None:
+    shop = await service.open_shop(
+        a_shop(a_customer(a_lot(1200)), a_customer(a_lot(1200)), rewards=[a_reward(), a_reward("other")])
+    )
+    await shop.purchase(key="mine")
+
+    for answer in (await shop.purchase(key="mine", reward="other"), await shop.purchase(key="mine", customer="1")):
+        assert (answer.status_code, error_of(answer)["code"]) == (422, "idempotency_key_reused")
+    assert await shop.balance() == 700
+
+
+async def test_the_same_key_of_another_shop_is_another_key(service: Service, shop: Shop) -> None:
+    other = await service.open_shop(a_shop(a_customer(a_lot(1200))))
+
+    ours, theirs = await shop.purchase(key="1"), await other.purchase(key="1")
+
+    assert ours.json()["data"]["id"] != theirs.json()["data"]["id"]
+
+
+async def test_a_client_without_a_key_is_given_one_to_repeat_with(shop: Shop) -> None:
+    first = await shop.purchase()
+
+    again = await shop.purchase(key=first.headers["idempotency-key"])
+
+    assert again.content == first.content
+    assert await shop.balance() == 700
+
+
+async def test_an_error_too_comes_with_the_key_to_repeat_with(shop: Shop) -> None:
+    await shop.service.fault("shopify", kind="down")
+
+    answer = await shop.purchase()
+
+    assert answer.status_code == 503
+    assert error_of(answer)["meta"]["retry"] == "same_key"
+    await shop.service.heal("shopify")
+    assert (await shop.purchase(key=answer.headers["idempotency-key"])).status_code == 201
+
+
+@pytest.mark.parametrize("key", ["", "a" * 256, "tab\tbed"])
+async def test_a_key_that_is_no_key_is_refused(shop: Shop, key: str) -> None:
+    headers = {"Authorization": shop.full_key, "Idempotency-Key": key}
+
+    answer = await shop.service.api.post(
+        "/v1/rewards/reward_abc/purchase", headers=headers, json={"customer_identifier": shop.customers[0]}
+    )
+
+    assert (answer.status_code, error_of(answer)["code"]) == (400, "invalid_request")
+    assert error_of(answer)["source"] == {"header": "Idempotency-Key"}
+    assert await shop.balance() == 1200
