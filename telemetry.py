@@ -32,8 +32,14 @@ def configure_logging(level: str, form: Literal["text", "json"]) -> None:
             ],
         )
     )
+    for name in ("uvicorn", "uvicorn.error"):
+        # One form for all lines: what uvicorn has to say goes to the root's handler too.
+        logging.getLogger(name).handlers, logging.getLogger(name).propagate = [], True
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    # uvicorn's own access log prints paths, which can hold e-mail addresses; `api.access_log` prints routes.
+    access = logging.getLogger("uvicorn.access")
+    access.handlers, access.propagate = [], False
     # httpx logs every address it calls at INFO; that is noise here, and an address can hold an identifier.
     logging.getLogger("httpx").setLevel(logging.WARNING)

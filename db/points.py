@@ -68,7 +68,7 @@ async def give_back(session: AsyncSession, redemption: Redemption, *, grace: tim
     drawn = (RedemptionDraw.redemption_id == redemption.id, RedemptionDraw.attempt == redemption.attempt)
     query = select(PointLot, RedemptionDraw.points).join(RedemptionDraw, RedemptionDraw.lot_id == PointLot.id)
     locked = query.where(*drawn).order_by(PointLot.earned_at, PointLot.id).with_for_update(of=PointLot)
-    for lot, points in (await session.execute(locked)):
+    for lot, points in await session.execute(locked):
         lot.remaining += points
         lot.expires_at = expiry_after_release(lot.expires_at, now=now, grace=grace)
         session.add(_entry(redemption, lot.id, points, "release"))

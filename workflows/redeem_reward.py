@@ -14,6 +14,7 @@ from activities.attempt import Attempt
 from activities.deliveries import Deliver, Deliveries
 from activities.discounts import Discounts
 from activities.points import Points
+from domain.channels import Channel
 from workflows.answers import PURCHASED, UNAVAILABLE, Answer
 from workflows.saga import Saga, insist, to_the_end
 from workflows.stages import Stage, enter
@@ -26,7 +27,7 @@ class RedeemReward:
     @workflow.init
     def __init__(self, attempt: Attempt) -> None:
         self._answer: Answer | None = None
-        self._saga = Saga(attempt.redemption_id, deadline=attempt.deadline, on_unwind=lambda: enter(Stage.COMPENSATING))
+        self._saga = Saga(attempt.redemption_id, deadline=attempt.deadline)
 
     @workflow.run
     async def run(self, attempt: Attempt) -> Answer:
@@ -50,13 +51,12 @@ class RedeemReward:
 
     async def _deliver(self, attempt: Attempt) -> None:
         enter(Stage.DELIVERING)
-        about = attempt.redemption_id
-        orders = [
-            Deliver(shop_id=attempt.shop_id, redemption_id=about, channel=channel) for channel in attempt.channels
-        ]
-        await asyncio.gather(
-            *(insist(Deliveries.deliver, order, about=about, activity_id=order.channel) for order in orders)
-        )
+        await asyncio.gather(*(self._deliver_on(channel, attempt) for channel in attempt.channels))
+
+    async def _deliver_on(self, channel: Channel, attempt: Attempt) -> None:
+        order = Deliver(shop_id=attempt.shop_id, redemption_id=attempt.redemption_id, channel=channel)
+        about = f"{channel} · {attempt.redemption_id}"
+        await insist(Deliveries.deliver, order, about=about, activity_id=channel)
 
     async def _close(self, answer: Answer) -> Answer:
         self._answer = answer

@@ -14,6 +14,8 @@ from temporalio import workflow
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ApplicationError, FailureError
 
+from workflows.stages import Stage, enter
+
 Request = TypeVar("Request")
 Result = TypeVar("Result")
 Step = Callable[[Any, Request], Awaitable[Result]]
@@ -44,12 +46,11 @@ class Saga:
     more is undone, the exception is dropped, and the workflow goes on forward, below the block.
     """
 
-    def __init__(self, about: str, *, deadline: datetime, on_unwind: Callable[[], None]) -> None:
+    def __init__(self, about: str, *, deadline: datetime) -> None:
         self.given_up = False
         """The arbiter has said that this will not happen. Later undos may take long; nobody needs to wait for them."""
         self._about = about
         self._deadline = deadline
-        self._on_unwind = on_unwind
         self._undos: list[Callable[[], Coroutine[Any, Any, bool]]] = []
 
     async def __aenter__(self) -> Self:
@@ -79,7 +80,7 @@ class Saga:
                 step,
                 request,
                 activity_id=step.__name__,
-                summary=f"{step.__name__} · {self._about}",
+                summary=self._about,
                 start_to_close_timeout=TRY_TIMEOUT,
                 schedule_to_close_timeout=left,
                 retry_policy=ATTEMPT,
@@ -92,12 +93,13 @@ class Saga:
                 raise asyncio.CancelledError
 
     async def _unwind(self) -> bool:
-        self._on_unwind()
+        enter(Stage.COMPENSATING)
         for undo in self._undos:
             if not await undo():
                 return True
             self.given_up = True
         self.given_up = True
+        enter(Stage.DONE)
         # Callers who wait for the outcome get it before the run ends.
         await workflow.wait_condition(workflow.all_handlers_finished)
         return False
@@ -108,14 +110,13 @@ async def insist(
 ) -> Result:
     """Try one step until it is done, however long that takes.
 
-    `activity_id` tells apart steps of one kind that run side by side; runbooks and the UI know a step by it.
+    `activity_id` tells apart steps of one kind that run side by side; runbooks and the command line name them by it.
     """
-    activity_id = activity_id or step.__name__
     return await workflow.execute_activity_method(
         step,
         request,
-        activity_id=activity_id,
-        summary=f"{activity_id} · {about}",
+        activity_id=activity_id or step.__name__,
+        summary=about,
         start_to_close_timeout=TRY_TIMEOUT,
         retry_policy=INSIST,
     )
