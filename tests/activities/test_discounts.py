@@ -2,14 +2,15 @@
 
 import asyncio
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select, update
 
 from activities.discounts import discount_of
 from clients.outcomes import NotExecuted, Unknown
 from clients.shopify import Store
-from db.tables import DiscountCode
+from db.tables import DiscountCode, Redemption
 from db.vault import Vault
 from domain.discounts import Discount
 from domain.errors import RedemptionClosed
@@ -75,6 +76,22 @@ async def test_a_generate_that_loses_to_the_release_voids_what_it_made(service: 
         await generate
     assert await steps.shop.discounts("live") == []
     assert await steps.shop.lots() == [300, 400]
+
+
+async def test_a_code_that_is_ready_after_the_deadline_is_not_captured(service: Service, steps: Steps) -> None:
+    await steps.points.reserve_points(steps.first)
+    await service.fault("shopify", operation="discountCodeBasicCreate", kind="latency", seconds=0.5)
+    generate = asyncio.ensure_future(steps.discounts.generate_discount_code(steps.first))
+    await asyncio.sleep(0.2)  # inside the latency: Shopify has been asked and has not answered
+    async with service.store.begin() as session:
+        mine = Redemption.id == steps.first.redemption_id
+        await session.execute(update(Redemption).where(mine).values(deadline=func.now() - timedelta(seconds=1)))
+
+    with pytest.raises(RedemptionClosed):
+        await generate
+
+    assert (await steps.row()).status == "pending"
+    assert await steps.shop.discounts("live") == []
 
 
 async def test_a_release_after_the_capture_turns_the_saga_forward(steps: Steps) -> None:

@@ -35,6 +35,17 @@ async def test_a_release_gives_each_lot_its_own_and_a_second_one_nothing(steps: 
     assert (await steps.row()).status == "failed"
 
 
+async def test_a_release_leaves_alone_what_another_purchase_took_from_the_same_lot(service: Service) -> None:
+    steps = await steps_for(service, a_lot(1200))
+    assert (await steps.shop.purchase()).status_code == 201
+    await steps.points.reserve_points(steps.first)
+
+    await steps.points.release_points(steps.first)
+
+    assert await steps.shop.lots() == [700]
+    assert await service.audit() == []
+
+
 async def test_a_reserve_that_comes_after_its_release_is_refused(steps: Steps) -> None:
     assert await steps.points.release_points(steps.first)
 

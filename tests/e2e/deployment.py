@@ -7,7 +7,7 @@ import sys
 from asyncio.subprocess import DEVNULL, STDOUT, Process
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
@@ -99,16 +99,21 @@ class Deployment(Service):
         patience = {"PURCHASE_DEADLINE_SECONDS": str(deadline_seconds)}
         return await self.programs.enter_async_context(an_api(self.stack, patience))
 
-    async def kill_temporal(self) -> None:
-        """The engine dies, and its supervisor starts it again with its data."""
-        dead = self.stack.pids["temporal"]
-        os.kill(dead, signal.SIGKILL)
-        await until(lambda: _is_true(self.stack.pids.get("temporal", dead) != dead))
+    def kill_temporal(self) -> None:
+        """The engine dies; its supervisor soon starts it again, with its data."""
+        os.kill(self.stack.pids["temporal"], signal.SIGKILL)
+
+    async def keep_temporal_away(self, until_then: "asyncio.Future[httpx.Response]") -> None:
+        """The engine dies, and again as often as it is started, until somebody has an answer."""
+        while not until_then.done():
+            if "temporal" in self.stack.pids:
+                self.kill_temporal()
+            await asyncio.sleep(0.05)
 
     async def storm(self, vendor: str, faults: Iterable[Json], *, chance: float, seed: int) -> None:
         """Let each of these faults strike each request with this chance, until the vendor is healed."""
         for number, fault in enumerate(faults):
-            await self.fault(vendor, **{"probability": chance, "seed": seed + number, "times": None, **fault})
+            await self.fault(vendor, **fault, probability=chance, seed=seed + number, times=None)
 
     async def heal_all(self) -> None:
         """Every vendor is well again."""
@@ -178,7 +183,7 @@ async def an_api(
     """One more API process of the stack's, and a client of it."""
     [port] = ports.free(1)
     part = api(port, process_environment({**stack.env, **(settings or {})}))
-    async with Program.running(replace(part, stop_within=40), a_home(stack)) as program, a_client(part.address) as http:
+    async with Program.running(part, a_home(stack)) as program, a_client(part.address) as http:
         yield program, http
 
 
@@ -192,7 +197,3 @@ def a_home(stack: LocalStack) -> Path:
     home = stack.home / "programs" / str(next(_numbers))
     home.mkdir(parents=True)
     return home
-
-
-async def _is_true(truth: bool) -> bool:
-    return truth

@@ -18,13 +18,13 @@ async def shop(deployment: Deployment) -> Shop:
     return await deployment.open_shop(a_shop(a_customer(a_lot(POINTS))))
 
 
-@pytest.mark.parametrize("shopify_takes", [3, 9], ids=["made_before_the_deadline", "made_after_it"])
 async def test_when_the_worker_dies_at_shopifys_door_there_is_a_code_or_there_are_the_points(
-    deployment: Deployment, shop: Shop, shopify_takes: float
+    deployment: Deployment, shop: Shop
 ) -> None:
-    _, api = await deployment.start_api(deadline_seconds=6)
+    _, api = await deployment.start_api(deadline_seconds=5)
     worker = await deployment.start_worker()
-    await deployment.fault("shopify", "latency", operation=CREATE, seconds=shopify_takes)
+    # Shopify goes on without us, and makes the code when nobody may have it any more.
+    await deployment.fault("shopify", "latency", operation=CREATE, seconds=7)
     purchase = asyncio.ensure_future(shop.purchase(api=api))
     await deployment.shopify_is_asked()
 
@@ -84,7 +84,7 @@ async def test_a_purchase_that_no_worker_ever_saw_in_time_is_not_made_later(depl
     assert await shop.discounts() == []
 
 
-@pytest.mark.parametrize("shopify_takes", [1, 6], ids=["made_while_it_is_away", "made_when_it_is_back"])
+@pytest.mark.parametrize("shopify_takes", [1, 4], ids=["made_while_it_is_away", "made_when_it_is_back"])
 async def test_when_temporal_dies_while_a_customer_waits_there_is_a_code_or_there_are_the_points(
     deployment: Deployment, shop: Shop, shopify_takes: float
 ) -> None:
@@ -93,7 +93,7 @@ async def test_when_temporal_dies_while_a_customer_waits_there_is_a_code_or_ther
     purchase = asyncio.ensure_future(shop.purchase())
     await deployment.shopify_is_asked()
 
-    await deployment.kill_temporal()
+    deployment.kill_temporal()
 
     answer = await purchase
     await deployment.engine_is_back()
@@ -146,6 +146,21 @@ async def test_a_worker_that_is_asked_to_end_finishes_the_code_it_is_making(depl
     answer = await purchase
     assert answer.status_code == 201, answer.text
     assert len(await deployment.asked_for_codes(shop)) == 1
+    await a_code_or_the_points(deployment, shop, answer)
+
+
+async def test_when_temporal_stays_away_nobody_who_heard_no_is_charged(deployment: Deployment, shop: Shop) -> None:
+    _, api = await deployment.start_api(deadline_seconds=15)
+    await deployment.start_worker()
+    # Longer than Temporal's client tries again (10 s), and within the deadline: the worker needs no engine to capture.
+    await deployment.fault("shopify", "latency", operation=CREATE, seconds=11)
+    purchase = asyncio.ensure_future(shop.purchase(api=api))
+    await deployment.shopify_is_asked()
+
+    await deployment.keep_temporal_away(purchase)
+
+    answer = await purchase
+    await deployment.engine_is_back()
     await a_code_or_the_points(deployment, shop, answer)
 
 
