@@ -12,7 +12,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from db.audit import INVARIANTS, Finding
@@ -152,7 +152,7 @@ def _with_database(settings: Settings, work: Callable[[Sessions], Coroutine[Any,
 
 def _with_engine(settings: Settings, work: Callable[[AsyncEngine], Coroutine[Any, Any, Result]]) -> Result:
     async def run() -> Result:
-        engine = connect(settings.database_url)
+        engine = connect(settings.database_url, patience=None)
         try:
             return await work(engine)
         finally:
@@ -160,7 +160,7 @@ def _with_engine(settings: Settings, work: Callable[[AsyncEngine], Coroutine[Any
 
     try:
         return asyncio.run(run())
-    except (OSError, OperationalError, InterfaceError, ProgrammingError) as error:
+    except (OSError, DBAPIError) as error:
         _fail(
             f"the database cannot be used: {error}\nIs DATABASE_URL right, and has `pointsaga migrate` run?", status=1
         )

@@ -14,11 +14,11 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
-from activities.announcers import EventAnnouncer, MetafieldsAnnouncer
-from activities.deliveries import Announcer, Deliveries
+from activities.deliveries import Deliveries, Sender
 from activities.discounts import Discounts
 from activities.failures import FailureDoor
 from activities.points import Points
+from activities.senders import EventSender, MetafieldsSender
 from clients.klaviyo import Klaviyo
 from clients.omnisend import Omnisend
 from clients.postscript import Postscript
@@ -29,7 +29,7 @@ from domain.channels import Channel
 from settings import Settings, connect_temporal
 from telemetry import configure_logging
 from workflows.redeem_reward import RedeemReward
-from workflows.saga import TRY_TIMEOUT
+from workflows.saga import INSIST_TIMEOUT
 from workflows.stages import SEARCH_ATTRIBUTES
 
 # The workflows' own modules are re-read per run; what they only name is not. Tests and replays use this same runner.
@@ -54,7 +54,7 @@ def build_worker(client: Client, settings: Settings, store: Sessions, http: http
     shopify = Shopify(http, url_template=settings.shopify_admin_url, api_version=settings.shopify_api_version)
     points = Points(store)
     discounts = Discounts(store, vault, shopify)
-    deliveries = Deliveries(store, _announcers(settings, store, vault, shopify, http))
+    deliveries = Deliveries(store, _senders(settings, store, vault, shopify, http))
     return Worker(
         client,
         task_queue=settings.temporal_task_queue,
@@ -71,25 +71,25 @@ def build_worker(client: Client, settings: Settings, store: Sessions, http: http
         # New purchases starve behind running ones with the default of five pollers.
         max_concurrent_workflow_task_polls=20,
         # A step under way is let finish: cancelled at a vendor's door, its outcome would be unknown.
-        graceful_shutdown_timeout=TRY_TIMEOUT,
+        graceful_shutdown_timeout=INSIST_TIMEOUT,
+        # How long the runs of a worker that died wait for it before another takes them: customers wait with them.
+        sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
     )
 
 
-def _announcers(
+def _senders(
     settings: Settings, store: Sessions, vault: Vault, shopify: Shopify, http: httpx.AsyncClient
-) -> dict[Channel, Announcer]:
+) -> dict[Channel, Sender]:
     klaviyo = Klaviyo(http, base_url=settings.klaviyo_url, revision=settings.klaviyo_revision)
     omnisend = Omnisend(http, base_url=settings.omnisend_url, version=settings.omnisend_version)
     postscript = Postscript(http, base_url=settings.postscript_url)
     return {
-        Channel.KLAVIYO: EventAnnouncer(store, vault, "klaviyo", klaviyo.send_reward_redeemed, repeatable=True),
+        Channel.KLAVIYO: EventSender(store, vault, "klaviyo", klaviyo.send_reward_redeemed, repeatable=True),
         # A second e-mail is mild; a lost one is not.
-        Channel.OMNISEND: EventAnnouncer(store, vault, "omnisend", omnisend.send_reward_redeemed, repeatable=True),
+        Channel.OMNISEND: EventSender(store, vault, "omnisend", omnisend.send_reward_redeemed, repeatable=True),
         # A second text message costs money and the customer's consent.
-        Channel.POSTSCRIPT: EventAnnouncer(
-            store, vault, "postscript", postscript.send_reward_redeemed, repeatable=False
-        ),
-        Channel.METAFIELDS: MetafieldsAnnouncer(store, vault, shopify),
+        Channel.POSTSCRIPT: EventSender(store, vault, "postscript", postscript.send_reward_redeemed, repeatable=False),
+        Channel.METAFIELDS: MetafieldsSender(store, vault, shopify),
     }
 
 
@@ -122,7 +122,7 @@ async def run(settings: Settings) -> None:
         _announce_ready()
         log.info("worker is polling", task_queue=settings.temporal_task_queue, temporal=settings.temporal_address)
         await stop.wait()
-        log.info("worker is finishing its steps", seconds_at_most=TRY_TIMEOUT.total_seconds())
+        log.info("worker is finishing its steps", seconds_at_most=INSIST_TIMEOUT.total_seconds())
     log.info("worker has stopped")
 
 

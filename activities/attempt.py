@@ -1,4 +1,4 @@
-"""The order that every step of a redemption takes."""
+"""The message that every step of a redemption takes."""
 
 from datetime import datetime
 

@@ -22,13 +22,13 @@ class Deliver(BaseModel):
     channel: Channel
 
 
-class Announcer(Protocol):
+class Sender(Protocol):
     """How one channel is told."""
 
     repeatable: bool
     """Whether a send whose outcome is unknown may be tried again."""
 
-    async def announce(self, shop_id: int, redemption_id: str) -> None:
+    async def send(self, shop_id: int, redemption_id: str) -> None:
         """Tell the vendor.
 
         Raises:
@@ -40,9 +40,9 @@ class Announcer(Protocol):
 class Deliveries:
     """Announces redemptions."""
 
-    def __init__(self, sessions: Sessions, announcers: Mapping[Channel, Announcer]) -> None:
+    def __init__(self, sessions: Sessions, senders: Mapping[Channel, Sender]) -> None:
         self._sessions = sessions
-        self._announcers = announcers
+        self._senders = senders
 
     @activity.defn
     async def deliver(self, order: Deliver) -> DeliveryStatus:
@@ -51,19 +51,19 @@ class Deliveries:
         Raises:
             NotExecuted, Unknown: worth another try.
         """
-        announcer = self._announcers[order.channel]
-        settled = await self._begin(order, repeatable=announcer.repeatable)
+        sender = self._senders[order.channel]
+        settled = await self._begin(order, repeatable=sender.repeatable)
         if settled is not None:
             return settled
         try:
-            await announcer.announce(order.shop_id, order.redemption_id)
+            await sender.send(order.shop_id, order.redemption_id)
         except NotExecuted as error:
             await self._try_later(order, error.reason)
             raise
         except Refused as error:
             return await self._settle(order, "failed", error.reason)
         except Unknown as error:
-            if not announcer.repeatable:
+            if not sender.repeatable:
                 return await self._settle(order, "unknown", error.reason)
             await self._try_later(order, error.reason)
             raise
@@ -73,7 +73,9 @@ class Deliveries:
         """Note the try before it is made; tells the outcome when there is one already."""
         async with self._sessions.begin() as session:
             row = await redemptions.lock_delivery(session, order.shop_id, order.redemption_id, order.channel)
-            assert row is not None, "the capture writes a delivery per channel"
+            if row is None:
+                # Captured by another attempt, when the shop did not have this channel.
+                return "skipped"
             if row.status != "pending":
                 return cast(DeliveryStatus, row.status)
             if row.attempted_at is not None and not repeatable:

@@ -4,19 +4,30 @@ Shopify has no idempotency key for discounts, so the code itself is the key: sto
 again with the same code, and recognised by its fingerprint.
 """
 
+from dataclasses import dataclass
+
 from sqlalchemy.ext.asyncio import AsyncSession
 from temporalio import activity
 
 from activities.attempt import Attempt
 from clients.outcomes import NotExecuted, Refused, Unknown
-from clients.shopify import CodeTaken, Shopify, Store
+from clients.shopify import CodeTaken, FoundDiscount, Shopify, Store
 from db import catalogue, points, redemptions
 from db.engine import Sessions
 from db.tables import DiscountCode, Redemption
 from db.vault import Vault
 from domain.discounts import Discount, DiscountType, new_code
 from domain.errors import RedemptionClosed
-from domain.redemptions import CAPTURED, Standing, standing
+from domain.redemptions import Standing, standing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask:
+    """What Shopify is asked about: one code of one attempt, the same on every try."""
+
+    store: Store
+    discount: Discount
+    code_id: int
 
 
 class Discounts:
@@ -35,15 +46,15 @@ class Discounts:
             RedemptionClosed: the reservation is gone or late; what was made is voided.
             NotExecuted, Refused, Unknown: what Shopify answered.
         """
-        asked_before = await self._count_ask(attempt)
-        if asked_before is None:
+        if await self._is_captured(attempt):
             return
-        store, discount = await self._load(attempt)
-        shopify_id = await self._find_ours(attempt, store, discount) if asked_before else None
+        ask = await self._load(attempt)
+        asked_before = await self._count(ask)
+        shopify_id = await self._find_ours(ask) if asked_before else None
         if shopify_id is None:
-            shopify_id = await self._create(attempt, store, discount)
-        if not await self._capture(attempt, shopify_id):
-            await self._shopify.delete_discount(store, shopify_id)
+            shopify_id = await self._create(ask)
+        if not await self._capture(attempt, ask, shopify_id):
+            await self._shopify.delete_discount(ask.store, shopify_id)
             raise RedemptionClosed("the points were released before the code could be captured")
 
     @activity.defn
@@ -60,117 +71,126 @@ class Discounts:
             if code.unanswered == 0:
                 code.state = "void"
                 return True
-        store, discount = await self._load(attempt)
-        await self._fence(store, discount)
-        await self._settle(attempt, state="fenced")
+        ask = await self._load(attempt)
+        await self._fence(ask)
+        async with self._sessions.begin() as session:
+            code = await redemptions.lock_code(session, ask.code_id)
+            code.state = "fenced"
         return True
 
-    async def _count_ask(self, attempt: Attempt) -> bool | None:
-        """Note that Shopify is about to be asked; tells whether it may have been before, or None when all is done."""
-        async with self._sessions.begin() as session:
+    async def _is_captured(self, attempt: Attempt) -> bool:
+        async with self._sessions() as session:
             row = await redemptions.find_redemption(session, attempt.shop_id, attempt.redemption_id)
             if row is None:
                 raise RedemptionClosed("there is no reservation")
             match standing(attempt.number, row_attempt=row.attempt, row_status=row.status):
                 case Standing.CAPTURED:
-                    return None
+                    return True
                 case Standing.HELD:
                     if await catalogue.now(session) >= row.deadline:
                         raise RedemptionClosed("the deadline has passed")
+                    return False
                 case _:
                     raise RedemptionClosed("the points were released")
-            code = await self._code(session, attempt)
-            code.unanswered += 1
-            return code.unanswered > 1
 
-    async def _load(self, attempt: Attempt) -> tuple[Store, Discount]:
+    async def _load(self, attempt: Attempt) -> Ask:
         async with self._sessions() as session:
             shop = await catalogue.shop_by_id(session, attempt.shop_id)
             row = await session.get_one(Redemption, attempt.redemption_id)
-            code = await self._code(session, attempt)
+            code = await redemptions.current_code(session, attempt.redemption_id, attempt.number)
+            assert code is not None, "a reservation plans its code"
             if "shopify" not in shop.credentials:
-                raise Refused("shopify", "the shop has no Shopify access token", alarm=True)
+                raise Refused("Shopify", "the shop has no Shopify access token", alarm=True)
             store = Store(shop.domain, self._vault.open(shop, "shopify", "access_token"))
-            return store, discount_of(row, code.code)
+            return Ask(store=store, discount=_discount(row, code.code), code_id=code.id)
 
-    async def _code(self, session: AsyncSession, attempt: Attempt) -> DiscountCode:
-        code = await redemptions.current_code(session, attempt.redemption_id, attempt.number)
-        assert code is not None, "a reservation plans its code"
-        return code
+    async def _count(self, ask: Ask) -> bool:
+        """Note that Shopify is about to be asked for the code; tells whether an earlier ask is unanswered."""
+        async with self._sessions.begin() as session:
+            code = await redemptions.lock_code(session, ask.code_id)
+            if code.state != "planned":
+                raise RedemptionClosed("the code was voided")
+            code.unanswered += 1
+            return code.unanswered > 1
 
-    async def _create(self, attempt: Attempt, store: Store, discount: Discount) -> str:
+    async def _create(self, ask: Ask) -> str:
         try:
-            return await self._shopify.create_discount(store, discount)
+            return await self._shopify.create_discount(ask.store, ask.discount)
         except CodeTaken:
             # Also on what looks like the first try: an earlier one may have been lost with its worker.
-            shopify_id = await self._find_ours(attempt, store, discount)
+            shopify_id = await self._find_ours(ask)
             if shopify_id is None:
-                raise Unknown("shopify", "the code is taken, but can not be read yet") from None
+                raise Unknown("Shopify", "the code is taken, but can not be read yet") from None
             return shopify_id
         except (NotExecuted, Refused):
-            await self._answered(attempt)
+            async with self._sessions.begin() as session:
+                code = await redemptions.lock_code(session, ask.code_id)
+                code.unanswered -= 1
             raise
 
-    async def _find_ours(self, attempt: Attempt, store: Store, discount: Discount) -> str | None:
+    async def _find_ours(self, ask: Ask) -> str | None:
         """The id of the discount that an earlier ask made; None when there is none."""
-        found = await self._shopify.find_discount(store, discount.code)
+        found = await self._shopify.find_discount(ask.store, ask.discount.code)
         if found is None:
             return None
-        if found.is_the_work_of(discount):
+        if found.is_the_work_of(ask.discount):
             return found.id
-        await self._replace_code(attempt)
-        raise NotExecuted("shopify", "somebody else has a discount with this code; trying a new code")
+        await self._give_way(ask, found)
+        raise NotExecuted("Shopify", "another discount has this code; trying again without it")
 
-    async def _answered(self, attempt: Attempt) -> None:
+    async def _give_way(self, ask: Ask, found: FoundDiscount) -> None:
+        if found.is_the_fence_of(ask.discount):
+            raise RedemptionClosed("the code is fenced")
+        if found.is_for(ask.discount.redemption_id):
+            # Ours, but no longer as it was asked for. Nobody has seen it, so it can be made anew.
+            await self._shopify.delete_discount(ask.store, found.id)
+            return
         async with self._sessions.begin() as session:
-            code = await self._code(session, attempt)
-            code.unanswered -= 1
+            code = await redemptions.lock_code(session, ask.code_id)
+            if code.state == "planned":
+                await _replace(session, code, prefix=(await catalogue.shop_by_id(session, code.shop_id)).code_prefix)
 
-    async def _replace_code(self, attempt: Attempt) -> None:
+    async def _capture(self, attempt: Attempt, ask: Ask, shopify_id: str) -> bool:
         async with self._sessions.begin() as session:
-            shop = await catalogue.shop_by_id(session, attempt.shop_id)
-            code = await self._code(session, attempt)
-            code.state = "foreign"
-            await session.flush()
-            fresh = new_code(shop.code_prefix)
-            session.add(
-                DiscountCode(shop_id=shop.id, redemption_id=code.redemption_id, attempt=code.attempt, code=fresh)
-            )
-
-    async def _capture(self, attempt: Attempt, shopify_id: str) -> bool:
-        async with self._sessions.begin() as session:
+            # The customer first, as everything that moves points does; it makes the balance exact, too.
+            await catalogue.lock_customer(session, attempt.shop_id, attempt.customer_id)
+            code = await redemptions.lock_code(session, ask.code_id)
+            if code.state == "live":
+                # An overlapping try of this attempt has captured this very code.
+                return code.shopify_id == shopify_id
             now = await catalogue.now(session)
             balance = await points.balance(session, attempt.shop_id, attempt.customer_id, now=now)
-            won = await redemptions.capture(session, attempt.redemption_id, attempt.number, now=now, balance=balance)
+            if code.state != "planned" or not await redemptions.capture(
+                session, attempt.redemption_id, attempt.number, now=now, balance=balance
+            ):
+                return False
+            code.state, code.shopify_id = "live", shopify_id
             row = await session.get_one(Redemption, attempt.redemption_id)
-            if won:
-                code = await self._code(session, attempt)
-                code.state, code.shopify_id = "live", shopify_id
-                redemptions.log_redemption(session, row)
-                redemptions.add_deliveries(session, row, attempt.channels)
-            # An overlapping try of this same attempt may have captured this same code first: that is a success too.
-            return won or (row.status in CAPTURED and row.attempt == attempt.number)
+            redemptions.log_redemption(session, row)
+            redemptions.add_deliveries(session, row, attempt.channels)
+            return True
 
-    async def _fence(self, store: Store, discount: Discount) -> None:
-        found = await self._shopify.find_discount(store, discount.code)
-        if found is not None and found.is_the_work_of(discount):
-            await self._shopify.delete_discount(store, found.id)
+    async def _fence(self, ask: Ask) -> None:
+        found = await self._shopify.find_discount(ask.store, ask.discount.code)
+        if found is not None and found.is_for(ask.discount.redemption_id):
+            await self._shopify.delete_discount(ask.store, found.id)
         elif found is not None:
             # Our fence already, or somebody else's discount: either way the code can not become ours any more.
             return
         try:
-            await self._shopify.occupy_code(store, discount)
+            await self._shopify.occupy_code(ask.store, ask.discount)
         except CodeTaken:
-            raise Unknown("shopify", "the code appeared while it was being fenced; looking again") from None
-
-    async def _settle(self, attempt: Attempt, *, state: str) -> None:
-        async with self._sessions.begin() as session:
-            code = await self._code(session, attempt)
-            code.state = state
+            raise Unknown("Shopify", "the code appeared while it was being fenced; looking again") from None
 
 
-def discount_of(row: Redemption, code: str) -> Discount:
-    """What Shopify is asked for: the same on every try, as all of it is stored with the redemption."""
+async def _replace(session: AsyncSession, code: DiscountCode, *, prefix: str) -> None:
+    code.state = "foreign"
+    await session.flush()
+    fresh = new_code(prefix)
+    session.add(DiscountCode(shop_id=code.shop_id, redemption_id=code.redemption_id, attempt=code.attempt, code=fresh))
+
+
+def _discount(row: Redemption, code: str) -> Discount:
     return Discount(
         code=code,
         redemption_id=row.id,

@@ -9,7 +9,7 @@ from activities.attempt import Attempt
 from db import catalogue, points, redemptions
 from db.engine import Sessions
 from db.tables import Customer, DiscountCode, Redemption, Reward, Shop
-from domain.discounts import new_code
+from domain.discounts import DiscountType, new_code
 from domain.eligibility import Member, Refusal, refusals
 from domain.errors import EarlierAttemptPending, RedemptionClosed
 from domain.points import draw_fifo
@@ -33,6 +33,7 @@ class Points:
         async with self._sessions.begin() as session:
             customer = await catalogue.lock_customer(session, attempt.shop_id, attempt.customer_id)
             row = await redemptions.lock_redemption(session, attempt.shop_id, attempt.redemption_id)
+            assert row is None or row.customer_id == attempt.customer_id, "a redemption is one customer's"
             match _standing(attempt, row):
                 case Standing.HELD | Standing.CAPTURED:
                     return None
@@ -91,7 +92,7 @@ async def _reserve(
     await _plan_code(session, row, shop)
     lots = await points.lock_lots(session, attempt.shop_id, attempt.customer_id, now=now)
     draws = draw_fifo(points.as_domain(lots), reward.points_cost, now=now)
-    await points.take(session, row, lots, draws)
+    await points.draw_points(session, row, lots, draws)
     return None
 
 
@@ -110,7 +111,7 @@ async def _plan_code(session: AsyncSession, row: Redemption, shop: Shop) -> None
 async def _release(session: AsyncSession, row: Redemption) -> None:
     row.status = FAILED
     shop = await catalogue.shop_by_id(session, row.shop_id)
-    await points.give_back(session, row, grace=shop.release_grace, now=await catalogue.now(session))
+    await points.release_points(session, row, grace=shop.release_grace, now=await catalogue.now(session))
 
 
 async def _leave_tombstone(session: AsyncSession, attempt: Attempt, row: Redemption | None) -> None:
@@ -133,7 +134,7 @@ def _write(
     row.deadline = attempt.deadline
     row.reward_name = reward.name
     row.discount_type = reward.discount_type
-    row.discount_amount = reward.discount_amount
+    row.discount_amount = reward.discount_amount if DiscountType(reward.discount_type).has_amount else None
     row.minimum_spend = reward.minimum_spend
     row.product_variant_id = reward.product_variant_id
     row.combines_with = reward.combines_with

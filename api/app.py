@@ -43,7 +43,14 @@ def create_app(settings: Settings | None = None, temporal: Client | None = None)
         await engine.dispose()
 
     # With the documentation page's scripts on board: nothing is fetched from elsewhere.
-    app = FastAPIOffline(title="Pointsaga", version="1", description=_DESCRIPTION, lifespan=lifespan, redoc_url=None)
+    app = FastAPIOffline(
+        title="Pointsaga",
+        version="1",
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
     errors.install(app)
     app.add_middleware(RequestLimits)
     app.add_middleware(AccessLog)

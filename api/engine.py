@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import structlog
 from temporalio.client import (
@@ -18,7 +18,7 @@ from temporalio.common import (
     WorkflowIDReusePolicy,
 )
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 
 from activities.attempt import Attempt
 from domain.redemptions import workflow_id
@@ -29,17 +29,27 @@ from workflows.stages import CUSTOMER_ID, REDEMPTION_STAGE, REWARD_ID, SHOP_DOMA
 # At the deadline the workflow still gives the points back before it answers.
 GRACE = timedelta(seconds=5)
 
+PAUSE_SECONDS = 0.5
+
 # One id for every request that waits for one attempt: all of them hear the same answer, even after the run is over.
 UPDATE_ID = "answer"
+
+# The engine has read the request and will not act on it, whoever asks.
+_HOPELESS = (RPCStatusCode.INVALID_ARGUMENT, RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENTICATED)
 
 log = structlog.stdlib.get_logger("api")
 
 
+class _NoAnswer(Exception):
+    """There will be none, however long one waits."""
+
+
 @dataclass(frozen=True, kw_only=True)
-class Order:
-    """An attempt, and how its run is found and read in the Temporal UI."""
+class Run:
+    """The run of an attempt, and how it is found and read in the Temporal UI. `patience` is the attempt's time."""
 
     attempt: Attempt
+    patience: timedelta
     shop_domain: str
     summary: str
 
@@ -51,24 +61,31 @@ class Engine:
         self._temporal = temporal
         self._task_queue = task_queue
 
-    async def answer(self, order: Order) -> Answer | None:
-        """The run's answer; None when the engine gave none in time, so that nobody can tell whether there is a run."""
+    async def answer(self, run: Run) -> Answer | None:
+        """The run's answer. None when there is none until the attempt's deadline has surely passed.
+
+        An engine that cannot be reached may have started the run all the same. So it is asked again until the
+        deadline: after that the run, if there is one, can no longer capture, and the row tells the rest.
+        """
         try:
-            async with asyncio.timeout((order.attempt.deadline + GRACE - datetime.now(UTC)).total_seconds()):
-                return await self._ask(order) or await self._ask(order)
+            async with asyncio.timeout((run.patience + GRACE).total_seconds()) as limit:
+                while not limit.expired():
+                    answer = await self._ask(run)
+                    if answer is not None:
+                        return answer
+                    await asyncio.sleep(PAUSE_SECONDS)
+            reason = "no answer in time"
         except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):
             _follow_cancellation()
             reason = "no answer in time"
-        except WorkflowAlreadyStartedError:
-            reason = "the run was closed without an answer"
-        except (RPCError, RuntimeError) as error:
-            # RuntimeError is what a lazy client raises that could not connect yet.
+        except _NoAnswer as error:
             reason = str(error)
-        log.error("the engine gave no answer", redemption_id=order.attempt.redemption_id, reason=reason)
+        log.error("the engine gave no answer", redemption_id=run.attempt.redemption_id, reason=reason)
         return None
 
-    async def _ask(self, order: Order) -> Answer | None:
-        operation = self._operation(order)
+    async def _ask(self, run: Run) -> Answer | None:
+        """The answer; None when it is worth asking again."""
+        operation = self._operation(run)
         try:
             return await self._temporal.execute_update_with_start_workflow(  # pyright: ignore[reportUnknownMemberType]
                 RedeemReward.answer, id=UPDATE_ID, start_workflow_operation=operation
@@ -78,12 +95,21 @@ class Engine:
             if isinstance(cause, ApplicationError) and cause.type == "AcceptedUpdateCompletedWorkflow":
                 # The run was closed, or reset, under the waiting request: asked again it is known what came of it.
                 return None
-            raise
+            raise _NoAnswer("the run could not answer") from error
+        except WorkflowAlreadyStartedError as error:
+            raise _NoAnswer("the run was closed without an answer") from error
+        except RPCError as error:
+            if error.status in _HOPELESS:
+                raise _NoAnswer(str(error)) from error
+            return None
+        except RuntimeError as error:
+            # A lazy client that never connected has started nothing.
+            raise _NoAnswer(str(error)) from error
         finally:
             _consume(operation)
 
-    def _operation(self, order: Order) -> WithStartWorkflowOperation[RedeemReward, Answer]:
-        attempt = order.attempt
+    def _operation(self, run: Run) -> WithStartWorkflowOperation[RedeemReward, Answer]:
+        attempt = run.attempt
         return WithStartWorkflowOperation(
             RedeemReward.run,
             attempt,
@@ -92,10 +118,10 @@ class Engine:
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             # The default would start a second redemption once the first run is closed.
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-            static_summary=order.summary,
+            static_summary=run.summary,
             search_attributes=TypedSearchAttributes(
                 [
-                    SearchAttributePair(SHOP_DOMAIN, order.shop_domain),
+                    SearchAttributePair(SHOP_DOMAIN, run.shop_domain),
                     SearchAttributePair(CUSTOMER_ID, attempt.customer_id),
                     SearchAttributePair(REWARD_ID, attempt.reward_id),
                     SearchAttributePair(REDEMPTION_STAGE, Stage.REDEEMING),

@@ -140,17 +140,21 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _bug)
 
 
-async def _api_error(_: Request, error: Exception) -> Response:
+async def _api_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ApiError)
-    return error.response()
+    response = error.response()
+    # Whatever went wrong, the client can repeat the purchase safely.
+    if key := getattr(request.state, "idempotency_key", None):
+        response.headers["Idempotency-Key"] = key
+    return response
 
 
-async def _bad_parameter(_: Request, error: Exception) -> Response:
+async def _bad_parameter(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     kind, name = first["loc"][0], str(first["loc"][-1])
     source = ErrorSource(header=name) if kind == "header" else ErrorSource(parameter=name)
-    return ApiError("invalid_request", f"{name}: {first['msg']}", source=source).response()
+    return await _api_error(request, ApiError("invalid_request", f"{name}: {first['msg']}", source=source))
 
 
 async def _http_error(_: Request, error: Exception) -> Response:
@@ -162,9 +166,9 @@ async def _http_error(_: Request, error: Exception) -> Response:
     return ApiError("not_found", "There is nothing at this path").response()
 
 
-async def _database_error(_: Request, error: Exception) -> Response:
+async def _database_error(request: Request, error: Exception) -> Response:
     log.error("database unavailable", kind=type(error).__name__)
-    return ApiError("engine_unavailable", "The service cannot reach its database").response()
+    return await _api_error(request, ApiError("engine_unavailable", "The service cannot reach its database"))
 
 
 async def _statement_error(request: Request, error: Exception) -> Response:
@@ -173,6 +177,6 @@ async def _statement_error(request: Request, error: Exception) -> Response:
     return await handle(request, error)
 
 
-async def _bug(_: Request, error: Exception) -> Response:
+async def _bug(request: Request, error: Exception) -> Response:
     log.error("unexpected error", exc_info=error)
-    return ApiError("internal_error", "Something went wrong on our side").response()
+    return await _api_error(request, ApiError("internal_error", "Something went wrong on our side"))

@@ -1,15 +1,13 @@
 """POST /v1/rewards/{id}/purchase"""
 
 from typing import Annotated
-from uuid import uuid4
 
 from fastapi import APIRouter, Depends, Response
 
 from api.auth import Writer
-from api.errors import ApiError
 from api.openapi import errors
 from api.purchasing import Intention
-from api.requests import IdempotencyKey, PurchaseRequest, body_schema, json_body
+from api.requests import PurchaseRequest, body_schema, idempotency_key, json_body
 from api.resources import RewardHistoryDocument
 from api.state import StateOf
 
@@ -37,25 +35,18 @@ _KEY_HEADER = {
 )
 async def purchase(
     reward_id: str,
+    key: Annotated[str, Depends(idempotency_key)],
     caller: Writer,
     body: Annotated[PurchaseRequest, Depends(json_body(PurchaseRequest))],
     state: StateOf,
-    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Spend a customer's points on a reward and answer with its discount code.
 
     The points are taken oldest first. If no code can be made the points are given back, and the answer is 503: the
     same key may then be sent again. Every other answer is final for its key.
     """
-    key = idempotency_key or str(uuid4())
-    intention = Intention(shop=caller.shop, key=key, reward_id=reward_id, customer_identifier=body.customer_identifier)
-    headers = {"Idempotency-Key": key}
-    try:
-        reply = await state.purchasing.purchase(intention)
-    except ApiError as error:
-        response = error.response()
-        response.headers.update(headers)
-        return response
-    if reply.replayed:
-        headers["Idempotency-Replayed"] = "true"
+    reply = await state.purchasing.purchase(
+        Intention(shop=caller.shop, key=key, reward_id=reward_id, customer_identifier=body.customer_identifier)
+    )
+    headers = {"Idempotency-Key": key} | ({"Idempotency-Replayed": "true"} if reply.replayed else {})
     return Response(reply.decision.body, reply.decision.status, headers, media_type="application/json")

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from activities.attempt import Attempt
-from api.engine import Engine, Order
+from api.engine import Engine, Run
 from api.errors import ApiError, refused
 from api.resources import reward_history_document
 from db import catalogue, idempotency, redemptions
@@ -13,6 +15,7 @@ from db.idempotency import Decision
 from db.tables import IdempotencyKey, Shop
 from domain.eligibility import Member, Refusal, refusals
 from domain.redemptions import CAPTURED, new_redemption_id
+from workflows.answers import Answer, Outcome
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,29 +50,47 @@ class Purchasing:
         Raises:
             ApiError: the key stands for another intention, or the outcome is undecided (503).
         """
-        claim = await self._claim(intention)
+        claim, is_new = await self._claim(intention)
         if claim.status is not None and claim.body is not None:
-            return Reply(decision=Decision(status=claim.status, body=claim.body), replayed=True)
+            return Reply(decision=Decision(status=claim.status, body=claim.body), replayed=not is_new)
         refusal = await self._redeem(intention, claim)
         if refusal is None:
             decision = await self._purchased(intention.shop, claim.redemption_id)
         else:
-            error = refused(refusal, reward_id=intention.reward_id, customer_identifier=intention.customer_identifier)
-            decision = Decision(status=error.kind.status, body=error.body())
+            decision = _refused(intention, refusal)
         async with self._sessions.begin() as session:
             kept = await idempotency.decide(session, intention.shop.id, intention.key, decision)
         return Reply(decision=kept, replayed=False)
 
-    async def _claim(self, intention: Intention) -> IdempotencyKey:
+    async def _claim(self, intention: Intention) -> tuple[IdempotencyKey, bool]:
         mark = idempotency.fingerprint(intention.reward_id, intention.customer_identifier)
         async with self._sessions.begin() as session:
-            claim = await idempotency.claim(session, intention.shop.id, intention.key, mark, new_redemption_id())
+            claim, is_new = await idempotency.claim(
+                session, intention.shop.id, intention.key, mark, new_redemption_id()
+            )
+            if is_new:
+                await self._look_up(session, intention, claim)
         if claim.fingerprint != mark:
             raise ApiError(
                 "idempotency_key_reused",
                 "This Idempotency-Key stands for a purchase of another reward or by another customer; use a new key",
             )
-        return claim
+        return claim, is_new
+
+    async def _look_up(self, session: AsyncSession, intention: Intention, claim: IdempotencyKey) -> None:
+        """Who buys; decided here, where customer or reward do not exist, as a run is named after both.
+
+        Once, in the transaction that writes the key: later the answer could be another, and a run under way.
+        """
+        shop_id = intention.shop.id
+        customer = await catalogue.find_customer(session, shop_id, intention.customer_identifier)
+        reward = await catalogue.find_reward(session, shop_id, intention.reward_id)
+        if customer is not None and reward is not None:
+            claim.customer_id = customer.id
+            return
+        member = customer and Member(excluded=customer.excluded, vip_tier_id=customer.vip_tier_id, points=0)
+        decision = _refused(intention, next(refusals(member, None)))
+        claim.status, claim.body = decision.status, decision.body
 
     async def _redeem(self, intention: Intention, claim: IdempotencyKey) -> Refusal | None:
         """Redeem, unless that has happened; None when it has.
@@ -79,11 +100,8 @@ class Purchasing:
         """
         if await self._is_captured(intention.shop, claim.redemption_id):
             return None
-        order = await self._order(intention, claim)
-        if isinstance(order, Refusal):
-            return order
-        answer = await self._engine.answer(order)
-        if answer is not None and (answer.purchased or answer.refusal):
+        answer = await self._engine.answer(await self._run(intention, claim))
+        if answer is not None and answer.outcome in (Outcome.PURCHASED, Outcome.REFUSED):
             return answer.refusal
 
         async with self._sessions.begin() as session:
@@ -91,33 +109,29 @@ class Purchasing:
         # Where the engine gave no answer, the row has the last word.
         if await self._is_captured(intention.shop, claim.redemption_id):
             return None
-        raise _unavailable(engine=answer is None)
+        raise _unavailable(answer)
 
     async def _is_captured(self, shop: Shop, redemption_id: str) -> bool:
         async with self._sessions() as session:
             row = await redemptions.find_redemption(session, shop.id, redemption_id)
             return row is not None and row.status in CAPTURED
 
-    async def _order(self, intention: Intention, claim: IdempotencyKey) -> Order | Refusal:
-        """What the workflow is to do. A run is about a customer and a reward; where one is missing, there is none."""
+    async def _run(self, intention: Intention, claim: IdempotencyKey) -> Run:
         shop = intention.shop
+        assert claim.customer_id is not None, "an undecided key has its customer"
         async with self._sessions() as session:
-            customer = await catalogue.find_customer(session, shop.id, intention.customer_identifier)
             reward = await catalogue.find_reward(session, shop.id, intention.reward_id)
-            if customer is None or reward is None:
-                member = customer and Member(excluded=customer.excluded, vip_tier_id=customer.vip_tier_id, points=0)
-                return next(refusals(member, None))
             attempt = Attempt(
                 shop_id=shop.id,
                 redemption_id=claim.redemption_id,
                 number=claim.attempt,
-                customer_id=customer.id,
-                reward_id=reward.id,
+                customer_id=claim.customer_id,
+                reward_id=intention.reward_id,
                 deadline=await catalogue.now(session) + self._deadline,
                 channels=catalogue.channels_of(shop),
             )
-            summary = f"{reward.points_cost} points → {reward.name}"
-            return Order(attempt=attempt, shop_domain=shop.domain, summary=summary)
+        summary = f"{reward.points_cost} points → {reward.name}" if reward else intention.reward_id
+        return Run(attempt=attempt, patience=self._deadline, shop_domain=shop.domain, summary=summary)
 
     async def _purchased(self, shop: Shop, redemption_id: str) -> Decision:
         async with self._sessions() as session:
@@ -127,7 +141,12 @@ class Purchasing:
         return Decision(status=201, body=document.model_dump_json())
 
 
-def _unavailable(*, engine: bool) -> ApiError:
-    if engine:
-        return ApiError("engine_unavailable", "The purchase could not be processed in time; no points were taken")
-    return ApiError("shopify_unavailable", "Unable to connect to Shopify to generate the discount code")
+def _refused(intention: Intention, refusal: Refusal) -> Decision:
+    error = refused(refusal, reward_id=intention.reward_id, customer_identifier=intention.customer_identifier)
+    return Decision(status=error.kind.status, body=error.body())
+
+
+def _unavailable(answer: Answer | None) -> ApiError:
+    if answer is not None and answer.outcome is Outcome.SHOPIFY_UNAVAILABLE:
+        return ApiError("shopify_unavailable", "Unable to connect to Shopify to generate the discount code")
+    return ApiError("engine_unavailable", "The purchase could not be processed in time; no points were taken")

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, TypeVar
+from uuid import uuid4
 
 from fastapi import Header, Request
 from pydantic import BaseModel, StringConstraints, ValidationError
@@ -57,16 +58,23 @@ def _bad_body(error: ErrorDetails) -> ApiError:
     return ApiError("invalid_request", f"{field}: {error['msg']}", source=source)
 
 
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        alias="Idempotency-Key",
-        description="Names one intention to buy: 1 to 255 printable characters. Without it one is made up.",
-        min_length=1,
-        max_length=255,
-        pattern=r"^[\x20-\x7e\xa0-\xff]+$",
-    ),
-]
+async def idempotency_key(
+    request: Request,
+    given: Annotated[
+        str | None,
+        Header(
+            alias="Idempotency-Key",
+            description="Names one intention to buy: 1 to 255 printable characters. Without it one is made up.",
+            min_length=1,
+            max_length=255,
+            pattern=r"^[\x20-\x7e\xa0-\xff]+$",
+        ),
+    ] = None,
+) -> str:
+    """The client's key, or a fresh one. Kept with the request, so that errors can tell it too."""
+    key = given or str(uuid4())
+    request.state.idempotency_key = key
+    return key
 
 
 class RequestLimits:

@@ -8,7 +8,7 @@ from pydantic import SecretStr
 from clients.marketing import EVENT_NAME, READ_SECONDS, event_properties, rfc3339, valid_email, valid_phone
 from clients.outcomes import Unknown
 from clients.wire import Censor, Lenient, Wire, censor, read, retry_after_header
-from domain.announcements import RewardRedeemed
+from domain.events import RewardRedeemed
 
 
 class Klaviyo:

@@ -3,7 +3,7 @@
 import re
 from datetime import UTC, datetime
 
-from domain.announcements import RewardRedeemed
+from domain.events import RewardRedeemed
 
 EVENT_NAME = "Reward Redeemed"
 READ_SECONDS = 10.0

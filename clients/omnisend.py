@@ -8,7 +8,7 @@ from pydantic import Field, SecretStr
 from clients.marketing import EVENT_NAME, READ_SECONDS, event_properties, rfc3339, valid_email, valid_phone
 from clients.outcomes import Refused, Unknown
 from clients.wire import Censor, Lenient, Wire, censor, read, retry_after_header, seconds
-from domain.announcements import RewardRedeemed
+from domain.events import RewardRedeemed
 
 # Omnisend's contact schema: a phone has at most 15 characters, one less than the longest E.164 number.
 PHONE_LENGTH = 15

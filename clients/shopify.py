@@ -26,8 +26,8 @@ from clients.shopify_discounts import (
     free_shipping_input,
 )
 from clients.wire import Censor, Wire, censor
-from domain.announcements import CustomerState
 from domain.discounts import Discount, DiscountType
+from domain.events import CustomerState
 
 __all__ = ["CodeTaken", "FoundDiscount", "Shopify", "Store"]
 

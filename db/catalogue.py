@@ -13,8 +13,8 @@ from domain.redemptions import CAPTURED, PENDING
 
 
 async def now(session: AsyncSession) -> datetime:
-    """The database's clock: one clock for all processes. Constant within a transaction."""
-    return (await session.execute(select(func.now()))).scalar_one().astimezone(UTC)
+    """The database's clock, as it is now and not when the transaction began: it may have waited for a lock since."""
+    return (await session.execute(select(func.clock_timestamp()))).scalar_one().astimezone(UTC)
 
 
 async def shop_by_id(session: AsyncSession, shop_id: int) -> Shop:

@@ -1,5 +1,6 @@
 """The connection to PostgreSQL, and its migrations."""
 
+from datetime import timedelta
 from pathlib import Path
 
 from alembic import command
@@ -14,10 +15,19 @@ Sessions = async_sessionmaker[AsyncSession]
 _MIGRATION_LOCK = 7_246_355
 
 
-def connect(database_url: SecretStr) -> AsyncEngine:
-    """An engine whose errors never print parameters: they hold e-mail addresses and codes, and end in histories."""
+def connect(database_url: SecretStr, *, patience: timedelta | None = timedelta(seconds=15)) -> AsyncEngine:
+    """An engine whose errors never print parameters: they hold e-mail addresses and codes, and end in histories.
+
+    `patience` bounds each statement; None is for migrations and imports, which may take long.
+    """
     return create_async_engine(
-        database_url.get_secret_value(), hide_parameters=True, pool_pre_ping=True, pool_size=10, max_overflow=20
+        database_url.get_secret_value(),
+        hide_parameters=True,
+        pool_pre_ping=True,
+        pool_size=10,
+        max_overflow=20,
+        pool_timeout=5,
+        connect_args={"timeout": 5, "command_timeout": patience and patience.total_seconds()},
     )
 
 

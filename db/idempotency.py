@@ -23,11 +23,14 @@ def fingerprint(reward_id: str, customer_identifier: str) -> bytes:
     return hashlib.sha256(f"{reward_id}\n{customer_identifier}".encode()).digest()
 
 
-async def claim(session: AsyncSession, shop_id: int, key: str, mark: bytes, redemption_id: str) -> IdempotencyKey:
-    """The key's row: written now with this redemption id, or as whoever came first wrote it."""
+async def claim(
+    session: AsyncSession, shop_id: int, key: str, mark: bytes, redemption_id: str
+) -> tuple[IdempotencyKey, bool]:
+    """The key's row, and whether it is new: written now with this redemption id, or as whoever came first wrote it."""
     values = {"shop_id": shop_id, "key": key, "fingerprint": mark, "redemption_id": redemption_id}
-    await session.execute(insert(IdempotencyKey).values(values).on_conflict_do_nothing())
-    return await session.get_one(IdempotencyKey, (shop_id, key))
+    write = insert(IdempotencyKey).values(values).on_conflict_do_nothing().returning(IdempotencyKey.key)
+    is_new = (await session.execute(write)).scalar_one_or_none() is not None
+    return await session.get_one(IdempotencyKey, (shop_id, key)), is_new
 
 
 async def decide(session: AsyncSession, shop_id: int, key: str, decision: Decision) -> Decision:

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.catalogue import hash_key
 from db.engine import Sessions
-from db.importing import BadImport, ImportedCustomer, ImportedLot, ImportedShop, ImportFile
+from db.importing import BadImport, ImportedCustomer, ImportedLot, ImportedReward, ImportedShop, ImportFile
 from db.tables import ApiKey, Base, Customer, LedgerEntry, PointLot, Reward, Shop, VipTier
 from db.vault import Vault
 
@@ -31,15 +31,22 @@ async def write_import(sessions: Sessions, vault: Vault, file: ImportFile, *, te
 
 
 async def _write_shop(session: AsyncSession, vault: Vault, imported: ImportedShop) -> int:
-    shop = (await session.scalars(select(Shop).where(Shop.domain == imported.domain))).one_or_none() or Shop()
+    # Locked, so that two imports of one shop come one after the other.
+    known = select(Shop).where(Shop.domain == imported.domain).with_for_update()
+    shop = (await session.scalars(known)).one_or_none() or Shop()
     shop.domain, shop.name = imported.domain, imported.name
     shop.currency, shop.code_prefix = imported.currency, imported.code_prefix
     shop.credentials = _seal(vault, imported)
     session.add(shop)
     await session.flush()
     await _write_keys(session, shop, imported)
-    await _write_catalogue(session, shop, imported)
-    return sum([await _write_customer(session, shop, customer) for customer in imported.customers])
+    for tier in imported.vip_tiers:
+        await _upsert(session, VipTier, {"shop_id": shop.id, **tier.model_dump()})
+    # Customers before rewards, as purchases lock them.
+    added = sum([await _write_customer(session, shop, customer) for customer in imported.customers])
+    for reward in imported.rewards:
+        await _write_reward(session, shop, reward)
+    return added
 
 
 def _seal(vault: Vault, imported: ImportedShop) -> dict[str, str]:
@@ -64,13 +71,10 @@ async def _write_keys(session: AsyncSession, shop: Shop, imported: ImportedShop)
         session.add(row)
 
 
-async def _write_catalogue(session: AsyncSession, shop: Shop, imported: ImportedShop) -> None:
-    for tier in imported.vip_tiers:
-        await _upsert(session, VipTier, {"shop_id": shop.id, **tier.model_dump()})
-    for reward in imported.rewards:
-        values = reward.model_dump()
-        values["vip_tier_id"] = values.pop("vip_tier")
-        await _upsert(session, Reward, {"shop_id": shop.id, "deleted_at": None, **values})
+async def _write_reward(session: AsyncSession, shop: Shop, imported: ImportedReward) -> None:
+    values = imported.model_dump()
+    values["vip_tier_id"] = values.pop("vip_tier")
+    await _upsert(session, Reward, {"shop_id": shop.id, "deleted_at": None, **values})
 
 
 async def _write_customer(session: AsyncSession, shop: Shop, imported: ImportedCustomer) -> int:
@@ -94,6 +98,6 @@ async def _add_lot(session: AsyncSession, shop: Shop, customer_id: str, imported
 
 async def _upsert(session: AsyncSession, table: type[Base], values: dict[str, object]) -> None:
     key = {column.name for column in table.__table__.primary_key}
-    changed = {name: value for name, value in values.items() if name not in key}
+    changed = {name: value for name, value in values.items() if name not in key} | {"updated_at": func.now()}
     statement = insert(table).values(values)
     await session.execute(statement.on_conflict_do_update(index_elements=sorted(key), set_=changed))

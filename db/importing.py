@@ -83,9 +83,10 @@ class ImportedReward(_Part):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        has_amount = self.discount_type in (DiscountType.FIXED_AMOUNT, DiscountType.PERCENTAGE)
-        if has_amount and self.discount_amount is None:
-            raise ValueError(f"discount_amount is required for {self.discount_type}")
+        if self.discount_type.has_amount != (self.discount_amount is not None):
+            raise ValueError(
+                f"discount_amount {'is required' if self.discount_type.has_amount else 'has no place'} here"
+            )
         if self.discount_type is DiscountType.PERCENTAGE and self.discount_amount and self.discount_amount > 100:
             raise ValueError("discount_amount is in percent: at most 100")
         if self.discount_type is DiscountType.FREE_PRODUCT and self.product_variant_id is None:

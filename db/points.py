@@ -49,7 +49,9 @@ def as_domain(lots: Iterable[PointLot]) -> list[Lot]:
     return [Lot(id=lot.id, remaining=lot.remaining, earned_at=lot.earned_at, expires_at=lot.expires_at) for lot in lots]
 
 
-async def take(session: AsyncSession, redemption: Redemption, lots: Iterable[PointLot], draws: list[Draw]) -> None:
+async def draw_points(
+    session: AsyncSession, redemption: Redemption, lots: Iterable[PointLot], draws: list[Draw]
+) -> None:
     """Write what the redemption's attempt draws."""
     by_id = {lot.id: lot for lot in lots}
     for draw in draws:
@@ -63,16 +65,35 @@ async def take(session: AsyncSession, redemption: Redemption, lots: Iterable[Poi
     await session.flush()
 
 
-async def give_back(session: AsyncSession, redemption: Redemption, *, grace: timedelta, now: datetime) -> None:
+async def release_points(session: AsyncSession, redemption: Redemption, *, grace: timedelta, now: datetime) -> None:
     """Give each lot exactly what this attempt drew from it; what the customer earned meanwhile stays."""
     drawn = (RedemptionDraw.redemption_id == redemption.id, RedemptionDraw.attempt == redemption.attempt)
     query = select(PointLot, RedemptionDraw.points).join(RedemptionDraw, RedemptionDraw.lot_id == PointLot.id)
     locked = query.where(*drawn).order_by(PointLot.earned_at, PointLot.id).with_for_update(of=PointLot)
-    for lot, points in await session.execute(locked):
+    for drawn_from, points in (await session.execute(locked)).all():
+        lot = await _lot_to_restore(session, drawn_from, points, now)
         lot.remaining += points
         lot.expires_at = expiry_after_release(lot.expires_at, now=now, grace=grace)
         session.add(_entry(redemption, lot.id, points, "release"))
     await session.flush()
+
+
+async def _lot_to_restore(session: AsyncSession, lot: PointLot, points: int, now: datetime) -> PointLot:
+    """The lot itself, unless others of its points have expired: those must not come back to life with ours."""
+    if lot.remaining == 0 or lot.expires_at is None or lot.expires_at > now:
+        return lot
+    rest = PointLot(
+        shop_id=lot.shop_id,
+        customer_id=lot.customer_id,
+        points=points,
+        remaining=0,
+        earned_at=lot.earned_at,
+        expires_at=lot.expires_at,
+        source=lot.source,
+    )
+    session.add(rest)
+    await session.flush()
+    return rest
 
 
 def _entry(redemption: Redemption, lot_id: int, points: int, kind: str) -> LedgerEntry:

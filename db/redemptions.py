@@ -48,6 +48,13 @@ async def current_code(session: AsyncSession, redemption_id: str, attempt: int) 
     return (await session.execute(query.with_for_update())).scalar_one_or_none()
 
 
+async def lock_code(session: AsyncSession, code_id: int) -> DiscountCode:
+    """One code, locked until the transaction ends."""
+    return (
+        await session.execute(select(DiscountCode).where(DiscountCode.id == code_id).with_for_update())
+    ).scalar_one()
+
+
 async def code_of(session: AsyncSession, redemption: Redemption) -> str | None:
     """The code the customer was given; None before the capture."""
     query = select(DiscountCode.code).where(

@@ -322,9 +322,12 @@ class IdempotencyKey(Base):
     redemption_id: Mapped[str] = mapped_column(unique=True)
     attempt: Mapped[int] = mapped_column(server_default=text("1"))
     """The attempt that the next request with this key makes or joins."""
+    customer_id: Mapped[str | None]
+    """Who buys, as first resolved: an e-mail address can move to another customer. None when refused at once."""
     status: Mapped[int | None]
     """HTTP status of the decided answer; None while undecided."""
     body: Mapped[str | None]
+    """The decided answer. Tells an unknown customer's identifier, which may be an e-mail address."""
     created_at: Mapped[datetime] = _now()
 
 

@@ -19,6 +19,11 @@ class DiscountType(StrEnum):
     FREE_SHIPPING = "free_shipping"
     FREE_PRODUCT = "free_product"
 
+    @property
+    def has_amount(self) -> bool:
+        """Whether a figure belongs to it: money, or percent."""
+        return self in (DiscountType.FIXED_AMOUNT, DiscountType.PERCENTAGE)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Discount:

@@ -1,16 +1,37 @@
 """What a caller is told of an attempt. Decided answers are results; only what somebody must look at is a failure."""
 
-from pydantic import BaseModel
+from enum import StrEnum
 
+from pydantic import BaseModel
+from temporalio.exceptions import ActivityError, ApplicationError
+
+from activities.discounts import Discounts
 from domain.eligibility import Refusal
+
+# How a try to make a code fails when it is Shopify's doing, or the deadline's.
+_SHOPIFYS_DOING = ("NotExecuted", "Refused", "Unknown", "RedemptionClosed")
+
+
+class Outcome(StrEnum):
+    """How an attempt came out, for its caller."""
+
+    PURCHASED = "purchased"
+    REFUSED = "refused"
+    SHOPIFY_UNAVAILABLE = "shopify_unavailable"
+    ENGINE_UNAVAILABLE = "engine_unavailable"
 
 
 class Answer(BaseModel):
-    """Purchased; or refused, with the reason; or neither: the points are back and the same key may try again."""
+    """The outcome, with the reason of a refusal. When it is neither purchase nor refusal, the points are back."""
 
-    purchased: bool
+    outcome: Outcome
     refusal: Refusal | None = None
 
 
-PURCHASED = Answer(purchased=True)
-UNAVAILABLE = Answer(purchased=False)
+def unavailable(failure: BaseException | None) -> Answer:
+    """The answer to a purchase that was compensated: whose fault it was."""
+    if isinstance(failure, ActivityError) and failure.activity_type == Discounts.generate_discount_code.__name__:
+        cause = failure.cause
+        if not isinstance(cause, ApplicationError) or cause.type in _SHOPIFYS_DOING:
+            return Answer(outcome=Outcome.SHOPIFY_UNAVAILABLE)
+    return Answer(outcome=Outcome.ENGINE_UNAVAILABLE)

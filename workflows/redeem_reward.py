@@ -15,7 +15,7 @@ from activities.deliveries import Deliver, Deliveries
 from activities.discounts import Discounts
 from activities.points import Points
 from domain.channels import Channel
-from workflows.answers import PURCHASED, UNAVAILABLE, Answer
+from workflows.answers import Answer, Outcome, unavailable
 from workflows.saga import Saga, insist, to_the_end
 from workflows.stages import Stage, enter
 
@@ -35,19 +35,19 @@ class RedeemReward:
         async with self._saga as saga:
             refusal = await saga.step(Points.reserve_points, attempt, undo=Points.release_points)
             if refusal is not None:
-                return await self._close(Answer(purchased=False, refusal=refusal))
+                return await self._close(Answer(outcome=Outcome.REFUSED, refusal=refusal))
             await saga.step(Discounts.generate_discount_code, attempt, undo=Discounts.void_discount_code)
 
         # The pivot is passed: the points are spent and the code is the customer's.
-        self._answer = PURCHASED
+        self._answer = Answer(outcome=Outcome.PURCHASED)
         await to_the_end(self._deliver(attempt))
-        return await self._close(PURCHASED)
+        return await self._close(self._answer)
 
     @workflow.update
     async def answer(self) -> Answer:
         """What to tell the caller, as soon as it is decided: waits neither for deliveries nor for the fence."""
         await workflow.wait_condition(lambda: self._answer is not None or self._saga.given_up)
-        return self._answer or UNAVAILABLE
+        return self._answer or unavailable(self._saga.failure)
 
     async def _deliver(self, attempt: Attempt) -> None:
         enter(Stage.DELIVERING)

@@ -24,14 +24,16 @@ Step = Callable[[Any, Request], Awaitable[Result]]
 # visible, and goes on once fixed code is deployed; it must not give points back.
 UNWIND = (asyncio.CancelledError, FailureError, asyncio.TimeoutError)
 
-# Longer than any client's own time-outs, so that no try outlives the clock that watches it.
-TRY_TIMEOUT = timedelta(seconds=30)
+# A try that is cut off looks, the next time, before it asks again. Before the pivot that must come soon enough for
+# another try within the purchase's deadline: a worker that died in the middle of a step tells nobody.
+ATTEMPT_TIMEOUT = timedelta(seconds=15)
+INSIST_TIMEOUT = timedelta(seconds=30)
 
 # Bounded by the purchase's deadline, not by a number of tries. A refusal will not change by asking again.
 ATTEMPT = RetryPolicy(
     initial_interval=timedelta(seconds=1),
     maximum_interval=timedelta(seconds=5),
-    non_retryable_error_types=["Refused", "CodeTaken", "RedemptionClosed"],
+    non_retryable_error_types=["Refused", "RedemptionClosed"],
 )
 
 # Until it is done: a token can be mended and a vendor comes back, but points and codes must not be left behind.
@@ -49,6 +51,8 @@ class Saga:
     def __init__(self, about: str, *, deadline: datetime) -> None:
         self.given_up = False
         """The arbiter has said that this will not happen. Later undos may take long; nobody needs to wait for them."""
+        self.failure: BaseException | None = None
+        """What the saga is unwound for."""
         self._about = about
         self._deadline = deadline
         self._undos: list[Callable[[], Coroutine[Any, Any, bool]]] = []
@@ -61,6 +65,7 @@ class Saga:
     ) -> bool:
         if not isinstance(error, UNWIND):
             return False
+        self.failure = error
         return await to_the_end(self._unwind())
 
     async def step(self, step: Step[Request, Result], request: Request, *, undo: Step[Request, bool]) -> Result:
@@ -81,7 +86,7 @@ class Saga:
                 request,
                 activity_id=step.__name__,
                 summary=self._about,
-                start_to_close_timeout=TRY_TIMEOUT,
+                start_to_close_timeout=ATTEMPT_TIMEOUT,
                 schedule_to_close_timeout=left,
                 retry_policy=ATTEMPT,
                 # The undo must not overtake its step.
@@ -117,7 +122,7 @@ async def insist(
         request,
         activity_id=activity_id or step.__name__,
         summary=about,
-        start_to_close_timeout=TRY_TIMEOUT,
+        start_to_close_timeout=INSIST_TIMEOUT,
         retry_policy=INSIST,
     )
 

@@ -3,16 +3,17 @@
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
+from typing import Any
 
 import pytest
 from sqlalchemy import func, select, update
 
-from activities.discounts import discount_of
 from clients.outcomes import NotExecuted, Unknown
 from clients.shopify import Store
-from db.tables import DiscountCode, Redemption
+from db.tables import DiscountCode, Redemption, Reward
 from db.vault import Vault
-from domain.discounts import Discount
+from domain.discounts import Discount, DiscountType
 from domain.errors import RedemptionClosed
 from tests.activities.conftest import Steps
 from tests.service import Service
@@ -27,9 +28,21 @@ async def codes(service: Service, steps: Steps) -> list[DiscountCode]:
 async def planned(service: Service, steps: Steps) -> tuple[Store, Discount]:
     """What Shopify will be asked for."""
     [code] = await codes(service, steps)
-    shop = await service.caller(steps.shop.full_key)
+    row, shop = await steps.row(), await service.caller(steps.shop.full_key)
+    discount = Discount(
+        code=code.code,
+        redemption_id=row.id,
+        title=row.reward_name,
+        type=DiscountType.FIXED_AMOUNT,
+        amount=row.discount_amount,
+        minimum_spend=None,
+        product_variant_id=None,
+        customer_id=row.customer_id,
+        starts_at=row.created_at,
+        ends_at=row.expires_at,
+    )
     token = Vault(service.settings.encryption_keys).open(shop, "shopify", "access_token")
-    return Store(shop.domain, token), discount_of(await steps.row(), code.code)
+    return Store(shop.domain, token), discount
 
 
 async def test_generating_twice_makes_one_code_and_one_set_of_deliveries(steps: Steps) -> None:
@@ -132,15 +145,21 @@ async def test_somebody_elses_discount_with_our_code_is_left_alone_and_ours_gets
     assert {one["code"] for one in await steps.shop.discounts("live")} == {foreign.code, live.code}
 
 
-async def test_a_look_alike_for_another_customer_is_not_adopted(service: Service, steps: Steps) -> None:
+@pytest.mark.parametrize("change", [{"customer_id": "999"}, {"amount": Decimal("50.00")}], ids=str)
+async def test_a_discount_that_is_not_as_it_was_asked_for_is_not_given_to_the_customer(
+    service: Service, steps: Steps, change: dict[str, Any]
+) -> None:
     await steps.points.reserve_points(steps.first)
     store, ours = await planned(service, steps)
-    await steps.shopify.create_discount(store, replace(ours, customer_id="999"))
+    await steps.shopify.create_discount(store, replace(ours, **change))
 
     with pytest.raises(NotExecuted):
         await steps.discounts.generate_discount_code(steps.first)
+    await steps.discounts.generate_discount_code(steps.first)
 
-    assert (await steps.row()).status == "pending"
+    [live] = await steps.shop.discounts("live")
+    assert live["customers"] == [steps.first.customer_id]
+    assert live["asked"]["customerGets"]["value"]["discountAmount"]["amount"] == "5.00"
 
 
 async def test_a_code_that_was_never_asked_for_is_voided_without_asking_shopify(service: Service, steps: Steps) -> None:
@@ -166,6 +185,73 @@ async def test_a_code_of_unknown_outcome_is_fenced_against_its_late_commit(servi
     await asyncio.sleep(1.2)  # the late execution has come by now, and met the fence
     assert [one["status"] for one in await steps.shop.discounts()] == ["expired"]
     assert [code.state for code in await codes(service, steps)] == ["fenced"]
+
+
+async def test_a_creation_that_meets_its_own_fence_changes_nothing(service: Service, steps: Steps) -> None:
+    await steps.points.reserve_points(steps.first)
+    await service.fault("shopify", operation="discountCodeBasicCreate", kind="latency", seconds=0.7)
+    generate = asyncio.ensure_future(steps.discounts.generate_discount_code(steps.first))
+    await asyncio.sleep(0.2)  # inside the latency: Shopify has been asked and has not executed
+    await steps.points.release_points(steps.first)
+
+    assert await steps.discounts.void_discount_code(steps.first)
+
+    with pytest.raises(RedemptionClosed):
+        await generate
+    assert [code.state for code in await codes(service, steps)] == ["fenced"]
+    assert [one["status"] for one in await steps.shop.discounts()] == ["expired"]
+
+
+async def test_a_code_voided_while_a_slow_try_was_about_to_ask_is_never_asked_for(
+    service: Service, steps: Steps
+) -> None:
+    await steps.points.reserve_points(steps.first)
+    mine = DiscountCode.redemption_id == steps.first.redemption_id
+    async with service.store.begin() as session:
+        await session.execute(select(DiscountCode).where(mine).with_for_update())
+        generate = asyncio.ensure_future(steps.discounts.generate_discount_code(steps.first))
+        await steps.points.release_points(steps.first)
+        await session.execute(update(DiscountCode).where(mine).values(state="void"))
+
+    with pytest.raises(RedemptionClosed):
+        await generate
+    assert (await service.vendor("shopify"))["requests"] == 0
+
+
+async def test_the_fence_knows_its_code_after_the_reward_has_changed(service: Service, steps: Steps) -> None:
+    await steps.points.reserve_points(steps.first)
+    await service.fault("shopify", operation="discountCodeBasicCreate", kind="execute_then_drop")
+    with pytest.raises(Unknown):
+        await steps.discounts.generate_discount_code(steps.first)
+    await steps.points.release_points(steps.first)
+    async with service.store.begin() as session:
+        mine = Reward.shop_id == steps.first.shop_id
+        await session.execute(update(Reward).where(mine).values(discount_amount=Decimal("6.00")))
+    await steps.points.reserve_points(steps.second)
+    await steps.discounts.generate_discount_code(steps.second)
+
+    assert await steps.discounts.void_discount_code(steps.first)
+
+    _, live = await codes(service, steps)
+    assert [one["code"] for one in await steps.shop.discounts("live")] == [live.code]
+
+
+async def test_captures_and_releases_that_race_never_deadlock_and_never_both_win(steps: Steps) -> None:
+    for number in range(1, 8):
+        attempt = steps.first.model_copy(update={"number": number})
+        await steps.points.reserve_points(attempt)
+
+        _, released = await asyncio.gather(
+            steps.discounts.generate_discount_code(attempt),
+            steps.points.release_points(attempt),
+            return_exceptions=True,
+        )
+
+        live = await steps.shop.discounts("live")
+        assert released in (True, False)
+        assert (len(live), await steps.shop.balance()) == ((0, 700) if released else (1, 200))
+        if not released:
+            return
 
 
 async def test_the_fence_goes_on_where_a_lost_answer_left_it(service: Service, steps: Steps) -> None:

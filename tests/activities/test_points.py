@@ -120,3 +120,16 @@ async def test_a_lot_that_expired_meanwhile_gets_its_points_back_with_a_week_to_
     async with service.store() as session:
         left = (await session.execute(select(PointLot.expires_at - func.now()).where(lot))).scalar_one()
     assert timedelta(days=6, hours=23) < left <= timedelta(days=7)
+
+
+async def test_points_that_had_expired_beside_the_drawn_ones_stay_expired(service: Service) -> None:
+    steps = await steps_for(service, a_lot(10_000, expires_in=timedelta(days=1)))
+    await steps.points.reserve_points(steps.first)
+    lot = PointLot.customer_id == steps.shop.customers[0]
+    async with service.store.begin() as session:
+        await session.execute(update(PointLot).where(lot).values(expires_at=func.now() - timedelta(hours=1)))
+
+    await steps.points.release_points(steps.first)
+
+    assert await steps.shop.balance() == 500
+    assert await service.audit() == []

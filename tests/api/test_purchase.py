@@ -5,8 +5,14 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import ColumnElement, select, update
+from sqlalchemy.ext.asyncio import AsyncEngine
+from temporalio.testing import WorkflowEnvironment
 
-from tests.service import Service, Shop, a_customer, a_lot, a_reward, a_shop
+from db import tables
+from db.tables import Customer, Reward
+from settings import Settings
+from tests.service import Service, Shop, a_customer, a_lot, a_reward, a_shop, until
 
 
 @pytest.fixture
@@ -141,6 +147,13 @@ async def test_another_method_is_refused_and_the_right_one_named(shop: Shop, met
     assert answer.headers["allow"] == "POST"
 
 
+async def test_a_trailing_slash_is_another_path_and_redirects_nobody(shop: Shop) -> None:
+    answer = await shop.service.api.post("/v1/rewards/reward_abc/purchase/", headers={"Host": "evil.example"})
+
+    assert (answer.status_code, error_of(answer)["code"]) == (404, "not_found")
+    assert "location" not in answer.headers
+
+
 async def test_a_path_that_does_not_exist_is_told_in_the_same_shape(shop: Shop) -> None:
     answer = await shop.service.api.get("/v2/rewards")
 
@@ -265,3 +278,57 @@ async def test_a_key_that_is_no_key_is_refused(shop: Shop, key: str) -> None:
     assert (answer.status_code, error_of(answer)["code"]) == (400, "invalid_request")
     assert error_of(answer)["source"] == {"header": "Idempotency-Key"}
     assert await shop.balance() == 1200
+
+
+async def test_a_reward_withdrawn_while_its_purchase_runs_gives_no_second_answer(service: Service, shop: Shop) -> None:
+    await service.fault("shopify", operation="discountCodeBasicCreate", kind="latency", seconds=1)
+    first = asyncio.ensure_future(shop.purchase(key="slow"))
+    await until(shop.redemptions)
+    async with service.store.begin() as session:
+        await session.execute(
+            update(Reward).where(_rewards_of(await service.caller(shop.full_key))).values(is_active=False)
+        )
+
+    second = await shop.purchase(key="slow")
+
+    assert (second.status_code, second.content) == (201, (await first).content)
+    assert len(await shop.discounts("live")) == 1
+
+
+async def test_an_email_that_moves_to_another_customer_does_not_move_the_purchase(service: Service) -> None:
+    shop = await service.open_shop(
+        a_shop(a_customer(a_lot(500), email="moving@shopper.io"), a_customer(a_lot(500), email="other@shopper.io"))
+    )
+    jane, other = shop.customers
+    await service.fault("shopify", kind="status", status=403)
+    assert (await shop.purchase(customer="moving@shopper.io", key="mine")).status_code == 503
+    async with service.store.begin() as session:
+        for customer, email in ((jane, "gone@shopper.io"), (other, "moving@shopper.io")):
+            await session.execute(update(Customer).where(Customer.id == customer).values(email=email))
+
+    answer = await shop.purchase(customer="moving@shopper.io", key="mine")
+
+    assert answer.status_code == 201
+    assert [await shop.balance(jane), await shop.balance(other)] == [0, 500]
+    assert await service.audit() == []
+
+
+async def test_a_ledger_that_is_locked_is_not_blamed_on_shopify(
+    settings: Settings, engine: AsyncEngine, temporal: WorkflowEnvironment
+) -> None:
+    hasty = settings.model_copy(update={"purchase_deadline_seconds": 2})
+    async with Service.running(hasty, engine, temporal.client) as service:
+        shop = await service.open_shop(a_shop(a_customer(a_lot(500))))
+        async with service.store.begin() as session:
+            await session.execute(select(Customer).where(Customer.id == shop.customers[0]).with_for_update())
+            purchase = asyncio.ensure_future(shop.purchase())
+            await asyncio.sleep(3)  # past the deadline: the reservation waits for the lock that this test holds
+
+        answer = await purchase
+
+        assert (answer.status_code, error_of(answer)["code"]) == (503, "engine_unavailable")
+        assert await shop.balance() == 500
+
+
+def _rewards_of(shop: tables.Shop) -> ColumnElement[bool]:
+    return Reward.shop_id == shop.id

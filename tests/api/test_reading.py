@@ -1,5 +1,6 @@
 """What the API tells of customers, entries and itself."""
 
+import asyncio
 from datetime import timedelta
 
 import httpx
@@ -105,6 +106,23 @@ async def test_without_database_and_engine_the_api_says_so_and_nothing_worse(set
     assert purchase.status_code == 503
     assert purchase.json()["errors"][0]["code"] == "engine_unavailable"
     assert purchase.headers["retry-after"]
+    assert purchase.headers["idempotency-key"]
+
+
+async def test_a_database_that_accepts_and_stays_silent_is_given_up_on(settings: Settings) -> None:
+    connections: list[asyncio.StreamWriter] = []
+    silent = await asyncio.start_server(lambda _, writer: connections.append(writer), "127.0.0.1", 0)
+    port = silent.sockets[0].getsockname()[1]
+    url = SecretStr(f"postgresql+asyncpg://nobody@127.0.0.1:{port}/nothing")
+    app = create_app(settings.model_copy(update={"database_url": url}))
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://test") as api:
+        answer = await api.get("/v1/customers/1", headers={"Authorization": "key"})
+    for writer in connections:
+        writer.close()
+    silent.close()
+
+    assert (answer.status_code, answer.json()["errors"][0]["code"]) == (503, "engine_unavailable")
 
 
 async def test_the_openapi_names_every_error_of_the_purchase(service: Service) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import SecretStr
 
 from clients.shopify import Store
-from domain.announcements import CustomerState, RewardRedeemed
 from domain.discounts import Discount, DiscountType
+from domain.events import CustomerState, RewardRedeemed
 
 STORE = Store(domain="corner-shop.myshopify.com", access_token=SecretStr("shpat_0123456789abcdef"))
 STATE = CustomerState(points_balance=250, lifetime_points=1250, redeemed_points=1000, vip_tier="Gold", status="member")

@@ -12,7 +12,7 @@ from clients.klaviyo import Klaviyo
 from clients.omnisend import Omnisend
 from clients.outcomes import NotExecuted, Refused, Unknown, VendorError
 from clients.postscript import Postscript
-from domain.announcements import RewardRedeemed
+from domain.events import RewardRedeemed
 from tests.clients.build import an_event
 from tests.clients.conftest import ScriptFault, See
 

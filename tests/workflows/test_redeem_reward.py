@@ -278,6 +278,44 @@ async def test_a_cancellation_that_comes_after_the_pivot_changes_nothing(service
     assert await shop.deliveries() == dict.fromkeys(CHANNELS, "sent")
 
 
+async def test_a_cancellation_does_not_stop_the_news(service: Service) -> None:
+    shop = await service.open_shop(a_shop(a_customer(a_lot(500))))
+    await service.fault("klaviyo", kind="latency", seconds=1)
+    entry = (await shop.purchase()).json()["data"]
+    await until(lambda: asked(service, "klaviyo"))
+
+    await service.run_of(entry["id"]).cancel()
+
+    assert await service.end_of(entry["id"]) == "COMPLETED"
+    assert await shop.deliveries() == dict.fromkeys(CHANNELS, "sent")
+
+
+async def test_a_cancellation_does_not_stop_the_fence(service: Service) -> None:
+    shop = await service.open_shop(a_shop(a_customer(a_lot(500))))
+    await service.fault("shopify", operation="discountCodeBasicCreate", kind="execute_then_drop")
+    await service.fault("shopify", kind="status", status=500, times=None)
+    assert (await shop.purchase()).status_code == 503
+    [redemption] = await shop.redemptions()
+
+    await service.run_of(redemption.id).cancel()
+    await service.heal("shopify")
+
+    assert await service.end_of(redemption.id) == "FAILED"
+    assert [one["status"] for one in await shop.discounts() if one["status"] != "deleted"] == ["expired"]
+    assert await shop.balance() == 500
+
+
+async def test_a_shop_without_access_to_shopify_sells_nothing_and_no_run_is_left_open(service: Service) -> None:
+    shop = await service.open_shop(a_shop(a_customer(a_lot(500)), vendors=["klaviyo"]))
+
+    answer = await shop.purchase()
+
+    assert (answer.status_code, answer.json()["errors"][0]["code"]) == (503, "shopify_unavailable")
+    [redemption] = await shop.redemptions()
+    assert await service.end_of(redemption.id) == "FAILED"
+    assert await shop.balance() == 500
+
+
 async def test_vendors_down_for_ten_minutes_get_their_news_later_and_once(service: Service) -> None:
     shop = await service.open_shop(a_shop(a_customer(a_lot(500))))
     operations = {"klaviyo": "events", "omnisend": "events", "postscript": "events", "shopify": "metafieldsSet"}

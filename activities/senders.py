@@ -10,12 +10,12 @@ from db import catalogue, points, redemptions
 from db.engine import Sessions
 from db.tables import Customer, Redemption, Shop, VipTier
 from db.vault import Vault
-from domain.announcements import CustomerState, RewardRedeemed
+from domain.events import CustomerState, RewardRedeemed
 
 Send = Callable[[SecretStr, RewardRedeemed], Awaitable[None]]
 
 
-class EventAnnouncer:
+class EventSender:
     """A marketing vendor that takes one event per redemption."""
 
     def __init__(self, sessions: Sessions, vault: Vault, vendor: str, send: Send, *, repeatable: bool) -> None:
@@ -25,7 +25,7 @@ class EventAnnouncer:
         self._send = send
         self.repeatable = repeatable
 
-    async def announce(self, shop_id: int, redemption_id: str) -> None:
+    async def send(self, shop_id: int, redemption_id: str) -> None:
         """Send the event. All of it was fixed at the capture, so every try is byte for byte the same."""
         async with self._sessions() as session:
             shop = await catalogue.shop_by_id(session, shop_id)
@@ -33,7 +33,7 @@ class EventAnnouncer:
         await self._send(self._vault.open(shop, self._vendor, "api_key"), event)
 
 
-class MetafieldsAnnouncer:
+class MetafieldsSender:
     """The customer's state in the shop's theme: a state, not an event, so it is read when it is written."""
 
     repeatable = True
@@ -43,7 +43,7 @@ class MetafieldsAnnouncer:
         self._vault = vault
         self._shopify = shopify
 
-    async def announce(self, shop_id: int, redemption_id: str) -> None:
+    async def send(self, shop_id: int, redemption_id: str) -> None:
         """Write the state, and once more if it moved meanwhile: the last writer must not leave an older one."""
         async with self._sessions() as session:
             shop = await catalogue.shop_by_id(session, shop_id)
