@@ -45,6 +45,15 @@ async def planned(service: Service, steps: Steps) -> tuple[Store, Discount]:
     return Store(shop.domain, token), discount
 
 
+async def a_lost_answer_and_a_release(service: Service, steps: Steps, *, times: int) -> None:
+    """The first attempt's code is live at Shopify, which nobody heard, and its points are back."""
+    await steps.points.reserve_points(steps.first)
+    await service.fault("shopify", operation="discountCodeBasicCreate", kind="execute_then_drop", times=times)
+    with pytest.raises(Unknown):
+        await steps.discounts.generate_discount_code(steps.first)
+    await steps.points.release_points(steps.first)
+
+
 async def test_generating_twice_makes_one_code_and_one_set_of_deliveries(steps: Steps) -> None:
     await steps.points.reserve_points(steps.first)
 
@@ -219,11 +228,7 @@ async def test_a_code_voided_while_a_slow_try_was_about_to_ask_is_never_asked_fo
 
 
 async def test_the_fence_knows_its_code_after_the_reward_has_changed(service: Service, steps: Steps) -> None:
-    await steps.points.reserve_points(steps.first)
-    await service.fault("shopify", operation="discountCodeBasicCreate", kind="execute_then_drop")
-    with pytest.raises(Unknown):
-        await steps.discounts.generate_discount_code(steps.first)
-    await steps.points.release_points(steps.first)
+    await a_lost_answer_and_a_release(service, steps, times=1)
     async with service.store.begin() as session:
         mine = Reward.shop_id == steps.first.shop_id
         await session.execute(update(Reward).where(mine).values(discount_amount=Decimal("6.00")))
@@ -255,11 +260,7 @@ async def test_captures_and_releases_that_race_never_deadlock_and_never_both_win
 
 
 async def test_the_fence_goes_on_where_a_lost_answer_left_it(service: Service, steps: Steps) -> None:
-    await steps.points.reserve_points(steps.first)
-    await service.fault("shopify", operation="discountCodeBasicCreate", kind="execute_then_drop", times=2)
-    with pytest.raises(Unknown):
-        await steps.discounts.generate_discount_code(steps.first)
-    await steps.points.release_points(steps.first)
+    await a_lost_answer_and_a_release(service, steps, times=2)
     with pytest.raises(Unknown):
         await steps.discounts.void_discount_code(steps.first)
 
@@ -269,11 +270,7 @@ async def test_the_fence_goes_on_where_a_lost_answer_left_it(service: Service, s
 
 
 async def test_the_fence_of_one_attempt_never_touches_the_next_ones_code(service: Service, steps: Steps) -> None:
-    await steps.points.reserve_points(steps.first)
-    await service.fault("shopify", operation="discountCodeBasicCreate", kind="execute_then_drop")
-    with pytest.raises(Unknown):
-        await steps.discounts.generate_discount_code(steps.first)
-    await steps.points.release_points(steps.first)
+    await a_lost_answer_and_a_release(service, steps, times=1)
     await steps.points.reserve_points(steps.second)
     await steps.discounts.generate_discount_code(steps.second)
 

@@ -12,6 +12,13 @@ from tests.activities.conftest import Steps, steps_for
 from tests.service import Service, a_lot
 
 
+async def an_hour_after_expiry(service: Service, steps: Steps) -> None:
+    """The customer's lots have run out."""
+    mine = PointLot.customer_id == steps.first.customer_id
+    async with service.store.begin() as session:
+        await session.execute(update(PointLot).where(mine).values(expires_at=func.now() - timedelta(hours=1)))
+
+
 async def test_reserving_twice_takes_the_points_once(steps: Steps) -> None:
     await steps.points.reserve_points(steps.first)
     await steps.points.reserve_points(steps.first)
@@ -110,24 +117,21 @@ async def test_after_the_deadline_nothing_is_reserved(steps: Steps) -> None:
 async def test_a_lot_that_expired_meanwhile_gets_its_points_back_with_a_week_to_spend_them(service: Service) -> None:
     steps = await steps_for(service, a_lot(500, expires_in=timedelta(days=1)))
     await steps.points.reserve_points(steps.first)
-    lot = PointLot.customer_id == steps.shop.customers[0]
-    async with service.store.begin() as session:
-        await session.execute(update(PointLot).where(lot).values(expires_at=func.now() - timedelta(hours=1)))
+    await an_hour_after_expiry(service, steps)
 
     await steps.points.release_points(steps.first)
 
     assert await steps.shop.balance() == 500
+    mine = PointLot.customer_id == steps.first.customer_id
     async with service.store() as session:
-        left = (await session.execute(select(PointLot.expires_at - func.now()).where(lot))).scalar_one()
+        left = (await session.execute(select(PointLot.expires_at - func.now()).where(mine))).scalar_one()
     assert timedelta(days=6, hours=23) < left <= timedelta(days=7)
 
 
 async def test_points_that_had_expired_beside_the_drawn_ones_stay_expired(service: Service) -> None:
     steps = await steps_for(service, a_lot(10_000, expires_in=timedelta(days=1)))
     await steps.points.reserve_points(steps.first)
-    lot = PointLot.customer_id == steps.shop.customers[0]
-    async with service.store.begin() as session:
-        await session.execute(update(PointLot).where(lot).values(expires_at=func.now() - timedelta(hours=1)))
+    await an_hour_after_expiry(service, steps)
 
     await steps.points.release_points(steps.first)
 

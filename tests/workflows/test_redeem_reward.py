@@ -164,6 +164,18 @@ async def test_a_passing_fault_at_shopify_costs_nothing_but_time(service: Servic
     assert await service.audit() == []
 
 
+async def test_shopify_is_given_the_time_it_asks_for(service: Service) -> None:
+    shop = await service.open_shop(a_shop(a_customer(a_lot(700))))
+    await service.fault("shopify", kind="throttled", retry_after=9, times=1)
+
+    redemption = (await shop.purchase()).json()["data"]["id"]
+
+    await service.end_of(redemption)
+    run = await service.run_of(redemption).describe()
+    assert run.close_time is not None
+    assert run.close_time - run.start_time >= timedelta(seconds=9)
+
+
 # For good, as far as this purchase can wait.
 FATAL = [
     {"kind": "down"},
