@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
-from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 from sqlalchemy.exc import DBAPIError
@@ -22,7 +21,7 @@ from db.engine import migrate as upgrade_schema
 from db.import_writing import write_import
 from db.importing import BadImport, read_import
 from db.vault import Vault
-from settings import Settings
+from settings import Settings, read_settings
 
 Result = TypeVar("Result")
 
@@ -96,7 +95,7 @@ def import_file(
     file: Annotated[Path, typer.Argument(help="JSON file of shops, see docs/import.md.", exists=True, dir_okay=False)],
 ) -> None:
     """Import shops, rewards, customers and their points. Safe to repeat: what is known is updated, not doubled."""
-    settings = _settings()
+    settings = read_settings()
     vault = Vault(settings.encryption_keys)
     try:
         content = read_import(file)
@@ -108,7 +107,7 @@ def import_file(
 @app.command()
 def migrate() -> None:
     """Bring the database's schema up to date. Safe to repeat, and from two places at once."""
-    _with_engine(_settings(), upgrade_schema)
+    _with_engine(read_settings(), upgrade_schema)
     typer.echo("the database is up to date")
 
 
@@ -120,7 +119,7 @@ def audit(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")
         async with sessions.begin() as session:
             return await find_broken_invariants(session)
 
-    findings = _with_database(_settings(), find)
+    findings = _with_database(read_settings(), find)
     if as_json:
         typer.echo(json.dumps({"invariants": list(INVARIANTS), "findings": [asdict(row) for row in findings]}))
     else:
@@ -136,14 +135,6 @@ def _print_findings(findings: list[Finding]) -> None:
     for row in findings:
         table.add_row(row.invariant, row.subject, row.detail)
     Console().print(table)
-
-
-def _settings() -> Settings:
-    try:
-        return Settings()  # pyright: ignore[reportCallIssue] - the fields come from the environment
-    except ValidationError as error:
-        lines = [f"{'_'.join(map(str, item['loc'])).upper()}: {item['msg']}" for item in error.errors()]
-        _fail("settings (environment or .env, see .env.example):\n" + "\n".join(lines), status=2)
 
 
 def _with_database(settings: Settings, work: Callable[[Sessions], Coroutine[Any, Any, Result]]) -> Result:

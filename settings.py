@@ -1,10 +1,12 @@
 """Settings of every process, from the environment. Read once, at a process's edge, and handed on in parts."""
 
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from cryptography.fernet import Fernet
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
@@ -67,10 +69,38 @@ class Settings(BaseSettings):
     def _split_keys(cls, value: object) -> object:
         return tuple(key.strip() for key in value.split(",") if key.strip()) if isinstance(value, str) else value
 
+    @field_validator("encryption_keys")
+    @classmethod
+    def _check_keys(cls, keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        for number, key in enumerate(keys, 1):
+            try:
+                Fernet(key.get_secret_value())
+            except ValueError as error:
+                raise ValueError(f"key {number} is no Fernet key: {error}") from None
+        return keys
+
+    @field_validator("database_url")
+    @classmethod
+    def _check_database(cls, url: SecretStr) -> SecretStr:
+        if not url.get_secret_value().startswith("postgresql+asyncpg://"):
+            raise ValueError("must begin with postgresql+asyncpg://")
+        return url
+
     @property
     def purchase_deadline(self) -> timedelta:
         """How long a purchase may take before it gives up."""
         return timedelta(seconds=self.purchase_deadline_seconds)
+
+
+def read_settings() -> Settings:
+    """The settings from the environment and `.env`; wrong ones end the process with a clear message."""
+    try:
+        return Settings.model_validate({})
+    except ValidationError as error:
+        sys.stderr.write("wrong settings in the environment or .env, see .env.example:\n")
+        for item in error.errors(include_url=False, include_input=False):
+            sys.stderr.write(f"  {str(item['loc'][0]).upper()}: {item['msg']}\n")
+        raise SystemExit(2) from None
 
 
 async def connect_temporal(settings: Settings, *, lazy: bool = False) -> Client:

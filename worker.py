@@ -27,7 +27,7 @@ from clients.shopify import Shopify
 from db.engine import Sessions, connect, sessions
 from db.vault import Vault
 from domain.channels import Channel
-from settings import Settings, connect_temporal
+from settings import Settings, connect_temporal, read_settings
 from telemetry import configure_logging
 from workflows.redeem_reward import RedeemReward
 from workflows.saga import INSIST_TIMEOUT
@@ -135,7 +135,7 @@ def _announce_ready() -> None:
 
 def main() -> None:
     """Entry point of `python -m worker`."""
-    settings = Settings()  # pyright: ignore[reportCallIssue] - the fields come from the environment
+    settings = read_settings()
     configure_logging(settings.log_level, settings.log_format)
     status = 0
     try:

@@ -15,7 +15,7 @@ from api.purchasing import Purchasing
 from api.requests import RequestLimits
 from api.state import State
 from db.engine import connect, sessions
-from settings import Settings, connect_temporal
+from settings import Settings, connect_temporal, read_settings
 from telemetry import configure_logging
 
 _DESCRIPTION = """Spend loyalty points on Shopify discount codes. Compatible with Mage Loyalty's public API.
@@ -26,7 +26,7 @@ Every error has `meta.retry`: `same_key` (send the same request again), `new_key
 
 def create_app(settings: Settings | None = None, temporal: Client | None = None) -> FastAPI:
     """The ASGI application. Without settings they come from the environment, and the Temporal client from them."""
-    settings = settings or Settings()  # pyright: ignore[reportCallIssue] - the fields come from the environment
+    settings = settings or read_settings()
     configure_logging(settings.log_level, settings.log_format)
 
     @asynccontextmanager

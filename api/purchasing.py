@@ -149,4 +149,6 @@ def _refused(intention: Intention, refusal: Refusal) -> Decision:
 def _unavailable(answer: Answer | None) -> ApiError:
     if answer is not None and answer.outcome is Outcome.SHOPIFY_UNAVAILABLE:
         return ApiError("shopify_unavailable", "Unable to connect to Shopify to generate the discount code")
-    return ApiError("engine_unavailable", "The purchase could not be processed in time; no points were taken")
+    return ApiError(
+        "engine_unavailable", "The purchase could not be processed in time; points that it took are given back"
+    )

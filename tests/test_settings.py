@@ -1,0 +1,34 @@
+"""Wrong settings end a process with a message that a stranger can act on, and without the secret."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cryptography.fernet import Fernet
+
+ROOT = Path(__file__).parents[1]
+KEY = Fernet.generate_key().decode()
+
+
+@pytest.mark.parametrize(
+    "command", [["-m", "worker"], ["-m", "cli", "audit"], ["-m", "uvicorn", "--factory", "api.app:create_app"]]
+)
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({}, "ENCRYPTION_KEYS: Field required"),
+        ({"ENCRYPTION_KEYS": "s3cret"}, "ENCRYPTION_KEYS: Value error, key 1 is no Fernet key"),
+        ({"ENCRYPTION_KEYS": KEY, "DATABASE_URL": "sqlite://s3cret"}, "DATABASE_URL: Value error, must begin with"),
+        ({"ENCRYPTION_KEYS": KEY, "PURCHASE_DEADLINE_SECONDS": "0"}, "PURCHASE_DEADLINE_SECONDS: Input should be"),
+    ],
+)
+def test_wrong_settings_are_named_and_not_told(command: list[str], environment: dict[str, str], said: str) -> None:
+    process = subprocess.run(
+        [sys.executable, *command], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False
+    )
+
+    assert process.returncode == 2
+    assert said in process.stderr
+    assert "s3cret" not in process.stderr
+    assert "Traceback" not in process.stderr
