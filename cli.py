@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
+from temporalio.service import RPCError
 
 from db.audit import INVARIANTS, Finding
 from db.audit import audit as find_broken_invariants
@@ -21,7 +22,9 @@ from db.engine import migrate as upgrade_schema
 from db.import_writing import write_import
 from db.importing import BadImport, read_import
 from db.vault import Vault
-from settings import Settings, read_settings
+from settings import Settings, connect_temporal, read_settings
+from telemetry import leave
+from workflows.schedules import apply_schedules
 
 Result = TypeVar("Result")
 
@@ -127,6 +130,26 @@ def audit(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")
     raise typer.Exit(1 if findings else 0)
 
 
+schedules = typer.Typer(help="What runs by the clock.", no_args_is_help=True)
+app.add_typer(schedules, name="schedules")
+
+
+@schedules.command("apply")
+def apply() -> None:
+    """Create the schedules in Temporal, or bring them up to date. Safe to repeat."""
+    settings = read_settings()
+
+    async def run() -> list[str]:
+        client = await connect_temporal(settings)
+        return await apply_schedules(client, task_queue=settings.temporal_task_queue)
+
+    try:
+        applied = asyncio.run(run())
+    except (RPCError, RuntimeError) as error:
+        _fail(f"Temporal at {settings.temporal_address} cannot be used: {error}", status=1)
+    typer.echo(f"applied: {', '.join(applied)}")
+
+
 def _print_findings(findings: list[Finding]) -> None:
     if not findings:
         typer.echo(f"audit: clean ({len(INVARIANTS)} invariants hold)")
@@ -164,7 +187,10 @@ def _fail(message: str, *, status: int) -> NoReturn:
 
 def main() -> None:
     """Entry point of the console script."""
-    app()
+    try:
+        app()
+    except SystemExit as end:
+        leave(end.code if isinstance(end.code, int) else int(bool(end.code)))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import sys
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -18,6 +17,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from activities.deliveries import Deliveries, Sender
 from activities.discounts import Discounts
 from activities.failures import FailureDoor
+from activities.housekeeping import Housekeeping
 from activities.points import Points
 from activities.senders import EventSender, MetafieldsSender
 from clients.klaviyo import Klaviyo
@@ -28,9 +28,11 @@ from db.engine import Sessions, connect, sessions
 from db.vault import Vault
 from domain.channels import Channel
 from settings import Settings, connect_temporal, read_settings
-from telemetry import configure_logging
+from telemetry import configure_logging, leave
+from workflows.reconcile_redemptions import ReconcileRedemptions
 from workflows.redeem_reward import RedeemReward
 from workflows.saga import INSIST_TIMEOUT
+from workflows.settle_redemption import SettleRedemption
 from workflows.stages import SEARCH_ATTRIBUTES
 
 # The workflows' own modules are re-read per run; what they only name is not. Tests and replays use this same runner.
@@ -40,7 +42,7 @@ WORKFLOW_RUNNER = SandboxedWorkflowRunner(
     )
 )
 
-WORKFLOWS = [RedeemReward]
+WORKFLOWS = [RedeemReward, SettleRedemption, ReconcileRedemptions]
 
 log = structlog.stdlib.get_logger("worker")
 
@@ -56,6 +58,7 @@ def build_worker(client: Client, settings: Settings, store: Sessions, http: http
     points = Points(store)
     discounts = Discounts(store, vault, shopify)
     deliveries = Deliveries(store, _senders(settings, store, vault, shopify, http))
+    housekeeping = Housekeeping(store, client)
     return Worker(
         client,
         task_queue=settings.temporal_task_queue,
@@ -66,6 +69,9 @@ def build_worker(client: Client, settings: Settings, store: Sessions, http: http
             discounts.generate_discount_code,
             discounts.void_discount_code,
             deliveries.deliver,
+            deliveries.skip_delivery,
+            housekeeping.find_stranded_attempts,
+            housekeeping.prune_idempotency_keys,
         ],
         workflow_runner=WORKFLOW_RUNNER,
         interceptors=[FailureDoor()],
@@ -143,9 +149,7 @@ def main() -> None:
     except Exception:
         log.exception("worker failed")
         status = 1
-    sys.stderr.flush()
-    # The SDK's threads can abort the interpreter while it is torn down (sdk-python issue 300).
-    os._exit(status)
+    leave(status)
 
 
 if __name__ == "__main__":

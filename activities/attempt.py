@@ -18,6 +18,7 @@ class Attempt(BaseModel):
     """
 
     shop_id: int
+    shop_domain: str
     redemption_id: str
     number: int
     customer_id: str

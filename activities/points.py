@@ -48,7 +48,7 @@ class Points:
     async def release_points(self, attempt: Attempt) -> bool:
         """Give back what the attempt drew, each lot its own, and close the attempt.
 
-        Returns False when it is too late: the redemption is captured, and the saga must go forward.
+        Returns False when it is too late: this attempt is captured, and the saga must go forward.
         Without a reservation it leaves a tombstone, so that a late reserve is refused.
         """
         async with self._sessions.begin() as session:
@@ -56,7 +56,9 @@ class Points:
             row = await redemptions.lock_redemption(session, attempt.shop_id, attempt.redemption_id)
             match _standing(attempt, row):
                 case Standing.CAPTURED:
-                    return False
+                    # Captured by another attempt, this one has nothing but perhaps a code to void.
+                    assert row is not None
+                    return row.attempt != attempt.number
                 case Standing.HELD:
                     assert row is not None
                     await _release(session, row)

@@ -1,6 +1,7 @@
 """How each channel is told of a redemption."""
 
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -24,6 +25,7 @@ class EventSender:
         self._vendor = vendor
         self._send = send
         self.repeatable = repeatable
+        self.oldest = timedelta(hours=24)
 
     async def send(self, shop_id: int, redemption_id: str) -> None:
         """Send the event. All of it was fixed at the capture, so every try is byte for byte the same."""
@@ -37,6 +39,7 @@ class MetafieldsSender:
     """The customer's state in the shop's theme: a state, not an event, so it is read when it is written."""
 
     repeatable = True
+    oldest = None
 
     def __init__(self, sessions: Sessions, vault: Vault, shopify: Shopify) -> None:
         self._sessions = sessions

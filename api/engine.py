@@ -11,12 +11,7 @@ from temporalio.client import (
     WorkflowUpdateFailedError,
     WorkflowUpdateRPCTimeoutOrCancelledError,
 )
-from temporalio.common import (
-    SearchAttributePair,
-    TypedSearchAttributes,
-    WorkflowIDConflictPolicy,
-    WorkflowIDReusePolicy,
-)
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -24,7 +19,7 @@ from activities.attempt import Attempt
 from domain.redemptions import workflow_id
 from workflows.answers import Answer
 from workflows.redeem_reward import RedeemReward
-from workflows.stages import CUSTOMER_ID, REDEMPTION_STAGE, REWARD_ID, SHOP_DOMAIN, Stage
+from workflows.stages import Stage, searchable
 
 # At the deadline the workflow still gives the points back before it answers.
 GRACE = timedelta(seconds=5)
@@ -50,7 +45,6 @@ class Run:
 
     attempt: Attempt
     patience: timedelta
-    shop_domain: str
     summary: str
 
 
@@ -119,14 +113,7 @@ class Engine:
             # The default would start a second redemption once the first run is closed.
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
             static_summary=run.summary,
-            search_attributes=TypedSearchAttributes(
-                [
-                    SearchAttributePair(SHOP_DOMAIN, run.shop_domain),
-                    SearchAttributePair(CUSTOMER_ID, attempt.customer_id),
-                    SearchAttributePair(REWARD_ID, attempt.reward_id),
-                    SearchAttributePair(REDEMPTION_STAGE, Stage.REDEEMING),
-                ]
-            ),
+            search_attributes=searchable(attempt, Stage.REDEEMING),
         )
 
 

@@ -123,6 +123,7 @@ class Purchasing:
             reward = await catalogue.find_reward(session, shop.id, intention.reward_id)
             attempt = Attempt(
                 shop_id=shop.id,
+                shop_domain=shop.domain,
                 redemption_id=claim.redemption_id,
                 number=claim.attempt,
                 customer_id=claim.customer_id,
@@ -131,7 +132,7 @@ class Purchasing:
                 channels=catalogue.channels_of(shop),
             )
         summary = f"{reward.points_cost} points → {reward.name}" if reward else intention.reward_id
-        return Run(attempt=attempt, patience=self._deadline, shop_domain=shop.domain, summary=summary)
+        return Run(attempt=attempt, patience=self._deadline, summary=summary)
 
     async def _purchased(self, shop: Shop, redemption_id: str) -> Decision:
         async with self._sessions() as session:

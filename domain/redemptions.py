@@ -33,6 +33,11 @@ def workflow_id(redemption_id: str, attempt: int) -> str:
     return f"redemption-{redemption_id}-{attempt}"
 
 
+def settlement_id(redemption_id: str, attempt: int) -> str:
+    """The Temporal workflow that settles an attempt whose own run is gone."""
+    return f"settlement-{redemption_id}-{attempt}"
+
+
 class Standing(Enum):
     """What the row says to an attempt that comes to reserve or to release."""
 

@@ -229,7 +229,7 @@ class Service:
 
     async def attempts(self) -> list[tuple[str, int]]:
         """Every redemption and attempt that had a run here."""
-        query = f"TaskQueue = '{self.settings.temporal_task_queue}'"
+        query = f"TaskQueue = '{self.settings.temporal_task_queue}' AND WorkflowType = 'RedeemReward'"
         ids = [run.id async for run in self.temporal.list_workflows(query)]
         return [(one.removeprefix("redemption-").rpartition("-")[0], int(one.rpartition("-")[2])) for one in ids]
 

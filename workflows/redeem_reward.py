@@ -6,26 +6,24 @@ undo: release      undo: void the code                ┃    Klaviyo · Omnisend
           before the pivot everything can be undone   ┃    after it: only ever forward
 """
 
-import asyncio
-
 from temporalio import workflow
 
 from activities.attempt import Attempt
-from activities.deliveries import Deliver, Deliveries
 from activities.discounts import Discounts
 from activities.points import Points
-from domain.channels import Channel
 from workflows.answers import Answer, Outcome, unavailable
-from workflows.saga import Saga, insist, to_the_end
+from workflows.delivering import DeliversRedemption
+from workflows.saga import Saga, to_the_end
 from workflows.stages import Stage, enter
 
 
 @workflow.defn
-class RedeemReward:
+class RedeemReward(DeliversRedemption):
     """One attempt at one redemption."""
 
     @workflow.init
     def __init__(self, attempt: Attempt) -> None:
+        super().__init__(attempt)
         self._answer: Answer | None = None
         self._saga = Saga(attempt.redemption_id, deadline=attempt.deadline)
 
@@ -40,7 +38,7 @@ class RedeemReward:
 
         # The pivot is passed: the points are spent and the code is the customer's.
         self._answer = Answer(outcome=Outcome.PURCHASED)
-        await to_the_end(self._deliver(attempt))
+        await to_the_end(self.deliver())
         return await self._close(self._answer)
 
     @workflow.update
@@ -48,15 +46,6 @@ class RedeemReward:
         """What to tell the caller, as soon as it is decided: waits neither for deliveries nor for the fence."""
         await workflow.wait_condition(lambda: self._answer is not None or self._saga.given_up)
         return self._answer or unavailable(self._saga.failure)
-
-    async def _deliver(self, attempt: Attempt) -> None:
-        enter(Stage.DELIVERING)
-        await asyncio.gather(*(self._deliver_on(channel, attempt) for channel in attempt.channels))
-
-    async def _deliver_on(self, channel: Channel, attempt: Attempt) -> None:
-        order = Deliver(shop_id=attempt.shop_id, redemption_id=attempt.redemption_id, channel=channel)
-        about = f"{channel} · {attempt.redemption_id}"
-        await insist(Deliveries.deliver, order, about=about, activity_id=channel)
 
     async def _close(self, answer: Answer) -> Answer:
         self._answer = answer

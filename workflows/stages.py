@@ -3,7 +3,9 @@
 from enum import StrEnum
 
 from temporalio import workflow
-from temporalio.common import SearchAttributeKey, SearchAttributeUpdate
+from temporalio.common import SearchAttributeKey, SearchAttributePair, SearchAttributeUpdate, TypedSearchAttributes
+
+from activities.attempt import Attempt
 
 SHOP_DOMAIN = SearchAttributeKey.for_keyword("ShopDomain")
 CUSTOMER_ID = SearchAttributeKey.for_keyword("CustomerId")
@@ -21,6 +23,18 @@ class Stage(StrEnum):
     DELIVERING = "Delivering"
     NEEDS_ATTENTION = "NeedsAttention"
     DONE = "Done"
+
+
+def searchable(attempt: Attempt, stage: Stage) -> TypedSearchAttributes:
+    """What a run about this attempt is found by."""
+    return TypedSearchAttributes(
+        [
+            SearchAttributePair(SHOP_DOMAIN, attempt.shop_domain),
+            SearchAttributePair(CUSTOMER_ID, attempt.customer_id),
+            SearchAttributePair(REWARD_ID, attempt.reward_id),
+            SearchAttributePair(REDEMPTION_STAGE, stage),
+        ]
+    )
 
 
 def enter(stage: Stage) -> None:

@@ -150,6 +150,8 @@ class LocalStack:
         cli = (sys.executable, "-m", "cli")
         self._report("database", "migrating")
         await self.run("migrate", *cli, "migrate")
+        self._report("temporal", "applying schedules")
+        await self.run("schedules", *cli, "schedules", "apply")
         if self.options.demo_data:
             self._report("database", f"importing {DEMO_SHOP.name}")
             await self.run("import", *cli, "import", str(DEMO_SHOP))

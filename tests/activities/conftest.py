@@ -45,6 +45,7 @@ async def steps_for(service: Service, *lots: Json) -> Steps:
     shopify = Shopify(service.worker_http, url_template=template, api_version=version)
     attempt = Attempt(
         shop_id=caller.id,
+        shop_domain=caller.domain,
         redemption_id=new_redemption_id(),
         number=1,
         customer_id=shop.customers[0],

@@ -8,6 +8,7 @@ from tests.service import Service
 
 class _Sender:
     repeatable = True
+    oldest = None
 
     def __init__(self) -> None:
         self.sent = 0

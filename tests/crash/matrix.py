@@ -1,0 +1,174 @@
+"""One purchase, one death, another worker; and many of these at a time, as they mostly wait for time-outs."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import count
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+import httpx
+from sqlalchemy.ext.asyncio import AsyncEngine
+from temporalio.client import Client
+
+from api.app import create_app
+from db.audit import Finding, audit
+from db.engine import sessions
+from sandbox.stack import LocalStack
+from sandbox.stack.environment import vendor_settings
+from settings import Settings
+from tests.crash.stories import Story
+from tests.crash.verdict import POINTS, Ended
+from tests.crash.worker import Orders, start_worker
+from tests.e2e.deployment import a_client
+from tests.service import Service, Shop, a_customer, a_lot, a_shop, until
+
+DEADLINE_SECONDS = 60
+"""A step whose worker died is tried again after 15 seconds: that must leave time for it, however busy the machine."""
+WORKERS_AT_ONCE = 6
+"""Of those that are to die. More would be slow, and take more connections than PostgreSQL has."""
+CASE_SECONDS = 180
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A story, and where its worker dies; nowhere in the rehearsal."""
+
+    story: Story
+    deadly: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.story.name} · {self.deadly or 'nobody dies'}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What came of a case: the boundaries that its worker came to, and what is wrong."""
+
+    case: Case
+    boundaries: list[str]
+    objections: list[str]
+
+
+@dataclass(kw_only=True)
+class Matrix:
+    """Runs cases, each with its own shop, task queue, API and worker, and for the time being with its own vendors."""
+
+    stack: LocalStack
+    engine: AsyncEngine
+    temporal: Client
+    vendors: "asyncio.Queue[str]"
+    home: Path
+    _workers: asyncio.Semaphore = field(default_factory=partial(asyncio.Semaphore, WORKERS_AT_ONCE))
+    _numbers: "count[int]" = field(default_factory=partial(count, 1))
+
+    async def run(self, case: Case) -> Outcome:
+        """Play the case to its end."""
+        notes = self.home / f"{next(self._numbers)}.boundaries"
+        vendors = await self.vendors.get()
+        try:
+            async with asyncio.timeout(CASE_SECONDS), self._service(vendors) as service:
+                objections = await self._play(case, service, notes)
+        except Exception as error:  # noqa: BLE001 - one case that goes wrong must not hide the others
+            objections = [f"did not come to its end: {error!r}"]
+        finally:
+            self.vendors.put_nowait(vendors)
+        return Outcome(case=case, boundaries=_noted(notes), objections=objections)
+
+    async def findings(self) -> list[Finding]:
+        """What breaks an invariant of the ledger, of all that was played."""
+        async with sessions(self.engine).begin() as session:
+            return await audit(session)
+
+    async def _play(self, case: Case, service: Service, notes: Path) -> list[str]:
+        shop = await service.open_shop(a_shop(a_customer(a_lot(POINTS))))
+        for fault in filter(None, (case.story.mishap, case.story.refusal)):
+            await service.fault("shopify", **fault)
+        purchase = asyncio.ensure_future(shop.purchase())
+        try:
+            await self._until_death(self._orders(case, service, notes), service, purchase)
+            if case.deadly and case.story.refusal:
+                await service.fault("shopify", **case.story.refusal)
+            async with service.worker():
+                ended = await _end(service, shop, purchase)
+            return [*_surprises(case, ended.answer, notes), *await ended.objections()]
+        finally:
+            purchase.cancel()
+
+    def _orders(self, case: Case, service: Service, notes: Path) -> Orders:
+        own = {"TEMPORAL_TASK_QUEUE": service.settings.temporal_task_queue}
+        env = {**self.stack.env, **vendor_settings(str(service.vendors.base_url).rstrip("/")), **own}
+        return Orders(env=env, notes=notes, output=notes.with_suffix(".log"), deadly=case.deadly)
+
+    async def _until_death(self, orders: Orders, service: Service, purchase: "asyncio.Future[httpx.Response]") -> None:
+        """The worker's life: until it kills itself, or has nothing left to do."""
+        async with self._workers:
+            worker = start_worker(orders)
+            try:
+                await until(partial(_is_over, worker, service, purchase), seconds=60)
+            finally:
+                worker.kill()
+                await until(partial(_is_dead, worker))
+                worker.close()
+
+    @asynccontextmanager
+    async def _service(self, vendors: str) -> AsyncGenerator[Service]:
+        settings = self._settings(vendors)
+        app = create_app(settings, self.temporal)
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(app.router.lifespan_context(app))
+            transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+            sandbox = await stack.enter_async_context(a_client(vendors))
+            (await sandbox.delete("/_sandbox")).raise_for_status()
+            yield Service(
+                settings=settings,
+                store=sessions(self.engine),
+                temporal=self.temporal,
+                api=await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url="http://test")),
+                vendors=sandbox,
+                worker_http=await stack.enter_async_context(httpx.AsyncClient(trust_env=False)),
+            )
+
+    def _settings(self, vendors: str) -> Settings:
+        own = {"temporal_task_queue": f"crash-{next(self._numbers)}", "purchase_deadline_seconds": DEADLINE_SECONDS}
+        stack = {name.lower(): value for name, value in {**self.stack.env, **vendor_settings(vendors)}.items()}
+        return Settings.model_validate({**stack, **own, "log_level": "ERROR"})
+
+
+async def _is_over(worker: ForkServerProcess, service: Service, purchase: "asyncio.Future[httpx.Response]") -> bool:
+    if await _is_dead(worker):
+        return True
+    if not purchase.done():
+        return False
+    return all([await _has_ended(service, *attempt) for attempt in await service.attempts()])
+
+
+async def _is_dead(worker: ForkServerProcess) -> bool:
+    return not worker.is_alive()
+
+
+async def _has_ended(service: Service, redemption_id: str, attempt: int) -> bool:
+    return (await service.run_of(redemption_id, attempt).describe()).close_time is not None
+
+
+async def _end(service: Service, shop: Shop, purchase: "asyncio.Future[httpx.Response]") -> Ended:
+    answer = await purchase
+    [(redemption_id, attempt)] = await service.attempts()
+    workflow = await service.end_of(redemption_id, attempt)
+    return Ended(service=service, shop=shop, answer=answer, workflow=workflow)
+
+
+def _surprises(case: Case, answer: httpx.Response, notes: Path) -> list[str]:
+    """What differs from the story."""
+    reached = _noted(notes)
+    surprises = [f"the worker never came there; it came to {reached}"] if case.deadly not in {None, *reached} else []
+    if answer.status_code != case.story.answer:
+        surprises.append(f"answered {answer.status_code} instead of {case.story.answer}: {answer.text}")
+    return surprises
+
+
+def _noted(notes: Path) -> list[str]:
+    """Each boundary once, in the order in which they were first reached."""
+    return list(dict.fromkeys(notes.read_text().splitlines())) if notes.exists() else []

@@ -1,0 +1,144 @@
+"""What can happen to one customer, and how hypothesis makes up lives out of it.
+
+Nothing here is forbidden: every message can arrive at any time, late, twice, or without the one before it.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from hypothesis import strategies as st
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reward:
+    """What a redemption buys, and how often all together can buy it."""
+
+    cost: int
+    cap: int | None = None
+
+
+REWARDS = {"small": Reward(cost=30), "large": Reward(cost=70), "capped": Reward(cost=20, cap=1)}
+BUYS = ("small", "large", "capped", "capped")
+"""The reward of each redemption; two of them compete for one place."""
+
+
+class Weather(Enum):
+    """What Shopify does to the requests of one step."""
+
+    FAIR = "executes and answers"
+    LOST = "makes the discount, and the answer is lost"
+    DROPPED = "does not make the discount, and nobody can tell"
+    REFUSED = "refuses the token"
+    DOWN = "refuses connections"
+
+
+class Outcome(Enum):
+    """How a step answered."""
+
+    DONE = "it has happened, now or before"
+    REFUSED = "a decided no"
+    CLOSED = "too late for this attempt"
+    WAIT = "an earlier attempt is undecided"
+    CAPTURED = "a release came after the purchase"
+    FAILED = "Shopify failed it"
+
+
+@dataclass(frozen=True)
+class Earn:
+    """Points are awarded. `day` 0 is the oldest; an expiring lot has a day to live."""
+
+    points: int
+    day: int
+    expires: bool
+
+
+@dataclass(frozen=True)
+class Expire:
+    """One of the lots that expire does so: the `which`th, counted around."""
+
+    which: int
+
+
+@dataclass(frozen=True)
+class Overdue:
+    """The deadline of an attempt passes."""
+
+    redemption: int
+    attempt: int
+
+
+@dataclass(frozen=True)
+class Reserve:
+    """The step `reserve_points`."""
+
+    redemption: int
+    attempt: int
+
+
+@dataclass(frozen=True)
+class Generate:
+    """The step `generate_discount_code`."""
+
+    redemption: int
+    attempt: int
+    weather: Weather = Weather.FAIR
+
+
+@dataclass(frozen=True)
+class Release:
+    """The undo `release_points`."""
+
+    redemption: int
+    attempt: int
+
+
+@dataclass(frozen=True)
+class Void:
+    """The undo `void_discount_code`. Comes only after its release has answered True, as in `workflows/saga.py`."""
+
+    redemption: int
+    attempt: int
+    weather: Weather = Weather.FAIR
+
+
+Message = Reserve | Generate | Release | Void
+Operation = Message | Earn | Expire | Overdue
+
+_redemptions = st.integers(0, len(BUYS) - 1)
+_attempts = st.sampled_from((1, 1, 2, 3))
+_weathers = st.sampled_from(Weather)
+_earnings = st.builds(Earn, st.integers(1, 80), day=st.integers(0, 3), expires=st.booleans())
+_expiries = st.builds(Expire, st.integers(0, 5))
+_overdues = st.builds(Overdue, _redemptions, _attempts)
+_messages = st.one_of(
+    st.builds(Reserve, _redemptions, _attempts),
+    st.builds(Generate, _redemptions, _attempts, _weathers),
+    st.builds(Release, _redemptions, _attempts),
+    st.builds(Void, _redemptions, _attempts, _weathers),
+)
+
+
+@st.composite
+def _runs(draw: st.DrawFn) -> list[Operation]:
+    """One attempt as a saga makes it, cut short anywhere, with something from outside in the middle."""
+    whose = (draw(_redemptions), draw(_attempts))
+    generate, void = Generate(*whose, draw(_weathers)), Void(*whose, draw(_weathers))
+    steps: list[Operation] = [Reserve(*whose), generate, Release(*whose), void, Void(*whose)]
+    steps = steps[: draw(st.integers(1, len(steps)))]
+    meanwhile = draw(st.none() | _expiries | _earnings | st.just(Overdue(*whose)))
+    return steps if meanwhile is None else [steps[0], meanwhile, *steps[1:]]
+
+
+_turns: st.SearchStrategy[list[Operation]] = st.one_of(
+    _runs(),
+    st.one_of(_earnings, _expiries, _overdues, _messages).map(lambda operation: [operation]),
+    _messages.map(lambda message: [message, message]),
+)
+_awards = st.lists(_earnings, min_size=1, max_size=4)
+
+
+@st.composite
+def lives(draw: st.DrawFn) -> list[Operation]:
+    """Some points to begin with, and then what happens."""
+    turns = draw(st.lists(_turns, max_size=8))
+    return [*draw(_awards), *(operation for turn in turns for operation in turn)]

@@ -1,0 +1,91 @@
+"""A delivery that its vendor refused for good waits for an operator."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import func, update
+from temporalio.client import WorkflowUpdateFailedError
+
+from db.tables import Delivery
+from tests.service import Service, Shop, a_customer, a_lot, a_shop, until
+from workflows.redeem_reward import RedeemReward
+from workflows.stages import REDEMPTION_STAGE
+
+
+@pytest.fixture
+async def shop(service: Service) -> Shop:
+    return await service.open_shop(a_shop(a_customer(a_lot(500))))
+
+
+async def refused_by_klaviyo(shop: Shop) -> str:
+    """A purchase that waits, because the shop's Klaviyo key is wrong."""
+    await shop.service.fault("klaviyo", kind="status", status=401, times=1)
+    redemption = (await shop.purchase()).json()["data"]["id"]
+    await until(lambda: _stage_is(shop.service, redemption, "NeedsAttention"))
+    return redemption
+
+
+async def _stage_is(service: Service, redemption: str, stage: str) -> bool:
+    description = await service.run_of(redemption).describe()
+    return description.typed_search_attributes[REDEMPTION_STAGE] == stage
+
+
+@pytest.mark.recorded
+async def test_what_was_mended_is_sent_when_an_operator_says_retry(service: Service, shop: Shop) -> None:
+    redemption = await refused_by_klaviyo(shop)
+    assert (await shop.deliveries())["klaviyo"] == "failed"
+
+    await service.run_of(redemption).execute_update(RedeemReward.retry_deliveries, ["klaviyo"])
+
+    assert await service.end_of(redemption) == "COMPLETED"
+    assert set((await shop.deliveries()).values()) == {"sent"}
+    assert len((await service.vendor("klaviyo"))["events"]) == 1
+
+
+@pytest.mark.recorded
+async def test_what_cannot_be_mended_is_skipped_with_a_reason(service: Service, shop: Shop) -> None:
+    redemption = await refused_by_klaviyo(shop)
+
+    await service.run_of(redemption).execute_update(
+        RedeemReward.skip_deliveries, args=[["klaviyo"], "the shop has left Klaviyo"]
+    )
+
+    assert await service.end_of(redemption) == "COMPLETED"
+    assert (await shop.deliveries())["klaviyo"] == "skipped"
+
+
+@pytest.mark.parametrize(
+    ("update_name", "arguments"),
+    [
+        ("retry_deliveries", [["omnisend"]]),
+        ("retry_deliveries", [[]]),
+        ("retry_deliveries", [["klaviyo", "klaviyo"]]),
+        ("skip_deliveries", [["klaviyo"], " "]),
+        ("skip_deliveries", [[], "no reason"]),
+    ],
+)
+async def test_an_operators_slip_is_refused_before_it_enters_the_history(
+    service: Service, shop: Shop, update_name: str, arguments: list[object]
+) -> None:
+    redemption = await refused_by_klaviyo(shop)
+    before = len((await service.run_of(redemption).fetch_history()).events)
+
+    with pytest.raises(WorkflowUpdateFailedError):
+        await service.run_of(redemption).execute_update(update_name, args=arguments)
+
+    history = (await service.run_of(redemption).fetch_history()).events
+    assert not any(event.HasField("workflow_execution_update_accepted_event_attributes") for event in history[before:])
+    assert await _stage_is(service, redemption, "NeedsAttention")
+
+
+async def test_news_of_yesterday_is_not_sent_any_more(service: Service, shop: Shop) -> None:
+    redemption = await refused_by_klaviyo(shop)
+    async with service.store.begin() as session:
+        mine = Delivery.redemption_id == redemption
+        await session.execute(update(Delivery).where(mine).values(created_at=func.now() - timedelta(hours=25)))
+
+    await service.run_of(redemption).execute_update(RedeemReward.retry_deliveries, ["klaviyo"])
+
+    assert await service.end_of(redemption) == "COMPLETED"
+    assert (await shop.deliveries())["klaviyo"] == "skipped"
+    assert (await service.vendor("klaviyo"))["events"] == []

@@ -1,0 +1,125 @@
+"""Redemptions whose run is gone are settled: compensated before the capture, delivered after it."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import func, update
+
+from db.tables import IdempotencyKey, Redemption
+from domain.redemptions import settlement_id
+from tests.service import Service, Shop, a_customer, a_lot, a_shop, until
+from workflows.reconcile_redemptions import ReconcileRedemptions
+
+CHANNELS = ["klaviyo", "metafields", "omnisend", "postscript"]
+
+
+@pytest.fixture
+async def shop(service: Service) -> Shop:
+    return await service.open_shop(a_shop(a_customer(a_lot(500))))
+
+
+async def reconcile(service: Service) -> None:
+    """One round of the reconciler."""
+    await service.temporal.execute_workflow(
+        ReconcileRedemptions.run,
+        id=f"reconcile-{service.settings.temporal_task_queue}",
+        task_queue=service.settings.temporal_task_queue,
+    )
+
+
+async def settled(service: Service, redemption_id: str, attempt: int = 1) -> str:
+    """How the settlement ended."""
+    return await service.temporal.get_workflow_handle(settlement_id(redemption_id, attempt)).result()
+
+
+async def later(service: Service, redemption: str) -> None:
+    """Long after the purchase, for the database."""
+    then = func.now() - timedelta(minutes=5)
+    async with service.store.begin() as session:
+        mine = Redemption.id == redemption
+        await session.execute(update(Redemption).where(mine).values(deadline=then))
+        captured = mine & Redemption.captured_at.is_not(None)
+        await session.execute(update(Redemption).where(captured).values(captured_at=then))
+
+
+async def purchase_terminated_at(shop: Shop, vendor: str, operation: str, **fault: object) -> str:
+    """A purchase whose run is terminated while this vendor is being asked."""
+    service = shop.service
+    await service.fault(vendor, operation=operation, **{"kind": "latency", "seconds": 1, "times": 1, **fault})
+    purchase = asyncio.ensure_future(shop.purchase())
+    await until(lambda: _asked(service, vendor))
+    [redemption] = await shop.redemptions()
+    await service.run_of(redemption.id).terminate(reason="an operator's mistake")
+    await purchase
+    return redemption.id
+
+
+async def _asked(service: Service, vendor: str) -> int:
+    return (await service.vendor(vendor))["requests"]
+
+
+async def test_a_run_terminated_before_the_capture_is_compensated(service: Service, shop: Shop) -> None:
+    redemption = await purchase_terminated_at(
+        shop, "shopify", "discountCodeBasicCreate", kind="execute_then_drop", seconds=0
+    )
+    await later(service, redemption)
+
+    await reconcile(service)
+
+    assert await settled(service, redemption) == "compensated"
+    assert await shop.balance() == 500
+    assert await shop.discounts("live") == []
+    assert await service.audit() == []
+
+
+async def test_a_run_terminated_after_the_capture_is_delivered(service: Service, shop: Shop) -> None:
+    redemption = await purchase_terminated_at(shop, "klaviyo", "events", kind="down", times=1, seconds=0)
+    await later(service, redemption)
+
+    await reconcile(service)
+
+    assert await settled(service, redemption) == "delivered"
+    assert await shop.deliveries() == dict.fromkeys(CHANNELS, "sent")
+    assert len(await shop.discounts("live")) == 1
+    assert await shop.balance() == 0
+
+
+async def test_a_live_run_is_left_alone(service: Service, shop: Shop) -> None:
+    await service.fault("klaviyo", kind="status", status=401, times=1)
+    redemption = (await shop.purchase()).json()["data"]["id"]
+    await until(lambda: _is(shop, "klaviyo", "failed"))
+    await later(service, redemption)
+
+    await reconcile(service)
+
+    runs = [run.id async for run in service.temporal.list_workflows(f"WorkflowId = '{settlement_id(redemption, 1)}'")]
+    assert runs == []
+
+
+async def test_what_has_come_to_its_end_is_not_settled_again(service: Service, shop: Shop) -> None:
+    redemption = (await shop.purchase()).json()["data"]["id"]
+    await service.end_of(redemption)
+    await later(service, redemption)
+
+    await reconcile(service)
+
+    runs = [run.id async for run in service.temporal.list_workflows(f"WorkflowId = '{settlement_id(redemption, 1)}'")]
+    assert runs == []
+
+
+async def _is(shop: Shop, channel: str, status: str) -> bool:
+    return (await shop.deliveries()).get(channel) == status
+
+
+async def test_keys_are_kept_for_thirty_days(service: Service, shop: Shop) -> None:
+    await shop.purchase(key="old")
+    await shop.purchase(key="young")
+    async with service.store.begin() as session:
+        old = IdempotencyKey.key == "old"
+        await session.execute(update(IdempotencyKey).where(old).values(created_at=func.now() - timedelta(days=31)))
+
+    await reconcile(service)
+
+    assert "idempotency-replayed" not in (await shop.purchase(key="old")).headers
+    assert (await shop.purchase(key="young")).headers["idempotency-replayed"] == "true"

@@ -1,0 +1,82 @@
+"""The forward side of a redemption: every channel is told, or an operator says to leave it."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from temporalio import workflow
+from temporalio.exceptions import ApplicationError
+
+from activities.attempt import Attempt
+from activities.deliveries import Deliver, Deliveries, SkipDelivery
+from domain.channels import Channel
+from workflows.saga import insist
+from workflows.stages import Stage, enter
+
+
+class DeliversRedemption:
+    """A workflow that delivers, and waits in `NeedsAttention` while a vendor has refused for good."""
+
+    def __init__(self, attempt: Attempt) -> None:
+        self._attempt = attempt
+        self._refused: list[Channel] = []
+        self._to_retry: list[Channel] = []
+
+    async def deliver(self) -> None:
+        """Tell every channel, side by side. Ends when each was told, or need not be any more."""
+        enter(Stage.DELIVERING)
+        self._refused = await self._tell(self._attempt.channels, again=False)
+        while self._refused:
+            enter(Stage.NEEDS_ATTENTION)
+            await workflow.wait_condition(lambda: bool(self._to_retry) or not self._refused)
+            enter(Stage.DELIVERING)
+            retried, self._to_retry = self._to_retry, []
+            refused_again = await self._tell(retried, again=True)
+            self._refused = [one for one in self._refused if one not in retried or one in refused_again]
+
+    @workflow.update(description="Try these channels again, now that what their vendor refused has been mended.")
+    async def retry_deliveries(self, channels: list[Channel]) -> None:
+        """Try refused deliveries again."""
+        self._to_retry += channels
+
+    @retry_deliveries.validator
+    def _check_retry(self, channels: list[Channel]) -> None:
+        waiting = [one for one in self._refused if one not in self._to_retry]
+        _demand(channels, among=waiting, saying="were not refused, or are being tried")
+
+    @workflow.update(description="Leave these channels untold, for this reason.")
+    async def skip_deliveries(self, channels: list[Channel], reason: str) -> None:
+        """Give deliveries up. One that is being tried is left at its next try."""
+        for channel in channels:
+            skip = SkipDelivery(**self._ids, channel=channel, reason=reason)
+            await insist(Deliveries.skip_delivery, skip, about=self._about(channel), activity_id=f"skip-{channel}")
+        self._refused = [one for one in self._refused if one not in channels]
+
+    @skip_deliveries.validator
+    def _check_skip(self, channels: list[Channel], reason: str) -> None:
+        _demand(channels, among=self._attempt.channels, saying="are not channels of this redemption")
+        if not 0 < len(reason.strip()) <= 500:
+            raise ApplicationError("give a reason of 1 to 500 characters", type="BadArgument")
+
+    async def _tell(self, channels: Sequence[Channel], *, again: bool) -> list[Channel]:
+        """Tell these channels; returns those that refused for good."""
+        statuses = await asyncio.gather(*(self._tell_one(channel, again=again) for channel in channels))
+        return [channel for channel, status in zip(channels, statuses, strict=True) if status == "failed"]
+
+    async def _tell_one(self, channel: Channel, *, again: bool) -> str:
+        order = Deliver(**self._ids, channel=channel, again=again)
+        return await insist(Deliveries.deliver, order, about=self._about(channel), activity_id=channel)
+
+    @property
+    def _ids(self) -> dict[str, Any]:
+        return {"shop_id": self._attempt.shop_id, "redemption_id": self._attempt.redemption_id}
+
+    def _about(self, channel: Channel) -> str:
+        return f"{channel} · {self._attempt.redemption_id}"
+
+
+def _demand(channels: Sequence[Channel], *, among: Sequence[Channel], saying: str) -> None:
+    wrong = sorted(set(channels) - set(among))
+    if wrong or not channels or len(set(channels)) != len(channels):
+        listed = ", ".join(among) or "none"
+        raise ApplicationError(f"{', '.join(wrong) or 'these'} {saying}; possible: {listed}", type="BadArgument")
