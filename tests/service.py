@@ -182,9 +182,9 @@ class Service:
                 settings=settings,
                 store=sessions(engine),
                 temporal=temporal,
-                api=await stack.enter_async_context(_client(httpx.ASGITransport(app, raise_app_exceptions=False))),
-                vendors=await stack.enter_async_context(_client(httpx.ASGITransport(sandbox))),
-                worker_http=await stack.enter_async_context(_client(SandboxTransport(sandbox))),
+                api=await stack.enter_async_context(in_process(httpx.ASGITransport(app, raise_app_exceptions=False))),
+                vendors=await stack.enter_async_context(in_process(httpx.ASGITransport(sandbox))),
+                worker_http=await stack.enter_async_context(in_process(SandboxTransport(sandbox))),
             )
             if working:
                 await stack.enter_async_context(service.worker())
@@ -258,5 +258,6 @@ async def _outcome(handle: "WorkflowHandle[RedeemReward, Any]") -> None:
         return
 
 
-def _client(transport: httpx.AsyncBaseTransport) -> httpx.AsyncClient:
+def in_process(transport: httpx.AsyncBaseTransport) -> httpx.AsyncClient:
+    """A client that reaches its app without a network."""
     return httpx.AsyncClient(transport=transport, base_url="http://test", timeout=60)

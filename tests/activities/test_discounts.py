@@ -126,6 +126,19 @@ async def test_a_release_after_the_capture_turns_the_saga_forward(steps: Steps) 
     assert await steps.shop.lots() == [0, 200]
 
 
+async def test_an_attempt_that_failed_does_not_take_the_next_ones_capture_for_its_own(
+    service: Service, steps: Steps
+) -> None:
+    await a_lost_answer_and_a_release(service, steps, times=1)
+    await steps.points.reserve_points(steps.second)
+    await steps.discounts.generate_discount_code(steps.second)
+
+    assert await steps.points.release_points(steps.first) is True
+    await steps.discounts.void_discount_code(steps.first)
+
+    assert len(await steps.shop.discounts("live")) == 1
+
+
 async def test_a_new_attempt_of_a_captured_redemption_buys_nothing_more(steps: Steps) -> None:
     await steps.points.reserve_points(steps.first)
     await steps.discounts.generate_discount_code(steps.first)

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from api.app import create_app
 from api.errors import KINDS
 from settings import Settings
-from tests.service import Service, a_customer, a_lot, a_shop
+from tests.service import Service, a_customer, a_lot, a_shop, in_process
 
 
 async def test_a_customers_points_are_those_that_can_be_spent_were_earned_and_were_spent(service: Service) -> None:
@@ -96,8 +96,7 @@ async def test_without_database_and_engine_the_api_says_so_and_nothing_worse(set
         "temporal_address": "127.0.0.1:1",
     }
     app = create_app(settings.model_copy(update=nowhere))
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://test") as api:
+    async with app.router.lifespan_context(app), in_process(httpx.ASGITransport(app)) as api:
         ready = await api.get("/readyz")
         purchase = await api.post("/v1/rewards/r/purchase", headers={"Authorization": "key"}, json={})
 
@@ -115,8 +114,7 @@ async def test_a_database_that_accepts_and_stays_silent_is_given_up_on(settings:
     port = silent.sockets[0].getsockname()[1]
     url = SecretStr(f"postgresql+asyncpg://nobody@127.0.0.1:{port}/nothing")
     app = create_app(settings.model_copy(update={"database_url": url}))
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://test") as api:
+    async with app.router.lifespan_context(app), in_process(httpx.ASGITransport(app)) as api:
         answer = await api.get("/v1/customers/1", headers={"Authorization": "key"})
     for writer in connections:
         writer.close()

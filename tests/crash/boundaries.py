@@ -59,7 +59,9 @@ class Boundaries:
 
     def watch_steps(self, client: temporalio.client.Client) -> temporalio.client.Client:
         """The client whose workers stop by before each step starts, and after it, before its result is told."""
-        return temporalio.client.Client(**{**client.config(), "interceptors": [_Watch(self)]})
+        config = client.config()
+        config["interceptors"] = [_Watch(self)]
+        return temporalio.client.Client(**config)
 
     def _before_commit(self, _session: Session) -> None:
         _step.get().commits += 1

@@ -5,24 +5,29 @@ from collections.abc import AsyncGenerator, Iterator
 
 import httpx
 import pytest
+from pydantic import SecretStr
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from db.engine import connect, migrate
 from sandbox.stack import LocalStack, StackOptions, ports
 from settings import Settings, connect_temporal
-from tests.crash.matrix import Matrix
+from tests.crash.matrix import Matrix, a_client_of_vendors
 from tests.crash.worker import start_sandbox
-from tests.e2e.deployment import a_client
 from tests.service import until
 
-CASES_AT_ONCE = 24
+CASES_AT_ONCE = 40
+CONNECTIONS = 300
+"""PostgreSQL's usual hundred are too few for as many cases."""
 
 
 @pytest.fixture(scope="session")
 async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[LocalStack]:
     """Database and engine; a case brings the rest."""
-    options = StackOptions.on_free_ports(tmp_path_factory.mktemp("crash"), parts=["postgres", "temporal"])
-    async with LocalStack(options) as stack:
+    home = tmp_path_factory.mktemp("crash")
+    async with LocalStack(StackOptions.on_free_ports(home, parts=["postgres"])) as stack:
+        await _allow_connections(SecretStr(stack.database_url))
+    async with LocalStack(StackOptions.on_free_ports(home, parts=["postgres", "temporal"])) as stack:
         yield stack
 
 
@@ -55,19 +60,25 @@ def vendor_urls(stack: LocalStack) -> Iterator[list[str]]:
 
 
 @pytest.fixture(scope="session")
-async def matrix(
-    stack: LocalStack, settings: Settings, engine: AsyncEngine, vendor_urls: list[str]
-) -> AsyncGenerator[Matrix]:
+async def matrix(stack: LocalStack, settings: Settings, engine: AsyncEngine, vendor_urls: list[str]) -> Matrix:
     """All that cases need."""
     vendors: asyncio.Queue[str] = asyncio.Queue()
     for url in vendor_urls:
-        async with a_client(url) as client:
+        async with a_client_of_vendors(url) as client:
             await until(lambda client=client: _answers(client))
         vendors.put_nowait(url)
     temporal = await connect_temporal(settings)
     home = stack.home / "cases"
     home.mkdir()
-    yield Matrix(stack=stack, engine=engine, temporal=temporal, vendors=vendors, home=home)
+    return Matrix(stack=stack, engine=engine, temporal=temporal, vendors=vendors, home=home)
+
+
+async def _allow_connections(database_url: SecretStr) -> None:
+    """From PostgreSQL's next start on."""
+    engine = connect(database_url).execution_options(isolation_level="AUTOCOMMIT")
+    async with engine.connect() as connection:
+        await connection.execute(text(f"ALTER SYSTEM SET max_connections = {CONNECTIONS}"))
+    await engine.dispose()
 
 
 async def _answers(client: httpx.AsyncClient) -> bool:

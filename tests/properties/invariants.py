@@ -3,6 +3,8 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
+from hypothesis import event
+
 from tests.properties.model import Model
 from tests.properties.operations import BUYS, REWARDS, Message, Operation, Outcome, Release, Reserve, Void
 from tests.properties.world import LotRow, Row, Snapshot, without_shopify
@@ -96,6 +98,7 @@ def a_release_is_exact(step: Step) -> None:
     """6. A release makes exactly what was drawn spendable again, from expired lots too, and nothing beside it."""
     if not step.released:
         return
+    event("points came back" + (" beside expired ones" if len(step.after.lots) > len(step.before.lots) else ""))
     assert isinstance(step.operation, Release)
     cost = REWARDS[BUYS[step.operation.redemption]].cost
     assert step.after.balance - step.before.balance == cost

@@ -104,10 +104,12 @@ class Void:
 Message = Reserve | Generate | Release | Void
 Operation = Message | Earn | Expire | Overdue
 
-_redemptions = st.integers(0, len(BUYS) - 1)
-_attempts = st.sampled_from((1, 1, 2, 3))
-_weathers = st.sampled_from(Weather)
-_earnings = st.builds(Earn, st.integers(1, 80), day=st.integers(0, 3), expires=st.booleans())
+# Weighted so that lives get somewhere: most points suffice, most attempts are first ones, most requests are answered.
+_redemptions = st.sampled_from((0, 0, 1, 2, 3))
+_attempts = st.sampled_from((1, 1, 1, 2, 2, 3))
+_faults = st.sampled_from([weather for weather in Weather if weather is not Weather.FAIR])
+_weathers = st.one_of(st.just(Weather.FAIR), st.just(Weather.FAIR), _faults)
+_earnings = st.builds(Earn, st.integers(1, 100), day=st.integers(0, 3), expires=st.booleans())
 _expiries = st.builds(Expire, st.integers(0, 5))
 _overdues = st.builds(Overdue, _redemptions, _attempts)
 _messages = st.one_of(
@@ -122,14 +124,36 @@ _messages = st.one_of(
 def _runs(draw: st.DrawFn) -> list[Operation]:
     """One attempt as a saga makes it, cut short anywhere, with something from outside in the middle."""
     whose = (draw(_redemptions), draw(_attempts))
-    generate, void = Generate(*whose, draw(_weathers)), Void(*whose, draw(_weathers))
-    steps: list[Operation] = [Reserve(*whose), generate, Release(*whose), void, Void(*whose)]
-    steps = steps[: draw(st.integers(1, len(steps)))]
-    meanwhile = draw(st.none() | _expiries | _earnings | st.just(Overdue(*whose)))
-    return steps if meanwhile is None else [steps[0], meanwhile, *steps[1:]]
+    rest = draw(st.sampled_from((_bought, _bought, _undone, _given_up, _overtaken)).flatmap(lambda end: end(*whose)))
+    others = st.one_of(_expiries, _expiries, _earnings, _earnings, st.just(Overdue(*whose)))
+    meanwhile = draw(st.lists(others, max_size=2))
+    return [Reserve(*whose), *meanwhile, *rest[: draw(st.integers(1, len(rest)))]]
 
 
+def _bought(redemption: int, attempt: int) -> st.SearchStrategy[list[Message]]:
+    whose = (redemption, attempt)
+    return _weathers.map(lambda weather: [Generate(*whose, weather), Generate(*whose), Release(*whose)])
+
+
+def _given_up(redemption: int, attempt: int) -> st.SearchStrategy[list[Message]]:
+    whose = (redemption, attempt)
+    return _faults.map(lambda fault: [Generate(*whose, fault), Release(*whose), Void(*whose, fault), Void(*whose)])
+
+
+def _undone(redemption: int, attempt: int) -> st.SearchStrategy[list[Message]]:
+    return st.just([Release(redemption, attempt), Void(redemption, attempt)])
+
+
+def _overtaken(redemption: int, attempt: int) -> st.SearchStrategy[list[Message]]:
+    earlier, later = (redemption, attempt), (redemption, attempt + 1)
+    return st.just([Reserve(*later), Release(*earlier), Reserve(*later), Generate(*later), Void(*earlier)])
+
+
+_nothing: st.SearchStrategy[list[Operation]] = st.just([])
 _turns: st.SearchStrategy[list[Operation]] = st.one_of(
+    _nothing,
+    _runs(),
+    _runs(),
     _runs(),
     st.one_of(_earnings, _expiries, _overdues, _messages).map(lambda operation: [operation]),
     _messages.map(lambda message: [message, message]),
@@ -140,5 +164,5 @@ _awards = st.lists(_earnings, min_size=1, max_size=4)
 @st.composite
 def lives(draw: st.DrawFn) -> list[Operation]:
     """Some points to begin with, and then what happens."""
-    turns = draw(st.lists(_turns, max_size=8))
+    turns = draw(st.lists(_turns, min_size=4, max_size=8))
     return [*draw(_awards), *(operation for turn in turns for operation in turn)]

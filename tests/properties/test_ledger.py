@@ -16,13 +16,14 @@ A life is a list of operations (`operations.py`). They are done to one customer 
 11. The ledger only grows.
 12. A void moves no points and no status.
 
-Every run tries other lives. A failure prints the shortest life it found, and `--hypothesis-seed=N` repeats a run.
+Every run tries other lives. A failure prints the shortest life it found, and `--hypothesis-seed=N` repeats a run;
+`--hypothesis-show-statistics` tells how often each step met each outcome.
 """
 
 from collections.abc import AsyncGenerator
 
 import pytest
-from hypothesis import given, note, settings
+from hypothesis import event, given, note, settings
 
 from db.audit import audit
 from db.engine import Sessions
@@ -69,6 +70,7 @@ class Life:
         is_repeat = isinstance(operation, Message) and _name(operation) in self._done
         outcome = await self._do(operation)
         note(f"{operation} -> {outcome.name}")
+        event(f"{type(operation).__name__} -> {outcome.name}{' (repeated)' if is_repeat else ''}")
         expected = self._model.expect(operation)
         after = await self._world.look()
         self._remember(operation, outcome)

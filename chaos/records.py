@@ -1,0 +1,86 @@
+"""What the run itself remembers: who asked for what and was told what, and what was done to the parts."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import TypeAdapter
+
+DECIDED = frozenset({201, 403, 404, 422})
+"""Final for their key: whoever asks again hears the same."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """One request for a purchase; `status` is None when the connection broke before there was an answer."""
+
+    api: str
+    began: datetime
+    ended: datetime
+    status: int | None
+    text: str
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether it is final."""
+        return self.status in DECIDED
+
+    @property
+    def word(self) -> str:
+        """The status and the error's code, to be counted."""
+        if self.status is None:
+            return "no answer (connection lost)"
+        return f"{self.status} {_code(self.text)}".rstrip()
+
+    @property
+    def discount_code(self) -> str:
+        """Of a 201."""
+        return _json(self.text)["data"]["attributes"]["discount_code"]
+
+    @property
+    def redemption_id(self) -> str:
+        """Of a 201."""
+        return _json(self.text)["data"]["id"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Purchase:
+    """One intention to buy, under one key, and every answer it got."""
+
+    key: str
+    customer: str
+    reward: str
+    answers: list[Answer] = field(default_factory=list[Answer])
+    afterwards: list[Answer] = field(default_factory=list[Answer])
+    """Answers to those who ask again when all is over."""
+
+    @property
+    def bought(self) -> list[Answer]:
+        """Every 201."""
+        return [answer for answer in (*self.answers, *self.afterwards) if answer.status == 201]
+
+
+@dataclass(kw_only=True)
+class Tally:
+    """What was done, counted and in order."""
+
+    kills: Counter[str] = field(default_factory=Counter[str])
+    acts: Counter[str] = field(default_factory=Counter[str])
+    spells: Counter[str] = field(default_factory=Counter[str])
+    """Vendor and fault → how often it was let loose; each may strike many requests, or none."""
+    diary: list[str] = field(default_factory=list[str])
+
+    def note(self, what: str) -> None:
+        """Write it in the diary."""
+        self.diary.append(f"{datetime.now(UTC):%H:%M:%S.%f} {what}")
+
+
+def _json(text: str) -> Any:
+    return TypeAdapter(Any).validate_json(text)
+
+
+def _code(text: str) -> str:
+    if not text.startswith('{"errors"'):
+        return ""
+    return str(_json(text)["errors"][0]["code"])
