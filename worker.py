@@ -16,6 +16,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from activities.deliveries import Deliveries, Sender
 from activities.discounts import Discounts
+from activities.drift import Drift
 from activities.failures import FailureDoor
 from activities.housekeeping import Housekeeping
 from activities.points import Points
@@ -59,6 +60,7 @@ def build_worker(client: Client, settings: Settings, store: Sessions, http: http
     discounts = Discounts(store, vault, shopify)
     deliveries = Deliveries(store, _senders(settings, store, vault, shopify, http))
     housekeeping = Housekeeping(store, client)
+    drift = Drift(store, vault, shopify)
     return Worker(
         client,
         task_queue=settings.temporal_task_queue,
@@ -72,6 +74,7 @@ def build_worker(client: Client, settings: Settings, store: Sessions, http: http
             deliveries.skip_delivery,
             housekeeping.find_stranded_attempts,
             housekeeping.prune_idempotency_keys,
+            drift.check_codes,
         ],
         workflow_runner=WORKFLOW_RUNNER,
         interceptors=[FailureDoor()],

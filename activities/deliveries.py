@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncSession
 from temporalio import activity
 
+from activities.failures import raise_alarm
 from clients.outcomes import NotExecuted, Refused, Unknown
 from db import catalogue, redemptions
 from db.engine import Sessions
@@ -81,6 +82,7 @@ class Deliveries:
             await self._try_later(order, error.reason)
             raise
         except Refused as error:
+            raise_alarm(error)
             return await self._settle(order, "failed", error.reason)
         except Unknown as error:
             if not sender.repeatable:

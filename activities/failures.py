@@ -6,12 +6,15 @@ are already scrubbed by their clients, and of everything else only the kind is t
 
 from typing import Any
 
+import structlog
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory, FailureError
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
-from clients.outcomes import NotExecuted, VendorError
+from clients.outcomes import NotExecuted, Refused, VendorError
 from domain.errors import DomainError
+
+log = structlog.stdlib.get_logger("failures")
 
 
 class FailureDoor(Interceptor):
@@ -29,6 +32,7 @@ class _Door(ActivityInboundInterceptor):
         except FailureError:
             raise
         except VendorError as error:
+            raise_alarm(error)
             retry_after = error.retry_after if isinstance(error, NotExecuted) else None
             raise ApplicationError(str(error), type=type(error).__name__, next_retry_delay=retry_after) from None
         except DomainError as error:
@@ -38,6 +42,12 @@ class _Door(ActivityInboundInterceptor):
         except Exception as error:  # noqa: BLE001 - the worker's edge: everything leaves through here, translated
             activity.logger.exception("activity failed")
             raise ApplicationError(_describe(error), type=type(error).__name__) from None
+
+
+def raise_alarm(error: VendorError) -> None:
+    """Call for somebody when it is the merchant's configuration that a vendor refuses."""
+    if isinstance(error, Refused) and error.alarm:
+        log.error("a vendor refuses the shop's configuration", vendor=error.vendor, reason=error.reason)
 
 
 def _describe(error: Exception) -> str:

@@ -7,9 +7,9 @@ from pathlib import Path
 import httpx
 
 from sandbox.stack import LocalStack, Report, StackOptions, ports, silent
-from sandbox.stack.ports import LOOPBACK
 from sandbox.stack.environment import process_environment
 from sandbox.stack.parts import api, worker
+from sandbox.stack.ports import LOOPBACK
 from settings import Settings
 
 MORTAL = ("worker", "worker-2", "api", "api-2", "temporal", "postgres")

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from sqlalchemy import select
-from temporalio.client import Client, WorkflowUpdateFailedError
+from temporalio.client import Client, WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
 from temporalio.service import RPCError
 
 from chaos.dice import Clock, dice
@@ -68,8 +68,10 @@ class Operators:
         """Whichever run it waits in; the other one is closed, or never was."""
         handle = self._temporal.get_workflow_handle(run)
         try:
-            await handle.execute_update(DeliversRedemption.retry_deliveries, [channel], rpc_timeout=PATIENCE)
-        except (RPCError, WorkflowUpdateFailedError):
+            await handle.execute_update(  # pyright: ignore[reportUnknownMemberType] - the SDK's own annotation
+                DeliversRedemption.retry_deliveries, [channel], rpc_timeout=PATIENCE
+            )
+        except (RPCError, WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError):
             return
         self._tally.acts["retry_deliveries"] += 1
         self._tally.note(f"retry {channel} of {run}")

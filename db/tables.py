@@ -259,6 +259,8 @@ class DiscountCode(Base):
     state: Mapped[str] = mapped_column(server_default="planned")
     unanswered: Mapped[int] = mapped_column(server_default=text("0"))
     """Creations asked of Shopify whose outcome is not known: while there is one, the code may yet appear."""
+    checked_at: Mapped[datetime | None]
+    """When it was last compared with Shopify."""
     created_at: Mapped[datetime] = _now()
     updated_at: Mapped[datetime] = _updated()
 

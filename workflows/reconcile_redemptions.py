@@ -1,8 +1,9 @@
-"""Find redemptions that nobody is working on, and have each settled. Started every minute by a schedule."""
+"""Find redemptions that nobody is working on, and have each settled; then look for drift. Started every minute."""
 
 from temporalio import workflow
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
+from activities.drift import Drift
 from activities.housekeeping import Housekeeping
 from domain.redemptions import settlement_id
 from workflows.saga import insist
@@ -32,4 +33,5 @@ class ReconcileRedemptions:
                 )
             except WorkflowAlreadyStartedError:
                 continue
+        await insist(Drift.check_codes, None, about="ledger and Shopify agree")
         return len(stranded)

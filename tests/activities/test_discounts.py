@@ -7,16 +7,16 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, text, update
 
 from clients.outcomes import NotExecuted, Unknown
 from clients.shopify import Store
-from db.tables import DiscountCode, Redemption, Reward
+from db.tables import Customer, DiscountCode, Redemption, Reward
 from db.vault import Vault
 from domain.discounts import Discount, DiscountType
 from domain.errors import RedemptionClosed
 from tests.activities.conftest import Steps
-from tests.service import Service
+from tests.service import Service, until
 
 
 async def codes(service: Service, steps: Steps) -> list[DiscountCode]:
@@ -270,6 +270,31 @@ async def test_captures_and_releases_that_race_never_deadlock_and_never_both_win
         assert (len(live), await steps.shop.balance()) == ((0, 700) if released else (1, 200))
         if not released:
             return
+
+
+async def test_a_capture_waits_for_the_customer_before_it_touches_the_redemption(
+    service: Service, steps: Steps
+) -> None:
+    await steps.points.reserve_points(steps.first)
+    async with service.store.begin() as session:
+        mine = Customer.id == steps.first.customer_id
+        await session.execute(select(Customer).where(mine).with_for_update())
+        generate = asyncio.ensure_future(steps.discounts.generate_discount_code(steps.first))
+        await until(lambda: steps.shop.discounts("live"))
+        await until(lambda: _somebody_waits(service))
+
+        # Locked the other way round, the two would wait for each other.
+        row = select(Redemption).where(Redemption.id == steps.first.redemption_id)
+        await session.execute(row.with_for_update(nowait=True))
+
+    await generate
+    assert (await steps.row()).status == "active"
+
+
+async def _somebody_waits(service: Service) -> bool:
+    async with service.store() as session:
+        waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        return (await session.execute(waiting)).scalar_one() > 0
 
 
 async def test_the_fence_goes_on_where_a_lost_answer_left_it(service: Service, steps: Steps) -> None:

@@ -109,7 +109,7 @@ _redemptions = st.sampled_from((0, 0, 1, 2, 3))
 _attempts = st.sampled_from((1, 1, 1, 2, 2, 3))
 _faults = st.sampled_from([weather for weather in Weather if weather is not Weather.FAIR])
 _weathers = st.one_of(st.just(Weather.FAIR), st.just(Weather.FAIR), _faults)
-_earnings = st.builds(Earn, st.integers(1, 100), day=st.integers(0, 3), expires=st.booleans())
+_earnings = st.builds(Earn, st.integers(10, 120), day=st.integers(0, 3), expires=st.booleans())
 _expiries = st.builds(Expire, st.integers(0, 5))
 _overdues = st.builds(Overdue, _redemptions, _attempts)
 _messages = st.one_of(
@@ -158,7 +158,7 @@ _turns: st.SearchStrategy[list[Operation]] = st.one_of(
     st.one_of(_earnings, _expiries, _overdues, _messages).map(lambda operation: [operation]),
     _messages.map(lambda message: [message, message]),
 )
-_awards = st.lists(_earnings, min_size=1, max_size=4)
+_awards = st.lists(_earnings, min_size=1, max_size=5)
 
 
 @st.composite

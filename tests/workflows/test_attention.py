@@ -8,7 +8,6 @@ from temporalio.client import WorkflowUpdateFailedError
 
 from db.tables import Delivery
 from tests.service import Service, Shop, a_customer, a_lot, a_shop, until
-from workflows.redeem_reward import RedeemReward
 from workflows.stages import REDEMPTION_STAGE
 
 
@@ -25,6 +24,12 @@ async def refused_by_klaviyo(shop: Shop) -> str:
     return redemption
 
 
+async def tell(service: Service, redemption: str, update_name: str, *arguments: object) -> None:
+    """An operator's update, by name as the Temporal UI and its command line send it."""
+    run = service.run_of(redemption)
+    await run.execute_update(update_name, args=arguments)  # pyright: ignore[reportUnknownMemberType]
+
+
 async def _stage_is(service: Service, redemption: str, stage: str) -> bool:
     description = await service.run_of(redemption).describe()
     return description.typed_search_attributes[REDEMPTION_STAGE] == stage
@@ -35,7 +40,7 @@ async def test_what_was_mended_is_sent_when_an_operator_says_retry(service: Serv
     redemption = await refused_by_klaviyo(shop)
     assert (await shop.deliveries())["klaviyo"] == "failed"
 
-    await service.run_of(redemption).execute_update(RedeemReward.retry_deliveries, ["klaviyo"])
+    await tell(service, redemption, "retry_deliveries", ["klaviyo"])
 
     assert await service.end_of(redemption) == "COMPLETED"
     assert set((await shop.deliveries()).values()) == {"sent"}
@@ -46,24 +51,22 @@ async def test_what_was_mended_is_sent_when_an_operator_says_retry(service: Serv
 async def test_what_cannot_be_mended_is_skipped_with_a_reason(service: Service, shop: Shop) -> None:
     redemption = await refused_by_klaviyo(shop)
 
-    await service.run_of(redemption).execute_update(
-        RedeemReward.skip_deliveries, args=[["klaviyo"], "the shop has left Klaviyo"]
-    )
+    await tell(service, redemption, "skip_deliveries", ["klaviyo"], "the shop has left Klaviyo")
 
     assert await service.end_of(redemption) == "COMPLETED"
     assert (await shop.deliveries())["klaviyo"] == "skipped"
 
 
-@pytest.mark.parametrize(
-    ("update_name", "arguments"),
-    [
-        ("retry_deliveries", [["omnisend"]]),
-        ("retry_deliveries", [[]]),
-        ("retry_deliveries", [["klaviyo", "klaviyo"]]),
-        ("skip_deliveries", [["klaviyo"], " "]),
-        ("skip_deliveries", [[], "no reason"]),
-    ],
-)
+SLIPS: list[tuple[str, list[object]]] = [
+    ("retry_deliveries", [["omnisend"]]),
+    ("retry_deliveries", [[]]),
+    ("retry_deliveries", [["klaviyo", "klaviyo"]]),
+    ("skip_deliveries", [["klaviyo"], " "]),
+    ("skip_deliveries", [[], "no reason"]),
+]
+
+
+@pytest.mark.parametrize(("update_name", "arguments"), SLIPS)
 async def test_an_operators_slip_is_refused_before_it_enters_the_history(
     service: Service, shop: Shop, update_name: str, arguments: list[object]
 ) -> None:
@@ -71,7 +74,7 @@ async def test_an_operators_slip_is_refused_before_it_enters_the_history(
     before = len((await service.run_of(redemption).fetch_history()).events)
 
     with pytest.raises(WorkflowUpdateFailedError):
-        await service.run_of(redemption).execute_update(update_name, args=arguments)
+        await tell(service, redemption, update_name, *arguments)
 
     history = (await service.run_of(redemption).fetch_history()).events
     assert not any(event.HasField("workflow_execution_update_accepted_event_attributes") for event in history[before:])
@@ -84,7 +87,7 @@ async def test_news_of_yesterday_is_not_sent_any_more(service: Service, shop: Sh
         mine = Delivery.redemption_id == redemption
         await session.execute(update(Delivery).where(mine).values(created_at=func.now() - timedelta(hours=25)))
 
-    await service.run_of(redemption).execute_update(RedeemReward.retry_deliveries, ["klaviyo"])
+    await tell(service, redemption, "retry_deliveries", ["klaviyo"])
 
     assert await service.end_of(redemption) == "COMPLETED"
     assert (await shop.deliveries())["klaviyo"] == "skipped"

@@ -43,10 +43,10 @@ async def later(service: Service, redemption: str) -> None:
         await session.execute(update(Redemption).where(captured).values(captured_at=then))
 
 
-async def purchase_terminated_at(shop: Shop, vendor: str, operation: str, **fault: object) -> str:
+async def purchase_terminated_at(shop: Shop, vendor: str, operation: str, kind: str) -> str:
     """A purchase whose run is terminated while this vendor is being asked."""
     service = shop.service
-    await service.fault(vendor, operation=operation, **{"kind": "latency", "seconds": 1, "times": 1, **fault})
+    await service.fault(vendor, kind, operation=operation, times=1)
     purchase = asyncio.ensure_future(shop.purchase())
     await until(lambda: _asked(service, vendor))
     [redemption] = await shop.redemptions()
@@ -60,9 +60,7 @@ async def _asked(service: Service, vendor: str) -> int:
 
 
 async def test_a_run_terminated_before_the_capture_is_compensated(service: Service, shop: Shop) -> None:
-    redemption = await purchase_terminated_at(
-        shop, "shopify", "discountCodeBasicCreate", kind="execute_then_drop", seconds=0
-    )
+    redemption = await purchase_terminated_at(shop, "shopify", "discountCodeBasicCreate", "execute_then_drop")
     await later(service, redemption)
 
     await reconcile(service)
@@ -74,7 +72,7 @@ async def test_a_run_terminated_before_the_capture_is_compensated(service: Servi
 
 
 async def test_a_run_terminated_after_the_capture_is_delivered(service: Service, shop: Shop) -> None:
-    redemption = await purchase_terminated_at(shop, "klaviyo", "events", kind="down", times=1, seconds=0)
+    redemption = await purchase_terminated_at(shop, "klaviyo", "events", "down")
     await later(service, redemption)
 
     await reconcile(service)

@@ -237,6 +237,7 @@ def upgrade() -> None:
         sa.Column("shopify_id", sa.String(), nullable=True),
         sa.Column("state", sa.String(), server_default="planned", nullable=False),
         sa.Column("unanswered", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("checked_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.CheckConstraint(

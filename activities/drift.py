@@ -1,0 +1,68 @@
+"""Drift between the ledger and Shopify: codes nobody paid for, and paid codes that are gone."""
+
+from datetime import timedelta
+
+import structlog
+from temporalio import activity
+
+from clients.outcomes import VendorError
+from clients.shopify import FoundDiscount, Shopify, Store
+from db import catalogue, drift
+from db.drift import Checked
+from db.engine import Sessions
+from db.vault import Vault
+
+# One point of Shopify's rate limit each; a code is looked at again after an hour at the earliest.
+AT_A_TIME = 50
+AGAIN_AFTER = timedelta(hours=1)
+
+log = structlog.stdlib.get_logger("drift")
+
+
+class Drift:
+    """Compares codes with Shopify."""
+
+    def __init__(self, sessions: Sessions, vault: Vault, shopify: Shopify) -> None:
+        self._sessions = sessions
+        self._vault = vault
+        self._shopify = shopify
+
+    @activity.defn
+    async def check_codes(self, _: None) -> int:
+        """Look at the codes that were not looked at for longest; returns how many had drifted.
+
+        A live code without a captured debit is deleted. A captured debit without its code is told to the merchant.
+        """
+        async with self._sessions.begin() as session:
+            batch = await drift.next_codes(session, again_after=AGAIN_AFTER, at_most=AT_A_TIME)
+        return sum([await self._check(code) for code in batch])
+
+    async def _check(self, code: Checked) -> bool:
+        try:
+            store = await self._store(code)
+            found = await self._shopify.find_discount(store, code.code)
+            if code.is_paid:
+                return found is None and await self._report(code, "discount_code_missing")
+            if found is None or not _can_be_used(found, code):
+                return False
+            await self._shopify.delete_discount(store, found.id)
+            return await self._report(code, "unpaid_discount_code_removed")
+        except VendorError as error:
+            # Its turn comes again; meanwhile the others are looked at.
+            log.warning("a code could not be checked", redemption_id=code.redemption_id, reason=error.reason)
+            return False
+
+    async def _store(self, code: Checked) -> Store:
+        async with self._sessions() as session:
+            shop = await catalogue.shop_by_id(session, code.shop_id)
+        return Store(shop.domain, self._vault.open(shop, "shopify", "access_token"))
+
+    async def _report(self, code: Checked, kind: str) -> bool:
+        log.error(kind, redemption_id=code.redemption_id, attempt=code.attempt)
+        async with self._sessions.begin() as session:
+            await drift.report(session, code, kind)
+        return True
+
+
+def _can_be_used(found: FoundDiscount, code: Checked) -> bool:
+    return found.is_for(code.redemption_id) and found.status != "EXPIRED"

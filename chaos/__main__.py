@@ -1,0 +1,50 @@
+"""`python -m chaos`: a long random run of the real stack, and exit status 1 if anything was not as it must be."""
+
+import random
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from chaos.fleet import Fleet
+from chaos.run import Chaos
+from sandbox.stack.console import conclude, progress
+from sandbox.stack.local import silent
+
+INTERRUPTED = 130
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def main(
+    seconds: Annotated[int, typer.Option(envvar="CHAOS_SECONDS", min=5, help="How long faults go on.")] = 300,
+    seed: Annotated[int | None, typer.Option(envvar="CHAOS_SEED", help="Repeat a run's decisions.")] = None,
+    deadline: Annotated[float, typer.Option(min=1, max=25, help="Seconds that each purchase is given.")] = 10,
+    *,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Tell of every part's start and death.")] = False,
+) -> None:
+    """Kill, cut off and mislead every part of the real stack while customers buy, then check that all adds up."""
+    console = Console()
+    seed = random.SystemRandom().randrange(10**6) if seed is None else seed
+    console.print(f"chaos seed {seed}; repeat with: make chaos CHAOS_SEED={seed} CHAOS_SECONDS={seconds}")
+    home = Path(tempfile.mkdtemp(prefix="pointsaga-chaos-"))
+    fleet = Fleet(home, deadline_seconds=deadline, report=progress(console) if verbose else silent)
+
+    async def perform() -> None:
+        async with Chaos.running(fleet, seed=seed, seconds=seconds, console=console) as chaos:
+            await chaos.play(console)
+
+    status = conclude(perform, fleet, complaint="chaos: failed", interrupted=INTERRUPTED)
+    if status == 0:
+        console.print("chaos: ok", style="bold green")
+    if status in (0, INTERRUPTED):
+        shutil.rmtree(home, ignore_errors=True)
+    raise typer.Exit(status)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,58 @@
+"""How far the run is: a bar for a person at a terminal, a line now and then for a log."""
+
+import asyncio
+import time
+
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+
+from chaos.dice import Clock
+from chaos.load import Load
+from chaos.records import Tally
+
+LINE_EVERY = 10.0
+
+
+class Progress:
+    """Tells, without filling a log."""
+
+    def __init__(self, console: Console, seconds: int) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TimeElapsedColumn())
+        self._bar = Bar(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self._task = self._bar.add_task("chaos", total=seconds)
+        self._console = console
+        self._said = 0.0
+
+    async def watch(self, clock: Clock, load: Load, tally: Tally) -> None:
+        """Tell of the storm until the last customer has gone."""
+        self._bar.start()
+        going = True
+        while going or load.visiting:
+            going = await clock.rest(0.5)
+            self._tell(_now(load, tally), min(clock.gone, clock.seconds))
+            if not going:
+                await asyncio.sleep(0.5)
+
+    def recovering(self, what: str) -> None:
+        """Tell of the recovery."""
+        self._tell(f"recovering, {what}", None)
+
+    def end(self) -> None:
+        """No more to come."""
+        self._bar.stop()
+
+    def _tell(self, what: str, done: float | None) -> None:
+        self._bar.update(self._task, description=what, completed=done)
+        if not self._console.is_terminal and time.monotonic() - self._said > LINE_EVERY:
+            self._said = time.monotonic()
+            self._console.print(what, soft_wrap=True)
+
+
+def _now(load: Load, tally: Tally) -> str:
+    asked = len(load.purchases)
+    bought = sum(bool(purchase.bought) for purchase in load.purchases)
+    return (
+        f"{asked} purchases ({bought} codes, {load.visiting} waiting), {tally.kills.total()} kills, "
+        f"{tally.spells.total()} faults, {tally.acts.total()} acts"
+    )

@@ -1,0 +1,56 @@
+"""What the run has to say at its end: one table, and the trace of the first thing that must not be."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from chaos.checks import RULES, Violation
+from chaos.evidence import Evidence
+from chaos.records import Tally
+from chaos.trace import trace
+
+LISTED = 25
+
+
+def summary(evidence: Evidence, tally: Tally, struck: Counter[str], found: Sequence[Violation]) -> Table:
+    """Everything that happened, in numbers."""
+    answers = [answer.word for purchase in evidence.purchases for answer in purchase.answers]
+    broken = Counter(violation.rule for violation in found)
+    table = Table("what", "which", "number", title=f"{len(evidence.purchases)} purchases, {len(answers)} requests")
+    _section(table, "answers", Counter(answers))
+    _section(table, "parts killed", tally.kills)
+    _section(table, "faults struck", struck)
+    _section(table, "operators' acts", tally.acts)
+    _section(table, "redemptions", _ends(evidence))
+    _section(table, "workflows", Counter(f"{run.partition('-')[0]} {how}" for run, how in evidence.runs.items()))
+    _section(table, "codes", Counter(code.state for code in evidence.codes))
+    _section(table, "deliveries", Counter(f"{one.channel} {one.status}" for one in evidence.deliveries))
+    _section(table, "violations", {rule: broken[rule] for rule in RULES})
+    return table
+
+
+def tell(console: Console, evidence: Evidence, tally: Tally, found: Sequence[Violation]) -> None:
+    """Every violation in a line, and all that is known about the first."""
+    for violation in found[:LISTED]:
+        console.print(Text.assemble((violation.rule, "bold red"), f"  {violation.about}  {violation.detail}"))
+    if len(found) > LISTED:
+        console.print(f"… and {len(found) - LISTED} more")
+    if found:
+        console.print("\nThe first one, with everything that is known about it:", style="bold")
+        for line in trace(evidence, tally, found[0].about):
+            console.print(Text(f"  {line}"), soft_wrap=True)
+
+
+def _section(table: Table, what: str, numbers: Mapping[str, int]) -> None:
+    for number, (which, count) in enumerate(sorted(numbers.items())):
+        style = "bold red" if what == "violations" and count else ""
+        table.add_row("" if number else what, which, str(count), style=style)
+    table.add_section()
+
+
+def _ends(evidence: Evidence) -> Counter[str]:
+    rows = [evidence.row_of(purchase) for purchase in evidence.purchases]
+    return Counter(row.status if row else "none: nothing was reserved" for row in rows)

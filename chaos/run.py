@@ -1,0 +1,122 @@
+"""The run itself: a fleet, a load, faults of everything at once, then quiet, and the reckoning."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import httpx
+from rich.console import Console
+from temporalio.client import Client
+
+from chaos.checks import Violation, violations
+from chaos.deaths import Deaths
+from chaos.dice import Clock
+from chaos.evidence import Evidence, gather
+from chaos.fleet import Fleet
+from chaos.load import Load
+from chaos.operators import Operators
+from chaos.progress import Progress
+from chaos.records import Tally
+from chaos.recovery import Recovery
+from chaos.report import summary, tell
+from chaos.vendors import Vendors
+from chaos.world import DOMAIN, World
+from db.engine import Sessions, connect, sessions
+from db.import_writing import write_import
+from db.importing import ImportFile
+from db.vault import Vault
+from domain.redemptions import ACTIVE
+from sandbox.stack import StackError
+from settings import connect_temporal
+
+
+class Violated(StackError):
+    """Something was not as it must be; it has been told."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chaos:
+    """One run, and all who take part in it."""
+
+    fleet: Fleet
+    world: World
+    store: Sessions
+    temporal: Client
+    vendors: Vendors
+    load: Load
+    operators: Operators
+    deaths: Deaths
+    tally: Tally
+    progress: Progress
+
+    @classmethod
+    @asynccontextmanager
+    async def running(cls, fleet: Fleet, *, seed: int, seconds: int, console: Console) -> "AsyncGenerator[Chaos]":
+        """All of it, until the block ends."""
+        tally = Tally()
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(fleet)
+            database = connect(fleet.settings.database_url)
+            stack.push_async_callback(database.dispose)
+            apis = [await stack.enter_async_context(client) for client in fleet.clients()]
+            http = await stack.enter_async_context(httpx.AsyncClient(base_url=fleet.vendor_url, trust_env=False))
+            temporal = await connect_temporal(fleet.settings)
+            yield cls(
+                fleet=fleet,
+                world=World(seconds),
+                store=sessions(database),
+                temporal=temporal,
+                vendors=Vendors(http, tally, seed=seed),
+                load=Load(apis, seed=seed),
+                operators=Operators(temporal, tally, seed=seed),
+                deaths=Deaths(fleet, tally, seed=seed),
+                tally=tally,
+                progress=Progress(console, seconds),
+            )
+
+    async def play(self, console: Console) -> None:
+        """From the first purchase to the last word.
+
+        Raises:
+            Violated: something is not as it must be.
+        """
+        await self._open_shop()
+        await self._storm(Clock(self.world.seconds))
+        recovery = Recovery(fleet=self.fleet, vendors=self.vendors, operators=self.operators, store=self.store)
+        still_open = await recovery.run(self.progress.recovering)
+        evidence = await self._reckon(still_open)
+        self.progress.end()
+        self._conclude(console, evidence, violations(evidence), struck=await self.vendors.struck())
+
+    async def _open_shop(self) -> None:
+        file = ImportFile.model_validate({"shops": [self.world.shop()]})
+        await write_import(self.store, Vault(self.fleet.settings.encryption_keys), file, tell=lambda _: None)
+        await self.vendors.give_plan(DOMAIN)
+
+    async def _storm(self, clock: Clock) -> None:
+        async with asyncio.TaskGroup() as all_at_once:
+            for one in (self.load, self.vendors, self.deaths, self.operators):
+                all_at_once.create_task(one.run(clock))
+            all_at_once.create_task(self.progress.watch(clock, self.load, self.tally))
+
+    async def _reckon(self, still_open: dict[str, int]) -> Evidence:
+        before = await self._gather(still_open)
+        for purchase in self.load.purchases:
+            row = before.row_of(purchase)
+            if row is not None and row.status == ACTIVE and not purchase.bought:
+                await self.load.ask_again(purchase)
+        return await self._gather(still_open)
+
+    async def _gather(self, still_open: dict[str, int]) -> Evidence:
+        purchases = self.load.purchases
+        return await gather(
+            self.store, self.vendors, self.temporal, world=self.world, purchases=purchases, open_=still_open
+        )
+
+    def _conclude(self, console: Console, evidence: Evidence, found: list[Violation], *, struck: Counter[str]) -> None:
+        console.print(summary(evidence, self.tally, struck, found))
+        tell(console, evidence, self.tally, found)
+        if found:
+            raise Violated(f"{len(found)} violations; logs and data are kept in {self.fleet.home}")
