@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from chaos.fleet import Fleet
-from chaos.run import Chaos
+from chaos.run import Chaos, Trouble
 from sandbox.stack.console import conclude, progress
 from sandbox.stack.local import silent
 
@@ -24,6 +24,7 @@ def main(
     seconds: Annotated[int, typer.Option(envvar="CHAOS_SECONDS", min=5, help="How long faults go on.")] = 300,
     seed: Annotated[int | None, typer.Option(envvar="CHAOS_SEED", help="Repeat a run's decisions.")] = None,
     deadline: Annotated[float, typer.Option(min=1, max=25, help="Seconds that each purchase is given.")] = 10,
+    without: Annotated[list[Trouble] | None, typer.Option(help="Leave one kind of trouble out.")] = None,
     *,
     verbose: Annotated[bool, typer.Option("--verbose", help="Tell of every part's start and death.")] = False,
 ) -> None:
@@ -36,7 +37,7 @@ def main(
 
     async def perform() -> None:
         async with Chaos.running(fleet, seed=seed, seconds=seconds, console=console) as chaos:
-            await chaos.play(console)
+            await chaos.play(console, without=without or ())
 
     status = conclude(perform, fleet, complaint="chaos: failed", interrupted=INTERRUPTED)
     if status == 0:

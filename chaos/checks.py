@@ -46,8 +46,6 @@ def violations(evidence: Evidence) -> list[Violation]:
 
 
 def _all_is_settled(evidence: Evidence) -> Found:
-    for what, number in evidence.still_open.items():
-        yield "all", f"{number} {what} when patience ran out"
     for row in evidence.rows.values():
         if row.status not in {ACTIVE, FAILED}:
             yield row.id, f"the row is {row.status}"
@@ -57,6 +55,8 @@ def _all_is_settled(evidence: Evidence) -> Found:
     for one in evidence.codes:
         if one.state == "planned":
             yield one.redemption_id, f"the code of attempt {one.attempt} is neither live nor voided"
+    for what, number in evidence.still_open.items():
+        yield "all", f"{number} {what} when patience ran out"
 
 
 def _answers_are_of_the_table(evidence: Evidence) -> Found:
@@ -175,17 +175,18 @@ def _short(live: list[dict[str, object]]) -> str:
     return ", ".join(f"{one['code']} of {one['customers']}" for one in live) or "none"
 
 
+# The gravest first: the first violation is the one that is traced.
 RULES: dict[str, Callable[[Evidence], Found]] = {
-    "every purchase comes to its end": _all_is_settled,
-    "every answer is in the table of answers": _answers_are_of_the_table,
     "every 201 has exactly one live code, its customer's": _bought_is_bought,
     "no answer but 201 leaves a live code": _nothing_else_left_a_code,
     "one key has one decided answer": _decided_once,
-    "who asks again for what was captured gets it": _who_asks_again_hears_of_it,
     "points add up": _points_add_up,
+    "the capped reward is not overshot": _cap_holds,
+    "the audit is clean": _books_are_clean,
+    "every redemption is somebody's": _nobody_unknown,
+    "who asks again for what was captured gets it": _who_asks_again_hears_of_it,
     "every captured redemption is told": _everybody_is_told,
     "nothing else is told": _nobody_is_told_of_nothing,
-    "the capped reward is not overshot": _cap_holds,
-    "every redemption is somebody's": _nobody_unknown,
-    "the audit is clean": _books_are_clean,
+    "every purchase comes to its end": _all_is_settled,
+    "every answer is in the table of answers": _answers_are_of_the_table,
 }

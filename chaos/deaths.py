@@ -21,7 +21,9 @@ class Deaths:
 
     async def run(self, clock: Clock) -> None:
         """Until the clock has run out."""
-        while await clock.rest(self._chance.expovariate(1 / EVERY_SECONDS)):
+        pause = self._chance.uniform(0.5, 3)  # a short run has its deaths, too
+        while await clock.rest(pause):
+            pause = self._chance.expovariate(1 / EVERY_SECONDS)
             victims = self._chance.sample(MORTAL, self._chance.choices((1, 2), (85, 15))[0])
             for part in victims:
                 self._kill(part)

@@ -12,7 +12,9 @@ from chaos.dice import Clock, dice
 from chaos.records import Answer, Purchase
 from chaos.world import COSTS, FULL_KEY, MODEST, POOR, RICH, UNKNOWN_CUSTOMER, UNKNOWN_REWARD
 
-EACH_SECOND = 5.0
+EACH_SECOND = 4.0
+AT_ONCE = 24
+"""Customers in the shop; more wait at the door. Faults are to bring the parts down, not a queue."""
 BURST, BURST_CHANCE = 10, 0.02
 REWARDS = [*COSTS, UNKNOWN_REWARD]
 WEIGHTS = [30, 30, 27, 12, 1]
@@ -37,6 +39,7 @@ class Load:
     def __init__(self, apis: Sequence[httpx.AsyncClient], *, seed: int) -> None:
         self.purchases: list[Purchase] = []
         self.visiting = 0
+        self._room = asyncio.Semaphore(AT_ONCE)
         self._apis = apis
         self._seed = seed
 
@@ -46,6 +49,7 @@ class Load:
         async with asyncio.TaskGroup() as visits:
             while await clock.rest(door.expovariate(EACH_SECOND)):
                 for _ in range(BURST if door.random() < BURST_CHANCE else 1):
+                    await self._room.acquire()
                     visits.create_task(self._visit(len(self.purchases)))
                     await asyncio.sleep(0)
 
@@ -65,6 +69,7 @@ class Load:
             await asyncio.sleep(manner.asks_again_after)
             purchase.answers.append(await self._send(purchase, manner.first_api + 1))
         self.visiting -= 1
+        self._room.release()
 
     async def _insist(self, purchase: Purchase, manner: Manner, api: int) -> None:
         """Ask until there is a decided answer, or the customer has had enough."""
@@ -90,14 +95,14 @@ class Load:
 
 
 def _manner(chance: Random) -> Manner:
-    tries = chance.choice((1, 1, 3, 8))
+    tries = chance.choice((1, 1, 3, 6))
     return Manner(
         customer=_customer(chance),
         reward=chance.choices(REWARDS, WEIGHTS)[0],
         at_once=chance.choices((1, 2, 3), (85, 12, 3))[0],
         tries=tries,
         asks_again_after=chance.uniform(0, 10) if chance.random() < 0.1 else None,
-        pauses=[chance.uniform(0.2, 4.0) for _ in range(tries)],
+        pauses=[chance.uniform(0.5, 6.0) for _ in range(tries)],
         first_api=chance.randrange(2),
     )
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
@@ -24,9 +25,15 @@ class Progress:
         self._console = console
         self._said = 0.0
 
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
     async def watch(self, clock: Clock, load: Load, tally: Tally) -> None:
         """Tell of the storm until the last customer has gone."""
-        self._bar.start()
         going = True
         while going or load.visiting:
             going = await clock.rest(0.5)
@@ -37,10 +44,6 @@ class Progress:
     def recovering(self, what: str) -> None:
         """Tell of the recovery."""
         self._tell(f"recovering, {what}", None)
-
-    def end(self) -> None:
-        """No more to come."""
-        self._bar.stop()
 
     def _tell(self, what: str, done: float | None) -> None:
         self._bar.update(self._task, description=what, completed=done)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -35,13 +36,20 @@ def summary(evidence: Evidence, tally: Tally, struck: Counter[str], found: Seque
 def tell(console: Console, evidence: Evidence, tally: Tally, found: Sequence[Violation]) -> None:
     """Every violation in a line, and all that is known about the first."""
     for violation in found[:LISTED]:
-        console.print(Text.assemble((violation.rule, "bold red"), f"  {violation.about}  {violation.detail}"))
+        line = Text.assemble((violation.rule, "bold red"), f"  {violation.about}  {violation.detail}")
+        console.print(line, soft_wrap=True)
     if len(found) > LISTED:
-        console.print(f"… and {len(found) - LISTED} more")
+        console.print(f"... and {len(found) - LISTED} more")
     if found:
         console.print("\nThe first one, with everything that is known about it:", style="bold")
         for line in trace(evidence, tally, found[0].about):
             console.print(Text(f"  {line}"), soft_wrap=True)
+
+
+def keep(path: Path, evidence: Evidence, tally: Tally, found: Sequence[Violation]) -> None:
+    """The traces of all violations, and the diary, beside the logs."""
+    lines = [line for one in found for line in (f"{one.rule}  {one.detail}", *trace(evidence, tally, one.about), "")]
+    path.write_text("\n".join([*lines, "diary", *tally.diary, ""]))
 
 
 def _section(table: Table, what: str, numbers: Mapping[str, int]) -> None:

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 
 import httpx
 from rich.console import Console
@@ -20,7 +21,7 @@ from chaos.operators import Operators
 from chaos.progress import Progress
 from chaos.records import Tally
 from chaos.recovery import Recovery
-from chaos.report import summary, tell
+from chaos.report import keep, summary, tell
 from chaos.vendors import Vendors
 from chaos.world import DOMAIN, World
 from db.engine import Sessions, connect, sessions
@@ -30,6 +31,14 @@ from db.vault import Vault
 from domain.redemptions import ACTIVE
 from sandbox.stack import StackError
 from settings import connect_temporal
+
+
+class Trouble(StrEnum):
+    """What can be left out, to narrow a violation down."""
+
+    DEATHS = "deaths"
+    VENDORS = "vendors"
+    OPERATORS = "operators"
 
 
 class Violated(StackError):
@@ -76,18 +85,18 @@ class Chaos:
                 progress=Progress(console, seconds),
             )
 
-    async def play(self, console: Console) -> None:
+    async def play(self, console: Console, *, without: Collection[Trouble] = ()) -> None:
         """From the first purchase to the last word.
 
         Raises:
             Violated: something is not as it must be.
         """
         await self._open_shop()
-        await self._storm(Clock(self.world.seconds))
-        recovery = Recovery(fleet=self.fleet, vendors=self.vendors, operators=self.operators, store=self.store)
-        still_open = await recovery.run(self.progress.recovering)
-        evidence = await self._reckon(still_open)
-        self.progress.end()
+        with self.progress:
+            await self._storm(Clock(self.world.seconds), without)
+            recovery = Recovery(fleet=self.fleet, vendors=self.vendors, operators=self.operators, store=self.store)
+            still_open = await recovery.run(self.progress.recovering)
+            evidence = await self._reckon(still_open)
         self._conclude(console, evidence, violations(evidence), struck=await self.vendors.struck())
 
     async def _open_shop(self) -> None:
@@ -95,9 +104,11 @@ class Chaos:
         await write_import(self.store, Vault(self.fleet.settings.encryption_keys), file, tell=lambda _: None)
         await self.vendors.give_plan(DOMAIN)
 
-    async def _storm(self, clock: Clock) -> None:
+    async def _storm(self, clock: Clock, without: Collection[Trouble]) -> None:
+        troubles = {Trouble.DEATHS: self.deaths, Trouble.VENDORS: self.vendors, Trouble.OPERATORS: self.operators}
+        chosen = [one for trouble, one in troubles.items() if trouble not in without]
         async with asyncio.TaskGroup() as all_at_once:
-            for one in (self.load, self.vendors, self.deaths, self.operators):
+            for one in (self.load, *chosen):
                 all_at_once.create_task(one.run(clock))
             all_at_once.create_task(self.progress.watch(clock, self.load, self.tally))
 
@@ -119,4 +130,5 @@ class Chaos:
         console.print(summary(evidence, self.tally, struck, found))
         tell(console, evidence, self.tally, found)
         if found:
-            raise Violated(f"{len(found)} violations; logs and data are kept in {self.fleet.home}")
+            keep(self.fleet.home / "violations.txt", evidence, self.tally, found)
+            raise Violated(f"{len(found)} violations; traces, logs and data are kept in {self.fleet.home}")

@@ -54,9 +54,9 @@ def _shown(row: Base) -> str:
     return f"{row.__tablename__}: {', '.join(known)}"
 
 
-def _is_near(purchase: Purchase, line: str) -> bool:
+def _is_near(purchase: Purchase | None, line: str) -> bool:
     """Whether a line of the diary is of the time when the purchase was being made."""
-    if not purchase.answers or ("killed" not in line and "shopify" not in line):
+    if purchase is None or not purchase.answers or ("killed" not in line and "shopify" not in line):
         return False
     began = min(answer.began for answer in purchase.answers)
     ended = max(answer.ended for answer in purchase.answers)

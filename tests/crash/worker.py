@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 from temporalio.client import Client
 from temporalio.worker import Worker
+from temporalio.worker._worker import load_default_build_id
 
 import worker
 from db.engine import Sessions
@@ -19,6 +20,10 @@ from sandbox.__main__ import serve
 from sandbox.stack.environment import process_environment
 from settings import Settings
 from tests.crash.boundaries import Boundaries
+
+# Starting a hundred workers anew would take more of the processor than all that they do.
+IMPORTED_LATE = ["asyncpg", "httpcore", "pytest", "temporalio.bridge.worker", "uvicorn.protocols.http.h11_impl"]
+load_default_build_id()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +48,7 @@ def start_sandbox(port: int, output: Path) -> ForkServerProcess:
 
 def _context() -> ForkServerContext:
     context = get_context("forkserver")
-    # Starting Python a hundred times would take longer than everything that is tested.
-    context.set_forkserver_preload([__name__, "pytest"])
+    context.set_forkserver_preload([__name__, *IMPORTED_LATE])
     return context
 
 

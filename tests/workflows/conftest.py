@@ -23,14 +23,17 @@ def replayer() -> Replayer:
 async def service(service: Service, request: pytest.FixtureRequest) -> AsyncGenerator[Service]:
     """The service; what it ran is replayed afterwards: the cheapest test for non-determinism there is."""
     yield service
-    histories = [await service.run_of(*attempt).fetch_history() for attempt in await service.attempts()]
-    for history in histories:
+    histories: dict[str, WorkflowHistory] = {}
+    async for run in service.temporal.list_workflows(f"TaskQueue = '{service.settings.temporal_task_queue}'"):
+        history = await service.temporal.get_workflow_handle(run.id, run_id=run.run_id).fetch_history()
         await replayer().replay_workflow(history)
+        if run.close_time is not None:
+            histories[run.workflow_type] = history
     if request.node.get_closest_marker("recorded") and request.config.getoption("--record-histories"):
-        _keep(request.node.name, histories[0])
+        for workflow_type, history in histories.items():
+            _keep(request.node.name.removeprefix("test_"), workflow_type, history)
 
 
-def _keep(test: str, history: WorkflowHistory) -> None:
+def _keep(test: str, workflow_type: str, history: WorkflowHistory) -> None:
     HISTORIES.mkdir(exist_ok=True)
-    name = test.removeprefix("test_")
-    (HISTORIES / f"{name}.json").write_text(history.to_json() + "\n")
+    (HISTORIES / f"{workflow_type}.{test}.json").write_text(history.to_json() + "\n")

@@ -59,6 +59,7 @@ async def _asked(service: Service, vendor: str) -> int:
     return (await service.vendor(vendor))["requests"]
 
 
+@pytest.mark.recorded
 async def test_a_run_terminated_before_the_capture_is_compensated(service: Service, shop: Shop) -> None:
     redemption = await purchase_terminated_at(shop, "shopify", "discountCodeBasicCreate", "execute_then_drop")
     await later(service, redemption)
@@ -71,6 +72,7 @@ async def test_a_run_terminated_before_the_capture_is_compensated(service: Servi
     assert await service.audit() == []
 
 
+@pytest.mark.recorded
 async def test_a_run_terminated_after_the_capture_is_delivered(service: Service, shop: Shop) -> None:
     redemption = await purchase_terminated_at(shop, "klaviyo", "events", "down")
     await later(service, redemption)
