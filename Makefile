@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check format lock
+.PHONY: help demo up test check chaos format lock
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -32,6 +32,9 @@ check: $(READY) ## Format, lint, types, import contracts, migrations, compose fi
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+
+chaos: $(READY) ## Kill and mislead every part under load, from a seed (CHAOS_SECONDS=300 CHAOS_SEED=n)
+	$(BIN)/python -m chaos
 
 format: $(READY) ## Rewrite the code in the project's format
 	$(BIN)/ruff check --fix .

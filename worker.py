@@ -43,6 +43,9 @@ WORKFLOW_RUNNER = SandboxedWorkflowRunner(
     )
 )
 
+# Shorter than servers keep an idle connection: one that closes just as it is used again looks like a lost answer.
+CONNECTIONS = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=2)
+
 WORKFLOWS = [RedeemReward, SettleRedemption, ReconcileRedemptions]
 
 log = structlog.stdlib.get_logger("worker")
@@ -125,7 +128,7 @@ async def run(settings: Settings) -> None:
     async with AsyncExitStack() as stack:
         engine = connect(settings.database_url)
         stack.push_async_callback(engine.dispose)
-        http = await stack.enter_async_context(httpx.AsyncClient())
+        http = await stack.enter_async_context(httpx.AsyncClient(limits=CONNECTIONS))
         client = await connect_temporal(settings)
         await check_search_attributes(client)
         await stack.enter_async_context(build_worker(client, settings, sessions(engine), http))

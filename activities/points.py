@@ -50,6 +50,9 @@ class Points:
 
         Returns False when it is too late: this attempt is captured, and the saga must go forward.
         Without a reservation it leaves a tombstone, so that a late reserve is refused.
+
+        Raises:
+            EarlierAttemptPending: the row has not decided about an earlier attempt; worth waiting.
         """
         async with self._sessions.begin() as session:
             await catalogue.lock_customer(session, attempt.shop_id, attempt.customer_id)
@@ -64,7 +67,10 @@ class Points:
                     await _release(session, row)
                 case Standing.OPEN:
                     await _leave_tombstone(session, attempt, row)
-                case Standing.CLOSED | Standing.OCCUPIED:
+                case Standing.OCCUPIED:
+                    # The row has no place for a tombstone yet, and without one a late reserve would still succeed.
+                    raise EarlierAttemptPending("an earlier attempt still holds points")
+                case Standing.CLOSED:
                     pass
             return True
 

@@ -17,7 +17,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.attempt import Attempt
 from domain.redemptions import workflow_id
-from workflows.answers import Answer
+from workflows.answers import Answer, Outcome
 from workflows.redeem_reward import RedeemReward
 from workflows.stages import Stage, searchable
 
@@ -33,10 +33,6 @@ UPDATE_ID = "answer"
 _HOPELESS = (RPCStatusCode.INVALID_ARGUMENT, RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENTICATED)
 
 log = structlog.stdlib.get_logger("api")
-
-
-class _NoAnswer(Exception):
-    """There will be none, however long one waits."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,10 +52,10 @@ class Engine:
         self._task_queue = task_queue
 
     async def answer(self, run: Run) -> Answer | None:
-        """The run's answer. None when there is none until the attempt's deadline has surely passed.
+        """The run's answer. None when nobody can tell: the run may have ended without one, or may yet go on.
 
         An engine that cannot be reached may have started the run all the same. So it is asked again until the
-        deadline: after that the run, if there is one, can no longer capture, and the row tells the rest.
+        attempt's deadline.
         """
         try:
             async with asyncio.timeout((run.patience + GRACE).total_seconds()) as limit:
@@ -72,8 +68,8 @@ class Engine:
         except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):
             _follow_cancellation()
             reason = "no answer in time"
-        except _NoAnswer as error:
-            reason = str(error)
+        except (WorkflowAlreadyStartedError, WorkflowUpdateFailedError):
+            reason = "the run was closed without an answer"
         log.error("the engine gave no answer", redemption_id=run.attempt.redemption_id, reason=reason)
         return None
 
@@ -89,16 +85,12 @@ class Engine:
             if isinstance(cause, ApplicationError) and cause.type == "AcceptedUpdateCompletedWorkflow":
                 # The run was closed, or reset, under the waiting request: asked again it is known what came of it.
                 return None
-            raise _NoAnswer("the run could not answer") from error
-        except WorkflowAlreadyStartedError as error:
-            raise _NoAnswer("the run was closed without an answer") from error
+            raise
         except RPCError as error:
-            if error.status in _HOPELESS:
-                raise _NoAnswer(str(error)) from error
-            return None
+            return _not_started(error) if error.status in _HOPELESS else None
         except RuntimeError as error:
-            # A lazy client that never connected has started nothing.
-            raise _NoAnswer(str(error)) from error
+            # What a lazy client raises that has never been connected.
+            return _not_started(error)
         finally:
             _consume(operation)
 
@@ -115,6 +107,11 @@ class Engine:
             static_summary=run.summary,
             search_attributes=searchable(attempt, Stage.REDEEMING),
         )
+
+
+def _not_started(error: Exception) -> Answer:
+    log.error("the engine starts no runs", reason=str(error))
+    return Answer(outcome=Outcome.ENGINE_UNAVAILABLE)
 
 
 def _follow_cancellation() -> None:

@@ -8,10 +8,11 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from pydantic import BaseModel
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
+from db.engine import is_away
 from domain.eligibility import Refusal, RefusalCode
 
 Retry = Literal["same_key", "new_key", "never"]
@@ -134,9 +135,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(RequestValidationError, _bad_parameter)
     app.add_exception_handler(HTTPException, _http_error)
-    for kind in (OSError, OperationalError, InterfaceError, PoolTimeoutError):
+    for kind in (OSError, DBAPIError, PoolTimeoutError):
         app.add_exception_handler(kind, _database_error)
-    app.add_exception_handler(DBAPIError, _statement_error)
     app.add_exception_handler(Exception, _bug)
 
 
@@ -167,14 +167,10 @@ async def _http_error(_: Request, error: Exception) -> Response:
 
 
 async def _database_error(request: Request, error: Exception) -> Response:
+    if not is_away(error):
+        return await _bug(request, error)
     log.error("database unavailable", kind=type(error).__name__)
     return await _api_error(request, ApiError("engine_unavailable", "The service cannot reach its database"))
-
-
-async def _statement_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, DBAPIError)
-    handle = _database_error if error.connection_invalidated else _bug
-    return await handle(request, error)
 
 
 async def _bug(request: Request, error: Exception) -> Response:

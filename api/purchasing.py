@@ -1,21 +1,27 @@
 """From an intention to buy to its answer: each intention once, however often it is sent."""
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypeVar
 
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from activities.attempt import Attempt
-from api.engine import Engine, Run
+from api.engine import PAUSE_SECONDS, Engine, Run
 from api.errors import ApiError, refused
 from api.resources import reward_history_document
 from db import catalogue, idempotency, redemptions
-from db.engine import Sessions
+from db.engine import Sessions, is_away
 from db.idempotency import Decision
 from db.tables import IdempotencyKey, Shop
 from domain.eligibility import Member, Refusal, refusals
-from domain.redemptions import CAPTURED, new_redemption_id
+from domain.redemptions import CAPTURED, PENDING, new_redemption_id
 from workflows.answers import Answer, Outcome
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,14 +59,12 @@ class Purchasing:
         claim, is_new = await self._claim(intention)
         if claim.status is not None and claim.body is not None:
             return Reply(decision=Decision(status=claim.status, body=claim.body), replayed=not is_new)
-        refusal = await self._redeem(intention, claim)
-        if refusal is None:
-            decision = await self._purchased(intention.shop, claim.redemption_id)
+        if await self._row(intention.shop, claim.redemption_id) in CAPTURED:
+            answer = Answer(outcome=Outcome.PURCHASED)
         else:
-            decision = _refused(intention, refusal)
-        async with self._sessions.begin() as session:
-            kept = await idempotency.decide(session, intention.shop.id, intention.key, decision)
-        return Reply(decision=kept, replayed=False)
+            answer = await self._engine.answer(await self._run(intention, claim))
+        # What has happened must be told, even while the database restarts.
+        return await while_away(lambda: self._conclude(intention, claim, answer))
 
     async def _claim(self, intention: Intention) -> tuple[IdempotencyKey, bool]:
         mark = idempotency.fingerprint(intention.reward_id, intention.customer_identifier)
@@ -92,29 +96,44 @@ class Purchasing:
         decision = _refused(intention, next(refusals(member, None)))
         claim.status, claim.body = decision.status, decision.body
 
-    async def _redeem(self, intention: Intention, claim: IdempotencyKey) -> Refusal | None:
-        """Redeem, unless that has happened; None when it has.
+    async def _conclude(self, intention: Intention, claim: IdempotencyKey, answer: Answer | None) -> Reply:
+        """The reply that follows from the run's answer, or from the row where there is none.
 
         Raises:
             ApiError: undecided; the next request with the key makes a new attempt.
         """
-        if await self._is_captured(intention.shop, claim.redemption_id):
-            return None
-        answer = await self._engine.answer(await self._run(intention, claim))
-        if answer is not None and answer.outcome in (Outcome.PURCHASED, Outcome.REFUSED):
-            return answer.refusal
-
+        if answer is not None and answer.refusal is not None:
+            return await self._decide(intention, _refused(intention, answer.refusal))
+        if answer is None:
+            await self._until_decided(intention.shop, claim)
+        if await self._row(intention.shop, claim.redemption_id) in CAPTURED:
+            return await self._decide(intention, await self._purchased(intention.shop, claim.redemption_id))
         async with self._sessions.begin() as session:
             await idempotency.next_attempt(session, intention.shop.id, intention.key, claim.attempt)
-        # Where the engine gave no answer, the row has the last word.
-        if await self._is_captured(intention.shop, claim.redemption_id):
-            return None
         raise _unavailable(answer)
 
-    async def _is_captured(self, shop: Shop, redemption_id: str) -> bool:
+    async def _decide(self, intention: Intention, decision: Decision) -> Reply:
+        async with self._sessions.begin() as session:
+            kept = await idempotency.decide(session, intention.shop.id, intention.key, decision)
+        return Reply(decision=kept, replayed=False)
+
+    async def _until_decided(self, shop: Shop, claim: IdempotencyKey) -> None:
+        """Wait until the row has decided, or its deadline has passed, after which nobody captures.
+
+        A step whose run was closed under it goes on to its end in the worker.
+        """
+        while True:
+            async with self._sessions() as session:
+                row = await redemptions.find_redemption(session, shop.id, claim.redemption_id)
+                if row is None or row.status != PENDING or await catalogue.now(session) > row.deadline:
+                    return
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _row(self, shop: Shop, redemption_id: str) -> str | None:
+        """The redemption's status; None while it has no row."""
         async with self._sessions() as session:
             row = await redemptions.find_redemption(session, shop.id, redemption_id)
-            return row is not None and row.status in CAPTURED
+            return row and row.status
 
     async def _run(self, intention: Intention, claim: IdempotencyKey) -> Run:
         shop = intention.shop
@@ -140,6 +159,18 @@ class Purchasing:
             assert row is not None, "a purchase has a row"
             document = reward_history_document(row, await redemptions.code_of(session, row))
         return Decision(status=201, body=document.model_dump_json())
+
+
+async def while_away(work: Callable[[], Awaitable[Result]]) -> Result:
+    """Try again for a while when the database is away; `work` must be safe to repeat."""
+    for pause in (0.25, 0.5, 1, 2, 4):
+        try:
+            return await work()
+        except (OSError, SQLAlchemyError) as error:
+            if not is_away(error):
+                raise
+            await asyncio.sleep(pause)
+    return await work()
 
 
 def _refused(intention: Intention, refusal: Refusal) -> Decision:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from temporalio.runtime import Runtime, TelemetryConfig
 
 from chaos.fleet import Fleet
 from chaos.run import Chaos, Trouble
@@ -29,6 +30,8 @@ def main(
     verbose: Annotated[bool, typer.Option("--verbose", help="Tell of every part's start and death.")] = False,
 ) -> None:
     """Kill, cut off and mislead every part of the real stack while customers buy, then check that all adds up."""
+    # Temporal is made to be away; that its client noticed would only tear the progress apart.
+    Runtime.set_default(Runtime(telemetry=TelemetryConfig(logging=None)))
     console = Console()
     seed = random.SystemRandom().randrange(10**6) if seed is None else seed
     console.print(f"chaos seed {seed}; repeat with: make chaos CHAOS_SEED={seed} CHAOS_SECONDS={seconds}")
@@ -42,6 +45,8 @@ def main(
     status = conclude(perform, fleet, complaint="chaos: failed", interrupted=INTERRUPTED)
     if status == 0:
         console.print("chaos: ok", style="bold green")
+    if status == INTERRUPTED:
+        console.print("chaos: interrupted, all parts are stopped")
     if status in (0, INTERRUPTED):
         shutil.rmtree(home, ignore_errors=True)
     raise typer.Exit(status)

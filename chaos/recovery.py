@@ -11,7 +11,7 @@ from temporalio.service import RPCError
 
 from chaos.fleet import MORTAL, Fleet
 from chaos.operators import Operators
-from chaos.vendors import LATEST, Vendors
+from chaos.vendors import Vendors
 from db.engine import Sessions
 
 PATIENCE_SECONDS = 180.0
@@ -42,8 +42,7 @@ class Recovery:
             is_open = await self._look()
             gone = time.monotonic() - began
             tell(f"{gone:.0f} s: " + (", ".join(f"{number} {what}" for what, number in is_open.items()) or "settled"))
-            # What vendors were asked for before they were healed may still happen.
-            if (not is_open and gone > LATEST) or gone > PATIENCE_SECONDS:
+            if not (is_open or self.vendors.echoes) or gone > PATIENCE_SECONDS:
                 return is_open
             await asyncio.sleep(1)
 

@@ -48,8 +48,9 @@ def tell(console: Console, evidence: Evidence, tally: Tally, found: Sequence[Vio
 
 def keep(path: Path, evidence: Evidence, tally: Tally, found: Sequence[Violation]) -> None:
     """The traces of all violations, and the diary, beside the logs."""
-    lines = [line for one in found for line in (f"{one.rule}  {one.detail}", *trace(evidence, tally, one.about), "")]
-    path.write_text("\n".join([*lines, "diary", *tally.diary, ""]))
+    about = {one.about: "\n".join(trace(evidence, tally, one.about)) for one in found}
+    said = (f"{one.rule}  {one.about}  {one.detail}" for one in found)
+    path.write_text("\n\n".join(["\n".join(said), *about.values(), "\n".join(["diary", *tally.diary, ""])]))
 
 
 def _section(table: Table, what: str, numbers: Mapping[str, int]) -> None:

@@ -11,7 +11,7 @@ def trace(evidence: Evidence, tally: Tally, about: str) -> list[str]:
     """Lines about a redemption, or about the purchase with this key."""
     claim = evidence.keys.get(about)
     redemption_id = claim.redemption_id if claim else about
-    purchase = evidence.purchase_of.get(redemption_id)
+    purchase = next((one for one in evidence.purchases if one.key == about), evidence.purchase_of.get(redemption_id))
     return [
         *(_asked(purchase) if purchase else (f"about {about}",)),
         *_ledger(evidence, redemption_id, purchase),

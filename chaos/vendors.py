@@ -1,6 +1,7 @@
 """Vendors that misbehave, each by dice of its own: a fault is let loose for a while, then all is well for a while."""
 
 import asyncio
+import time
 from collections import Counter
 from random import Random
 from typing import Any
@@ -24,6 +25,12 @@ class Vendors:
         self._http = http
         self._tally = tally
         self._seed = seed
+        self._echoes_until = time.monotonic()
+
+    @property
+    def echoes(self) -> bool:
+        """Whether something that a vendor was asked for may still happen."""
+        return time.monotonic() < self._echoes_until
 
     async def give_plan(self, domain: str) -> None:
         """Let the shop ask Shopify often."""
@@ -61,6 +68,8 @@ class Vendors:
             self._tally.note(f"{vendor} for {seconds:.1f} s: {' and '.join(map(_word, faults))}")
             await clock.rest(seconds)
             await self._clear(vendor)
+            late = max((fault["seconds"] for fault in faults if fault["kind"] == "execute_late"), default=0)
+            self._echoes_until = max(self._echoes_until, time.monotonic() + late)
 
     async def _clear(self, vendor: str) -> None:
         (await self._http.delete(f"/_sandbox/{vendor}/faults")).raise_for_status()

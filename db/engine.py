@@ -7,6 +7,8 @@ from alembic import command
 from alembic.config import Config
 from pydantic import SecretStr
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
 Sessions = async_sessionmaker[AsyncSession]
@@ -34,6 +36,16 @@ def connect(database_url: SecretStr, *, patience: timedelta | None = timedelta(s
 def sessions(engine: AsyncEngine) -> Sessions:
     """Sessions whose rows stay readable after the commit, as nothing here loads lazily."""
     return async_sessionmaker(engine, expire_on_commit=False)
+
+
+def is_away(error: Exception) -> bool:
+    """Whether the database cannot be reached for now, rather than having refused a statement.
+
+    A server that starts or stops refuses connections with errors that SQLAlchemy knows no class for.
+    """
+    if isinstance(error, DBAPIError):
+        return isinstance(error, OperationalError | InterfaceError) or type(error) is DBAPIError
+    return isinstance(error, OSError | PoolTimeoutError)
 
 
 async def migrate(engine: AsyncEngine) -> None:

@@ -16,6 +16,7 @@ from temporalio.client import Client
 from api.app import create_app
 from db.audit import Finding, audit
 from db.engine import sessions
+from db.tables import Redemption
 from sandbox.stack import LocalStack
 from sandbox.stack.environment import vendor_settings
 from settings import Settings
@@ -28,7 +29,7 @@ DEADLINE_SECONDS = 60
 """A step whose worker died is tried again after 15 seconds: that must leave time for it, however busy the machine."""
 WORKERS_AT_ONCE = 6
 """Of those that are to die: when many share a processor, a step may time out that nobody stopped."""
-CASE_SECONDS = 180
+CASE_SECONDS = 240
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,32 +86,19 @@ class Matrix:
         shop = await service.open_shop(a_shop(a_customer(a_lot(POINTS))))
         for fault in filter(None, (case.story.mishap, case.story.refusal)):
             await service.fault("shopify", **fault)
-        purchase = asyncio.ensure_future(shop.purchase())
-        try:
-            await self._until_death(self._orders(case, service, notes), service, purchase)
-            if case.deadly and case.story.refusal:
-                await service.fault("shopify", **case.story.refusal)
-            async with service.worker():
-                ended = await _end(service, shop, purchase)
-            return [*_surprises(case, ended.answer, notes), *await ended.objections()]
-        finally:
-            purchase.cancel()
+        async with self._workers:
+            purchase = asyncio.ensure_future(shop.purchase())
+            await _live(start_worker(self._orders(case, service, notes)), service, shop, purchase)
+        if case.deadly and case.story.refusal:
+            await service.fault("shopify", **case.story.refusal)
+        async with service.worker():
+            ended = await _end(service, shop, purchase)
+        return [*_surprises(case, ended.answer, notes), *await ended.objections()]
 
     def _orders(self, case: Case, service: Service, notes: Path) -> Orders:
         own = {"TEMPORAL_TASK_QUEUE": service.settings.temporal_task_queue}
         env = {**self.stack.env, **vendor_settings(str(service.vendors.base_url).rstrip("/")), **own}
         return Orders(env=env, notes=notes, output=notes.with_suffix(".log"), deadly=case.deadly)
-
-    async def _until_death(self, orders: Orders, service: Service, purchase: "asyncio.Future[httpx.Response]") -> None:
-        """The worker's life: until it kills itself, or has nothing left to do."""
-        async with self._workers:
-            worker = start_worker(orders)
-            try:
-                await until(partial(_is_over, worker, service, purchase), seconds=60)
-            finally:
-                worker.kill()
-                await until(partial(_is_dead, worker))
-                worker.close()
 
     @asynccontextmanager
     async def _service(self, vendors: str) -> AsyncGenerator[Service]:
@@ -125,9 +113,11 @@ class Matrix:
                 settings=settings,
                 store=sessions(self.engine),
                 temporal=self.temporal,
-                api=await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url="http://test")),
+                api=await stack.enter_async_context(
+                    httpx.AsyncClient(transport=transport, base_url="http://test", trust_env=False)
+                ),
                 vendors=sandbox,
-                worker_http=await stack.enter_async_context(httpx.AsyncClient(trust_env=False)),
+                worker_http=await stack.enter_async_context(httpx.AsyncClient(trust_env=False, verify=False)),
             )
 
     def _settings(self, vendors: str) -> Settings:
@@ -139,29 +129,44 @@ class Matrix:
 def a_client_of_vendors(url: str) -> httpx.AsyncClient:
     """Without connections kept alive: they break when the vendors tire of them just as they are used again."""
     limits = httpx.Limits(max_keepalive_connections=0)
-    return httpx.AsyncClient(base_url=url, timeout=60, trust_env=False, limits=limits)
+    return httpx.AsyncClient(base_url=url, timeout=60, trust_env=False, verify=False, limits=limits)
 
 
-async def _is_over(worker: ForkServerProcess, service: Service, purchase: "asyncio.Future[httpx.Response]") -> bool:
+async def _live(
+    worker: ForkServerProcess, service: Service, shop: Shop, purchase: "asyncio.Future[httpx.Response]"
+) -> None:
+    """The worker's life: until it kills itself, or has nothing left to do."""
+    try:
+        await until(partial(_is_over, worker, service, shop, purchase), seconds=60)
+    finally:
+        worker.kill()
+        await until(partial(_is_dead, worker))
+        worker.close()
+
+
+async def _is_over(
+    worker: ForkServerProcess, service: Service, shop: Shop, purchase: "asyncio.Future[httpx.Response]"
+) -> bool:
     if await _is_dead(worker):
         return True
     if not purchase.done():
         return False
-    return all([await _has_ended(service, *attempt) for attempt in await service.attempts()])
+    rows = await shop.redemptions()
+    return bool(rows) and all([await _has_ended(service, row) for row in rows])
 
 
 async def _is_dead(worker: ForkServerProcess) -> bool:
     return not worker.is_alive()
 
 
-async def _has_ended(service: Service, redemption_id: str, attempt: int) -> bool:
-    return (await service.run_of(redemption_id, attempt).describe()).close_time is not None
+async def _has_ended(service: Service, row: Redemption) -> bool:
+    return (await service.run_of(row.id, row.attempt).describe()).close_time is not None
 
 
 async def _end(service: Service, shop: Shop, purchase: "asyncio.Future[httpx.Response]") -> Ended:
     answer = await purchase
-    [(redemption_id, attempt)] = await service.attempts()
-    workflow = await service.end_of(redemption_id, attempt)
+    [row] = await shop.redemptions()
+    workflow = await service.end_of(row.id, row.attempt)
     return Ended(service=service, shop=shop, answer=answer, workflow=workflow)
 
 

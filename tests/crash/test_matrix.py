@@ -1,6 +1,9 @@
 """The worker dies at every boundary of every step: there is a code, or there are the points, as the caller was told."""
 
 import asyncio
+from collections.abc import Sequence
+
+import pytest
 
 from tests.crash.matrix import Case, Matrix, Outcome
 from tests.crash.stories import STORIES
@@ -10,13 +13,13 @@ KINDS = ("before it starts", "after it has finished", "before commit", "after co
 
 async def test_wherever_the_worker_dies_there_is_a_code_or_there_are_the_points(matrix: Matrix) -> None:
     rehearsals = await asyncio.gather(*(matrix.run(Case(story=story)) for story in STORIES))
-    assert _report(rehearsals) == ""
+    _all_is_well(rehearsals)
     assert all(_is_watched(rehearsal) for rehearsal in rehearsals)
 
     cases = [Case(story=one.case.story, deadly=boundary) for one in rehearsals for boundary in one.boundaries]
     outcomes = await asyncio.gather(*map(matrix.run, cases))
 
-    assert _report(outcomes) == ""
+    _all_is_well(outcomes)
     assert await matrix.findings() == []
 
 
@@ -25,6 +28,8 @@ def _is_watched(rehearsal: Outcome) -> bool:
     return all(any(kind in boundary for boundary in rehearsal.boundaries) for kind in KINDS)
 
 
-def _report(outcomes: list[Outcome]) -> str:
-    """All that is wrong, a line each."""
-    return "\n".join(f"{one.case}: {objection}" for one in outcomes for objection in one.objections)
+def _all_is_well(outcomes: Sequence[Outcome]) -> None:
+    """Fail with all that is wrong, a line each."""
+    objections = [f"{one.case}: {objection}" for one in outcomes for objection in one.objections]
+    if objections:
+        pytest.fail("\n".join(objections), pytrace=False)

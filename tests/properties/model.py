@@ -142,16 +142,19 @@ class Model:
         purchase.status = "active"
         return Outcome.DONE
 
-    def _release(self, message: Release) -> Outcome | None:
+    def _release(self, message: Release) -> Outcome:
         purchase = self.purchases[message.redemption]
         if purchase.status == "active":
-            # Whether another attempt's purchase is a success for this one is the saga's to say.
-            return Outcome.CAPTURED if purchase.attempt == message.attempt else None
+            return Outcome.CAPTURED if purchase.attempt == message.attempt else Outcome.DONE
         if purchase.is_held_by(message.attempt):
             purchase.status = "failed"
             for lot, points in purchase.drawn:
                 self._give_back(lot, points)
-        elif purchase.status != "pending" and not purchase.is_over_for(message.attempt):
+        elif purchase.is_over_for(message.attempt):
+            return Outcome.DONE
+        elif purchase.status == "pending":
+            return Outcome.WAIT
+        else:
             # A tombstone: nothing was reserved, and now nothing will be.
             purchase.attempt, purchase.status = message.attempt, "failed"
         return Outcome.DONE

@@ -107,10 +107,11 @@ Operation = Message | Earn | Expire | Overdue
 # Weighted so that lives get somewhere: most points suffice, most attempts are first ones, most requests are answered.
 _redemptions = st.integers(0, len(BUYS) - 1)
 _attempts = st.sampled_from((1, 1, 2, 3))
-_faults = st.sampled_from([weather for weather in Weather if weather is not Weather.FAIR])
+_faults = st.sampled_from((Weather.LOST, Weather.LOST, Weather.DROPPED, Weather.REFUSED, Weather.DOWN))
 _weathers = st.one_of(st.just(Weather.FAIR), st.just(Weather.FAIR), _faults)
 _earnings = st.builds(Earn, st.integers(40, 150), day=st.integers(0, 3), expires=st.booleans())
 _expiries = st.builds(Expire, st.integers(0, 5))
+_overdues = st.builds(Overdue, _redemptions, _attempts)
 _messages = st.one_of(
     st.builds(Reserve, _redemptions, _attempts),
     st.builds(Generate, _redemptions, _attempts, _weathers),
@@ -123,7 +124,7 @@ _messages = st.one_of(
 def _runs(draw: st.DrawFn) -> list[Operation]:
     """One attempt as a saga makes it, cut short anywhere, with something from outside in the middle."""
     whose = (draw(_redemptions), draw(_attempts))
-    rest = draw(st.sampled_from((_bought, _bought, _undone, _given_up, _overtaken)).flatmap(lambda end: end(*whose)))
+    rest = draw(st.sampled_from((_bought, _given_up, _given_up, _undone, _overtaken)).flatmap(lambda end: end(*whose)))
     others = st.one_of(_expiries, _expiries, _expiries, _earnings, _earnings, st.just(Overdue(*whose)))
     meanwhile = draw(st.lists(others, max_size=2))
     return [Reserve(*whose), *meanwhile, *rest[: len(rest) - draw(st.sampled_from((0, 0, 1, 2)))]]
@@ -150,7 +151,7 @@ def _overtaken(redemption: int, attempt: int) -> st.SearchStrategy[list[Message]
 
 _turns: st.SearchStrategy[list[Operation]] = st.one_of(
     *[_runs()] * 4,
-    st.one_of(_earnings, _expiries, _messages).map(lambda operation: [operation]),
+    st.one_of(_earnings, _expiries, _overdues).map(lambda operation: [operation]),
     _messages.map(lambda message: [message, message]),
 )
 _awards = st.lists(_earnings, min_size=2, max_size=4)
@@ -159,5 +160,5 @@ _awards = st.lists(_earnings, min_size=2, max_size=4)
 @st.composite
 def lives(draw: st.DrawFn) -> list[Operation]:
     """Some points to begin with, and then what happens."""
-    turns = draw(st.lists(_turns, min_size=3, max_size=9))
+    turns = draw(st.lists(_turns, min_size=3, max_size=7))
     return [*draw(_awards), *(operation for turn in turns for operation in turn)]

@@ -23,7 +23,7 @@ Every run tries other lives. A failure prints the shortest life it found, and `-
 from collections.abc import AsyncGenerator
 
 import pytest
-from hypothesis import event, given, note, settings
+from hypothesis import event, example, given, note, settings
 
 from db.audit import audit
 from db.engine import Sessions
@@ -33,6 +33,7 @@ from tests.properties.model import Model
 from tests.properties.operations import (
     Earn,
     Expire,
+    Generate,
     Message,
     Operation,
     Outcome,
@@ -40,11 +41,13 @@ from tests.properties.operations import (
     Release,
     Reserve,
     Void,
+    Weather,
     lives,
 )
 from tests.properties.world import Bench, Snapshot, World
 
 LIVES = 500
+_AWARD = Earn(100, day=0, expires=False)
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +123,12 @@ def _name(message: Message, kind: type[Message] | None = None) -> tuple[str, int
     return (kind or type(message)).__name__, message.redemption, message.attempt
 
 
+# Lives that chance leads to only now and then: points beside expired ones, a lost answer voided, a place that two want,
+# a deadline that passes before anything was reserved.
+@example(life=[Earn(100, day=0, expires=True), Reserve(0, 1), Expire(0), Release(0, 1), Reserve(0, 2)])
+@example(life=[_AWARD, Reserve(0, 1), Generate(0, 1, Weather.LOST), Release(0, 1), Void(0, 1), Reserve(0, 1)])
+@example(life=[_AWARD, Reserve(2, 1), Reserve(3, 1), Generate(2, 1), Reserve(3, 1)])
+@example(life=[_AWARD, Overdue(0, 1), Reserve(0, 1), Generate(0, 1), Reserve(0, 2)])
 @settings(max_examples=LIVES, deadline=None, derandomize=False, print_blob=True)
 @given(life=lives())
 async def test_the_ledger_is_the_models_through_any_life(bench: Bench, life: list[Operation]) -> None:
@@ -130,13 +139,13 @@ async def test_the_ledger_is_the_models_through_any_life(bench: Bench, life: lis
         await real.go_on(operation)
 
 
-@pytest.mark.xfail(strict=True, reason="release_points leaves no tombstone while an earlier attempt holds points")
 async def test_an_attempt_released_while_an_earlier_one_held_points_never_reserves(bench: Bench) -> None:
     world = await bench.new_world()
-    await world.earn(Earn(100, day=0, expires=False))
+    await world.earn(_AWARD)
     await world.send(Reserve(0, 1))
-    assert await world.send(Release(0, 2)) is Outcome.DONE
+    assert await world.send(Release(0, 2)) is Outcome.WAIT
     await world.send(Release(0, 1))
+    assert await world.send(Release(0, 2)) is Outcome.DONE
 
     assert await world.send(Reserve(0, 2)) is Outcome.CLOSED
 
