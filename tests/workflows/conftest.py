@@ -1,5 +1,6 @@
 """Every run that a workflow test makes is replayed, and some are kept for the replays of later versions."""
 
+import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from tests.service import Service
 from worker import WORKFLOW_RUNNER, WORKFLOWS
 
 HISTORIES = Path(__file__).parent / "histories"
+ROOT = Path(__file__).parents[2]
 
 
 def replayer() -> Replayer:
@@ -36,4 +38,6 @@ async def service(service: Service, request: pytest.FixtureRequest) -> AsyncGene
 
 def _keep(test: str, workflow_type: str, history: WorkflowHistory) -> None:
     HISTORIES.mkdir(exist_ok=True)
-    (HISTORIES / f"{workflow_type}.{test}.json").write_text(history.to_json() + "\n")
+    # Stack traces name files; where the repository lay on the machine that recorded them is nobody's business.
+    text = history.to_json().replace(f"{ROOT}/", "").replace(sys.prefix, "")
+    (HISTORIES / f"{workflow_type}.{test}.json").write_text(text + "\n")
