@@ -26,4 +26,5 @@ def test_one_port_for_two_parts_is_refused() -> None:
 def test_free_ports_are_free_and_different() -> None:
     some = ports.free(4)
 
+    assert len(set(some)) == 4
     ports.check([Claim(port, "a test", "nothing") for port in some])
