@@ -163,7 +163,7 @@ class Purchasing:
 
 async def while_away(work: Callable[[], Awaitable[Result]]) -> Result:
     """Try again for a while when the database is away; `work` must be safe to repeat."""
-    for pause in (0.25, 0.5, 1, 2, 4):
+    for pause in (0.25, 0.5, 1, 2, 4, 4, 4):
         try:
             return await work()
         except (OSError, SQLAlchemyError) as error:

@@ -7,7 +7,7 @@ from alembic import command
 from alembic.config import Config
 from pydantic import SecretStr
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
@@ -41,10 +41,11 @@ def sessions(engine: AsyncEngine) -> Sessions:
 def is_away(error: Exception) -> bool:
     """Whether the database cannot be reached for now, rather than having refused a statement.
 
-    A server that starts or stops refuses connections with errors that SQLAlchemy knows no class for.
+    A server that starts or stops refuses connections with errors that SQLAlchemy knows no class for, and a statement
+    that it dies under leaves the driver in a state of its own (InternalError).
     """
     if isinstance(error, DBAPIError):
-        return isinstance(error, OperationalError | InterfaceError) or type(error) is DBAPIError
+        return isinstance(error, OperationalError | InterfaceError | InternalError) or type(error) is DBAPIError
     return isinstance(error, OSError | PoolTimeoutError)
 
 
