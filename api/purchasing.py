@@ -59,7 +59,7 @@ class Purchasing:
         claim, is_new = await self._claim(intention)
         if claim.status is not None and claim.body is not None:
             return Reply(decision=Decision(status=claim.status, body=claim.body), replayed=not is_new)
-        if await self._row(intention.shop, claim.redemption_id) in CAPTURED:
+        if await self._status(intention.shop, claim.redemption_id) in CAPTURED:
             answer = Answer(outcome=Outcome.PURCHASED)
         else:
             answer = await self._engine.answer(await self._run(intention, claim))
@@ -106,7 +106,7 @@ class Purchasing:
             return await self._decide(intention, _refused(intention, answer.refusal))
         if answer is None:
             await self._until_decided(intention.shop, claim)
-        if await self._row(intention.shop, claim.redemption_id) in CAPTURED:
+        if await self._status(intention.shop, claim.redemption_id) in CAPTURED:
             return await self._decide(intention, await self._purchased(intention.shop, claim.redemption_id))
         async with self._sessions.begin() as session:
             await idempotency.next_attempt(session, intention.shop.id, intention.key, claim.attempt)
@@ -129,7 +129,7 @@ class Purchasing:
                     return
             await asyncio.sleep(PAUSE_SECONDS)
 
-    async def _row(self, shop: Shop, redemption_id: str) -> str | None:
+    async def _status(self, shop: Shop, redemption_id: str) -> str | None:
         """The redemption's status; None while it has no row."""
         async with self._sessions() as session:
             row = await redemptions.find_redemption(session, shop.id, redemption_id)

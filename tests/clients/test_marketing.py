@@ -247,8 +247,10 @@ async def test_a_key_that_cannot_be_one_is_the_merchants_matter(vendor: str, htt
 
 @pytest.mark.parametrize("vendor", VENDORS)
 async def test_what_vendors_add_tomorrow_does_no_harm(
-    vendor: str, http: httpx.AsyncClient, script: ScriptFault
+    vendor: str, http: httpx.AsyncClient, script: ScriptFault, see: See
 ) -> None:
     await script(vendor, kind="status", status=202, body={"event_ids": ["1"], "mood": {"sunny": True}})
 
     await send(vendor, http)
+
+    assert (await see(vendor))["requests"] == 1
