@@ -52,6 +52,9 @@ KINDS = {
     "engine_unavailable": Kind(503, "Service Unavailable", "same_key"),
 }
 
+# The one 503 that can follow a purchase: without the database nobody can know what became of an earlier request.
+NO_DATABASE = "The service cannot reach its database; the same request, sent again, tells what has happened"
+
 # Long enough for a worker to come back or a vendor to breathe, short enough for a customer who is waiting.
 RETRY_AFTER_SECONDS = 5
 
@@ -170,7 +173,7 @@ async def _database_error(request: Request, error: Exception) -> Response:
     if not is_away(error):
         return await _bug(request, error)
     log.error("database unavailable", kind=type(error).__name__)
-    return await _api_error(request, ApiError("engine_unavailable", "The service cannot reach its database"))
+    return await _api_error(request, ApiError("engine_unavailable", NO_DATABASE))
 
 
 async def _bug(request: Request, error: Exception) -> Response:

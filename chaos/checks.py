@@ -91,8 +91,8 @@ def _said_no(purchase: Purchase) -> Answer | None:
     """The last answer, when it must not leave a code. Somebody who then asked, and heard nothing, may have one."""
     if any(answer.status == 201 for answer in purchase.answers):
         return None
-    heard = [answer for answer in purchase.answers if answer.status is not None]
-    lost = [answer.began for answer in purchase.answers if answer.status is None]
+    heard = [answer for answer in purchase.answers if answer.status is not None and not answer.is_blind]
+    lost = [answer.began for answer in purchase.answers if answer.status is None or answer.is_blind]
     last = max(heard, key=lambda answer: answer.ended, default=None)
     return None if last is None or any(began > last.ended for began in lost) else last
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from api.errors import NO_DATABASE
+
 DECIDED = frozenset({201, 403, 404, 422})
 """Final for their key: whoever asks again hears the same."""
 
@@ -25,6 +27,11 @@ class Answer:
     def is_decided(self) -> bool:
         """Whether it is final."""
         return self.status in DECIDED
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether it was given without the database: it says nothing about the purchase."""
+        return NO_DATABASE in self.text
 
     @property
     def word(self) -> str:
