@@ -1,6 +1,7 @@
 """Real parts for every test: PostgreSQL, the Temporal server, and the vendor sandbox at the wire."""
 
 import gc
+import secrets
 import sys
 import time
 from collections.abc import AsyncGenerator
@@ -87,6 +88,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of this test suite."""
     parser.addoption("--record-histories", action="store_true", help="write tests/workflows/histories anew")
     parser.addoption("--outage-hours", type=float, default=0.2, help="how long Shopify is away in skipped time")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose the seed of the property tests here, so that a run can say it, and its processes share it."""
+    config.option.hypothesis_seed = config.option.hypothesis_seed or str(secrets.randbelow(10**6))
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """The line that repeats a run's random choices."""
+    return f"property tests: repeat with --hypothesis-seed={config.option.hypothesis_seed}"
 
 
 def pytest_sessionfinish() -> None:
