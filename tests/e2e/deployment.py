@@ -99,15 +99,15 @@ class Deployment(Service):
         patience = {"PURCHASE_DEADLINE_SECONDS": str(deadline_seconds)}
         return await self.programs.enter_async_context(an_api(self.stack, patience))
 
-    def kill_temporal(self) -> None:
-        """The engine dies; its supervisor soon starts it again, with its data."""
-        os.kill(self.stack.pids["temporal"], signal.SIGKILL)
+    def kill(self, part: str) -> None:
+        """A part of the stack dies; its supervisor soon starts it again, with its data."""
+        os.kill(self.stack.pids[part], signal.SIGKILL)
 
     async def keep_temporal_away(self, until_then: "asyncio.Future[httpx.Response]") -> None:
         """The engine dies, and again as often as it is started, until somebody has an answer."""
         while not until_then.done():
             if "temporal" in self.stack.pids:
-                self.kill_temporal()
+                self.kill("temporal")
             await asyncio.sleep(0.05)
 
     async def storm(self, vendor: str, faults: Iterable[Json], *, chance: float, seed: int) -> None:

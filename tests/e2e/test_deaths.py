@@ -93,10 +93,40 @@ async def test_when_temporal_dies_while_a_customer_waits_there_is_a_code_or_ther
     purchase = asyncio.ensure_future(shop.purchase())
     await deployment.shopify_is_asked()
 
-    deployment.kill_temporal()
+    deployment.kill("temporal")
 
     answer = await purchase
     await deployment.engine_is_back()
+    await a_code_or_the_points(deployment, shop, answer)
+
+
+async def test_when_the_database_restarts_while_a_customer_waits_there_is_a_code_or_there_are_the_points(
+    deployment: Deployment, shop: Shop
+) -> None:
+    await deployment.start_worker()
+    await deployment.fault("shopify", "latency", operation=CREATE, seconds=1)
+    purchase = asyncio.ensure_future(shop.purchase())
+    await deployment.shopify_is_asked()
+
+    deployment.kill("postgres")
+
+    answer = await purchase
+    await a_code_or_the_points(deployment, shop, answer)
+
+
+async def test_a_customer_who_goes_away_has_bought_once_and_hears_of_it_by_the_same_key(
+    deployment: Deployment, shop: Shop
+) -> None:
+    await deployment.start_worker()
+    await deployment.fault("shopify", "latency", operation=CREATE, seconds=2)
+    purchase = asyncio.ensure_future(shop.purchase(key="impatient"))
+    await deployment.shopify_is_asked()
+
+    purchase.cancel()
+    await asyncio.wait([purchase])
+
+    answer = await shop.purchase(key="impatient")
+    assert answer.status_code == 201, answer.text
     await a_code_or_the_points(deployment, shop, answer)
 
 
