@@ -38,6 +38,11 @@ class Settings(BaseSettings):
     temporal_tls_client_key_path: str | None = None
     """PEM file of the client key for mTLS."""
 
+    worker_deployment_name: Annotated[str, Field(pattern=r"^[^.]+$")] = "pointsaga"
+    """Worker deployment that the versions of the worker belong to; without a dot."""
+    worker_build_id: str | None = None
+    """Version of the worker's code, a commit for example. Without one the worker is unversioned."""
+
     shopify_admin_url: str = "https://{shop_domain}/admin/api/{version}/graphql.json"
     """Template of Shopify's Admin GraphQL address."""
     shopify_api_version: str = "2026-10"

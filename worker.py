@@ -11,7 +11,8 @@ import httpx
 import structlog
 from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
 from temporalio.client import Client
-from temporalio.worker import Worker
+from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
+from temporalio.worker import Worker, WorkerDeploymentConfig
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.deliveries import Deliveries, Sender
@@ -30,6 +31,7 @@ from db.vault import Vault
 from domain.channels import Channel
 from settings import Settings, connect_temporal, read_settings
 from telemetry import configure_logging, leave
+from workflows.deployment import ensure_current
 from workflows.reconcile_redemptions import ReconcileRedemptions
 from workflows.redeem_reward import RedeemReward
 from workflows.saga import INSIST_TIMEOUT
@@ -81,6 +83,7 @@ def build_worker(client: Client, settings: Settings, store: Sessions, http: http
         ],
         workflow_runner=WORKFLOW_RUNNER,
         interceptors=[FailureDoor()],
+        deployment_config=_deployment(settings),
         # New purchases starve behind running ones with the default of five pollers.
         max_concurrent_workflow_task_polls=20,
         # A step under way is let finish: cancelled at a vendor's door, its outcome would be unknown.
@@ -104,6 +107,17 @@ def _senders(
         Channel.POSTSCRIPT: EventSender(store, vault, "postscript", postscript.send_reward_redeemed, repeatable=False),
         Channel.METAFIELDS: MetafieldsSender(store, vault, shopify),
     }
+
+
+def _deployment(settings: Settings) -> WorkerDeploymentConfig | None:
+    """What versions are about; None makes an unversioned worker, as on a laptop."""
+    if not settings.worker_build_id:
+        return None
+    version = WorkerDeploymentVersion(settings.worker_deployment_name, settings.worker_build_id)
+    # Every run ends on the version that it began on. Why all, and why here: docs/decisions/0015.
+    return WorkerDeploymentConfig(
+        version=version, use_worker_versioning=True, default_versioning_behavior=VersioningBehavior.PINNED
+    )
 
 
 async def check_search_attributes(client: Client) -> None:
@@ -132,11 +146,23 @@ async def run(settings: Settings) -> None:
         client = await connect_temporal(settings)
         await check_search_attributes(client)
         await stack.enter_async_context(build_worker(client, settings, sessions(engine), http))
+        if deployment := _deployment(settings):
+            await _join(client, deployment.version)
         _announce_ready()
         log.info("worker is polling", task_queue=settings.temporal_task_queue, temporal=settings.temporal_address)
         await stop.wait()
         log.info("worker is finishing its steps", seconds_at_most=INSIST_TIMEOUT.total_seconds())
     log.info("worker has stopped")
+
+
+async def _join(client: Client, version: WorkerDeploymentVersion) -> None:
+    current = await ensure_current(client, version)
+    if current == version.build_id:
+        log.info("this version is current: new runs come here", build_id=current)
+    else:
+        name, build_id = version.deployment_name, version.build_id
+        command = f"temporal worker deployment set-current-version --deployment-name {name} --build-id {build_id}"
+        log.warning("this version is not current: no new runs come here", current=current or "unversioned", run=command)
 
 
 def _announce_ready() -> None:

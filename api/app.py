@@ -35,10 +35,9 @@ def create_app(settings: Settings | None = None, temporal: Client | None = None)
         # Lazy, so that the API starts, and says that it is not ready, before the engine is there.
         client = temporal or await connect_temporal(settings, lazy=True)
         store = sessions(engine)
-        purchasing = Purchasing(
-            store, Engine(client, task_queue=settings.temporal_task_queue), deadline=settings.purchase_deadline
-        )
-        app.state.pointsaga = State(sessions=store, temporal=client, purchasing=purchasing)
+        task_queue = settings.temporal_task_queue
+        purchasing = Purchasing(store, Engine(client, task_queue=task_queue), deadline=settings.purchase_deadline)
+        app.state.pointsaga = State(sessions=store, temporal=client, task_queue=task_queue, purchasing=purchasing)
         yield
         await engine.dispose()
 

@@ -10,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from temporalio.service import RPCError
 
 from api.state import State, StateOf
+from workflows.deployment import Dispatch, dispatch
 
 router = APIRouter(tags=["Health"])
 
@@ -30,6 +31,8 @@ class Readiness(BaseModel):
     status: Condition
     database: Condition
     temporal: Condition
+    worker: Dispatch
+    """Purchases wait for a worker while this is not `ok`. The API is ready all the same: it reads and repeats."""
 
 
 @router.get("/healthz", summary="Is the process alive?")
@@ -39,9 +42,9 @@ async def healthz() -> Health:
 
 
 async def _readiness(state: StateOf) -> Readiness:
-    database, temporal = await asyncio.gather(_database(state), _temporal(state))
+    database, temporal, worker = await asyncio.gather(_database(state), _temporal(state), _worker(state))
     both: Condition = "ok" if database == temporal == "ok" else "unavailable"
-    return Readiness(status=both, database=database, temporal=temporal)
+    return Readiness(status=both, database=database, temporal=temporal, worker=worker)
 
 
 @router.get(
@@ -72,3 +75,11 @@ async def _temporal(state: State) -> Condition:
     except (RPCError, RuntimeError, TimeoutError):
         return "unavailable"
     return "ok" if healthy else "unavailable"
+
+
+async def _worker(state: State) -> Dispatch:
+    try:
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            return await dispatch(state.temporal, state.task_queue)
+    except (RPCError, RuntimeError, TimeoutError):
+        return "unknown"

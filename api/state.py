@@ -16,6 +16,7 @@ class State:
 
     sessions: Sessions
     temporal: Client
+    task_queue: str
     purchasing: Purchasing
 
 

@@ -19,12 +19,16 @@ from workflows.reconcile_redemptions import ReconcileRedemptions
 
 RECONCILE = "reconcile-redemptions"
 EVERY = timedelta(minutes=1)
+# A round holds nothing that would be lost with it. One whose worker is gone must not hold up those after it.
+AT_MOST = timedelta(minutes=10)
 
 
 async def apply_schedules(client: Client, *, task_queue: str) -> list[str]:
     """Create the schedules, or bring them to what they are here; returns their ids. Safe to repeat."""
     schedule = Schedule(
-        action=ScheduleActionStartWorkflow(ReconcileRedemptions.run, id=RECONCILE, task_queue=task_queue),
+        action=ScheduleActionStartWorkflow(
+            ReconcileRedemptions.run, id=RECONCILE, task_queue=task_queue, execution_timeout=AT_MOST
+        ),
         spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=EVERY)]),
         # A round that is late makes the ones it missed superfluous.
         policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=EVERY),

@@ -9,7 +9,10 @@ SETTINGS = frozenset(name.upper() for name in Settings.model_fields)
 
 
 def stack_settings(*, database_url: str, temporal_address: str, encryption_key: str) -> dict[str, str]:
-    """What the stack decides, around what the environment says. The engine is ours: its address, no TLS, no key."""
+    """What the stack decides, around what the environment says.
+
+    The engine is ours: its address, no TLS, no key. So is its worker, which is replaced in place and thus unversioned.
+    """
     defaults = {"ENCRYPTION_KEYS": encryption_key, "LOG_LEVEL": "INFO"}
     given = {name: value for name in sorted(SETTINGS) if not _of_the_engine(name) and (value := os.environ.get(name))}
     decided = {
@@ -39,4 +42,4 @@ def process_environment(settings: Mapping[str, str]) -> dict[str, str]:
 
 
 def _of_the_engine(name: str) -> bool:
-    return name.startswith("TEMPORAL_")
+    return name.startswith(("TEMPORAL_", "WORKER_"))

@@ -6,11 +6,13 @@ from datetime import timedelta
 import httpx
 import pytest
 from pydantic import SecretStr
+from sqlalchemy.ext.asyncio import AsyncEngine
+from temporalio.testing import WorkflowEnvironment
 
 from api.app import create_app
 from api.errors import KINDS
 from settings import Settings
-from tests.service import Service, a_customer, a_lot, a_shop, in_process
+from tests.service import Service, a_customer, a_lot, a_shop, in_process, until
 
 
 async def test_a_customers_points_are_those_that_can_be_spent_were_earned_and_were_spent(service: Service) -> None:
@@ -90,6 +92,19 @@ async def test_health_and_readiness(service: Service) -> None:
     assert (ready.status_code, ready.json()["status"]) == (200, "ok")
 
 
+async def test_readiness_tells_of_the_worker_without_waiting_for_one(
+    settings: Settings, engine: AsyncEngine, temporal: WorkflowEnvironment
+) -> None:
+    async def worker_is(condition: str) -> bool:
+        ready = await service.api.get("/readyz")
+        return ready.status_code == 200 and ready.json()["worker"] == condition
+
+    async with Service.running(settings, engine, temporal.client, working=False) as service:
+        assert await worker_is("no_worker")
+        async with service.worker():
+            await until(lambda: worker_is("ok"))
+
+
 async def test_without_database_and_engine_the_api_says_so_and_nothing_worse(settings: Settings) -> None:
     nowhere = {
         "database_url": SecretStr("postgresql+asyncpg://nobody@127.0.0.1:1/nothing"),
@@ -101,7 +116,7 @@ async def test_without_database_and_engine_the_api_says_so_and_nothing_worse(set
         purchase = await api.post("/v1/rewards/r/purchase", headers={"Authorization": "key"}, json={})
 
     assert ready.status_code == 503
-    assert ready.json() == {"status": "unavailable", "database": "unavailable", "temporal": "unavailable"}
+    assert ready.json() == dict.fromkeys(["status", "database", "temporal"], "unavailable") | {"worker": "unknown"}
     assert purchase.status_code == 503
     assert purchase.json()["errors"][0]["code"] == "engine_unavailable"
     assert purchase.headers["retry-after"]

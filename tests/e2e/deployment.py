@@ -88,10 +88,11 @@ class Deployment(Service):
         """Two API processes, either of which serves every shop."""
         return self.api, self.other_api
 
-    async def start_worker(self) -> Program:
-        """One more worker, which polls already."""
+    async def start_worker(self, settings: dict[str, str] | None = None, *, code: str = "") -> Program:
+        """One more worker, which polls already. `code` is a directory whose packages are used instead of ours."""
         home = a_home(self.stack)
-        part = worker(home, process_environment(self.stack.env))
+        env = process_environment({**self.stack.env, **(settings or {})})
+        part = worker(home, {**env, "PYTHONPATH": code} if code else env)
         return await self.programs.enter_async_context(Program.running(part, home))
 
     async def start_api(self, *, deadline_seconds: float) -> tuple[Program, httpx.AsyncClient]:

@@ -1,7 +1,7 @@
 """Every run that a workflow test makes is replayed, and some are kept for the replays of later versions."""
 
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,9 +16,9 @@ HISTORIES = Path(__file__).parent / "histories"
 ROOT = Path(__file__).parents[2]
 
 
-def replayer() -> Replayer:
+def replayer(workflows: Sequence[type] = WORKFLOWS) -> Replayer:
     """Runs histories through today's workflow code, exactly as the worker would."""
-    return Replayer(workflows=WORKFLOWS, workflow_runner=WORKFLOW_RUNNER, data_converter=pydantic_data_converter)
+    return Replayer(workflows=workflows, workflow_runner=WORKFLOW_RUNNER, data_converter=pydantic_data_converter)
 
 
 @pytest.fixture
