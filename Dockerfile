@@ -19,6 +19,10 @@ RUN printf '#!/bin/sh\nexec python -m cli "$@"\n' > /usr/local/bin/pointsaga \
  && chmod 755 /usr/local/bin/pointsaga \
  && python -m compileall -q /app
 
+# The version of the worker is that of its image; without one it is unversioned. See docs/deploying.md.
+ARG BUILD_ID=
+ENV WORKER_BUILD_ID=$BUILD_ID
+
 ENV PATH=/venv/bin:$PATH \
     PYTHONPATH=/app \
     PYTHONUNBUFFERED=1 \

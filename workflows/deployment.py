@@ -1,7 +1,7 @@
 """Versions of the worker: how one comes to be given work, and whether any is. The story is in docs/deploying.md."""
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from temporalio.api.enums.v1 import TaskQueueType, WorkerVersioningMode
@@ -21,6 +21,8 @@ Dispatch = Literal["ok", "no_worker", "not_current", "unknown"]
 # A version is known to Temporal soon after its first poll.
 _REGISTERED_WITHIN = timedelta(seconds=30)
 _PAUSE_SECONDS = 0.2
+# A poll without work ends after a minute, and the next one begins.
+_POLLED_WITHIN = timedelta(seconds=70)
 _NOT_YET = (RPCStatusCode.NOT_FOUND, RPCStatusCode.FAILED_PRECONDITION)
 
 
@@ -34,18 +36,13 @@ async def ensure_current(client: Client, version: WorkerDeploymentVersion) -> st
         TimeoutError: Temporal does not come to know the version.
     """
     async with asyncio.timeout(_REGISTERED_WITHIN.total_seconds()):
-        while True:
-            try:
-                return await _current_or_first(client, version)
-            except RPCError as error:
-                # Not registered yet; or another worker of the deployment was faster.
-                if error.status not in _NOT_YET:
-                    raise
-                await asyncio.sleep(_PAUSE_SECONDS)
+        while (current := await _current(client, version)) is None:  # noqa: ASYNC110 - what is awaited is elsewhere
+            await asyncio.sleep(_PAUSE_SECONDS)
+    return current
 
 
 async def dispatch(client: Client, task_queue: str) -> Dispatch:
-    """Whether a worker polls that new runs are given to. One that died is taken for alive for some five minutes.
+    """Whether a worker polls that new runs are given to. One that died is taken for alive for another minute.
 
     Raises:
         RPCError: Temporal cannot be asked.
@@ -57,29 +54,44 @@ async def dispatch(client: Client, task_queue: str) -> Dispatch:
             task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
         )
     )
-    if not queue.pollers:
+    polling = {_build_id(poller) for poller in queue.pollers if _is_alive(poller)}
+    if not polling:
         return "no_worker"
     current = queue.versioning_info.current_deployment_version.build_id
-    return "ok" if current in map(_build_id, queue.pollers) else "not_current"
+    return "ok" if current in polling else "not_current"
 
 
-async def _current_or_first(client: Client, version: WorkerDeploymentVersion) -> str:
-    service, name = client.workflow_service, version.deployment_name
-    deployment = await service.describe_worker_deployment(
-        DescribeWorkerDeploymentRequest(namespace=client.namespace, deployment_name=name)
-    )
-    routing = deployment.worker_deployment_info.routing_config
-    if routing.HasField("current_version_changed_time"):
-        return routing.current_deployment_version.build_id
-    await service.set_worker_deployment_current_version(
+async def _current(client: Client, version: WorkerDeploymentVersion) -> str | None:
+    """The current build id; None while the version is not registered, or when another worker was faster."""
+    describe = DescribeWorkerDeploymentRequest(namespace=client.namespace, deployment_name=version.deployment_name)
+    try:
+        deployment = await client.workflow_service.describe_worker_deployment(describe)
+        known = deployment.worker_deployment_info
+        if version.build_id not in (one.deployment_version.build_id for one in known.version_summaries):
+            return None
+        if known.routing_config.HasField("current_version_changed_time"):
+            return known.routing_config.current_deployment_version.build_id
+        await _make_current(client, version, deployment.conflict_token)
+    except RPCError as error:
+        if error.status in _NOT_YET:
+            return None
+        raise
+    return version.build_id
+
+
+async def _make_current(client: Client, version: WorkerDeploymentVersion, conflict_token: bytes) -> None:
+    await client.workflow_service.set_worker_deployment_current_version(
         SetWorkerDeploymentCurrentVersionRequest(
             namespace=client.namespace,
-            deployment_name=name,
+            deployment_name=version.deployment_name,
             build_id=version.build_id,
-            conflict_token=deployment.conflict_token,
+            conflict_token=conflict_token,
         )
     )
-    return version.build_id
+
+
+def _is_alive(poller: PollerInfo) -> bool:
+    return datetime.now(UTC) - poller.last_access_time.ToDatetime(UTC) < _POLLED_WITHIN
 
 
 def _build_id(poller: PollerInfo) -> str:

@@ -52,6 +52,10 @@ class Rollout:
         await until(lambda: self.is_parked(redemption))
         return redemption
 
+    async def has_reserved(self) -> bool:
+        """Whether a purchase has taken its points, and has no code yet."""
+        return "pending" in [row.status for row in await self.shop.redemptions()]
+
     async def is_parked(self, redemption: str) -> bool:
         """Whether the run waits for an operator."""
         run = await self.deployment.run_of(redemption).describe()
@@ -59,7 +63,8 @@ class Rollout:
 
     async def unpark(self, redemption: str) -> None:
         """The operator has mended it, and the run comes to its end."""
-        await self.deployment.run_of(redemption).execute_update("retry_deliveries", ["klaviyo"])
+        run = self.deployment.run_of(redemption)
+        await run.execute_update("retry_deliveries", ["klaviyo"])  # pyright: ignore[reportUnknownMemberType]
         assert await self.deployment.end_of(redemption) == "COMPLETED"
 
     async def version_of(self, redemption: str) -> str:
@@ -98,16 +103,15 @@ def changed(tmp_path: Path) -> str:
 
 async def test_new_runs_go_to_the_new_version_and_open_ones_end_on_theirs(rollout: Rollout, changed: str) -> None:
     await rollout.start_worker("old")
+    await rollout.start_worker("new", code=changed)
     parked = await rollout.purchase_that_parks()
     await rollout.deployment.fault("shopify", "latency", operation=CREATE, seconds=5, times=1)
     under_way = asyncio.ensure_future(rollout.purchase())
-    await rollout.deployment.shopify_is_asked()
+    await until(rollout.has_reserved)
 
-    await rollout.start_worker("new", code=changed)
     await rollout.set_current("--build-id", "new")
     fresh = await rollout.purchase()
 
-    assert not under_way.done()
     assert await rollout.deployment.end_of(await under_way) == "COMPLETED"
     await rollout.unpark(parked)
     runs = (parked, await under_way, fresh)
@@ -129,12 +133,15 @@ async def test_runs_from_before_versions_end_on_the_first_version(rollout: Rollo
 
 async def test_a_worker_does_not_take_back_what_an_operator_gave_to_unversioned_ones(rollout: Rollout) -> None:
     await rollout.start_worker("first")
-    await until(lambda: rollout.worker_is("ok"))
+    parked = await rollout.purchase_that_parks()
+    assert await rollout.worker_is("ok")
 
     await rollout.set_current("--unversioned")
     await rollout.start_worker("first")
     await until(lambda: rollout.worker_is("not_current"))
     await rollout.start_worker("")
 
-    assert await rollout.version_of(await rollout.purchase()) == ""
-    await until(lambda: rollout.worker_is("ok"))
+    fresh = await rollout.purchase()
+    await rollout.unpark(parked)
+    assert [await rollout.version_of(run) for run in (parked, fresh)] == ["first", ""]
+    assert await rollout.worker_is("ok")
