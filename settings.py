@@ -64,14 +64,17 @@ class Settings(BaseSettings):
     encryption_keys: Annotated[tuple[SecretStr, ...], NoDecode, Field(min_length=1)]
     """Fernet keys, separated by commas; the first encrypts vendors' credentials at rest, all decrypt."""
 
+    shopify_webhook_secrets: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    """Client secrets of the Shopify app, separated by commas; any may have signed. Empty: webhooks are refused."""
+
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Least severe level that is logged."""
     log_format: Literal["text", "json"] = "json"
     """`json` for machines, `text` for people."""
 
-    @field_validator("encryption_keys", mode="before")
+    @field_validator("encryption_keys", "shopify_webhook_secrets", mode="before")
     @classmethod
-    def _split_keys(cls, value: object) -> object:
+    def _split_by_commas(cls, value: object) -> object:
         return tuple(key.strip() for key in value.split(",") if key.strip()) if isinstance(value, str) else value
 
     @field_validator("encryption_keys")

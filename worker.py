@@ -22,6 +22,7 @@ from activities.failures import FailureDoor
 from activities.housekeeping import Housekeeping
 from activities.points import Points
 from activities.senders import EventSender, MetafieldsSender
+from activities.webhooks import Webhooks
 from clients.klaviyo import Klaviyo
 from clients.omnisend import Omnisend
 from clients.postscript import Postscript
@@ -32,6 +33,7 @@ from domain.channels import Channel
 from settings import Settings, connect_temporal, read_settings
 from telemetry import configure_logging, leave
 from workflows.deployment import ensure_current
+from workflows.process_webhook import ProcessWebhook
 from workflows.reconcile_redemptions import ReconcileRedemptions
 from workflows.redeem_reward import RedeemReward
 from workflows.saga import INSIST_TIMEOUT
@@ -48,7 +50,7 @@ WORKFLOW_RUNNER = SandboxedWorkflowRunner(
 # Shorter than servers keep an idle connection: one that closes just as it is used again looks like a lost answer.
 CONNECTIONS = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=2)
 
-WORKFLOWS = [RedeemReward, SettleRedemption, ReconcileRedemptions]
+WORKFLOWS = [RedeemReward, SettleRedemption, ProcessWebhook, ReconcileRedemptions]
 
 log = structlog.stdlib.get_logger("worker")
 
@@ -66,6 +68,7 @@ def build_worker(client: Client, settings: Settings, store: Sessions, http: http
     deliveries = Deliveries(store, _senders(settings, store, vault, shopify, http))
     housekeeping = Housekeeping(store, client)
     drift = Drift(store, vault, shopify)
+    webhooks = Webhooks(store, vault)
     return Worker(
         client,
         task_queue=settings.temporal_task_queue,
@@ -80,6 +83,9 @@ def build_worker(client: Client, settings: Settings, store: Sessions, http: http
             housekeeping.find_stranded_attempts,
             housekeeping.prune_idempotency_keys,
             drift.check_codes,
+            webhooks.process_webhook,
+            webhooks.find_waiting_webhooks,
+            webhooks.prune_webhooks,
         ],
         workflow_runner=WORKFLOW_RUNNER,
         interceptors=[FailureDoor()],

@@ -7,14 +7,16 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from temporalio.client import Client
 
-from api import errors, health, purchases, reading
+from api import errors, health, purchases, reading, webhooks
 from api.access_log import AccessLog
 from api.engine import Engine
+from api.intake import Intake
 from api.openapi import drop_default_errors
 from api.purchasing import Purchasing
 from api.requests import RequestLimits
 from api.state import State
-from db.engine import connect, sessions
+from db.engine import Sessions, connect, sessions
+from db.vault import Vault
 from settings import Settings, connect_temporal, read_settings
 from telemetry import configure_logging
 
@@ -35,9 +37,7 @@ def create_app(settings: Settings | None = None, temporal: Client | None = None)
         # Lazy, so that the API starts, and says that it is not ready, before the engine is there.
         client = temporal or await connect_temporal(settings, lazy=True)
         store = sessions(engine)
-        task_queue = settings.temporal_task_queue
-        purchasing = Purchasing(store, Engine(client, task_queue=task_queue), deadline=settings.purchase_deadline)
-        app.state.pointsaga = State(sessions=store, temporal=client, task_queue=task_queue, purchasing=purchasing)
+        app.state.pointsaga = _state(settings, client, store)
         yield
         await engine.dispose()
 
@@ -53,7 +53,20 @@ def create_app(settings: Settings | None = None, temporal: Client | None = None)
     errors.install(app)
     app.add_middleware(RequestLimits)
     app.add_middleware(AccessLog)
-    for module in (purchases, reading, health):
+    for module in (purchases, reading, webhooks, health):
         app.include_router(module.router)
     drop_default_errors(app)
     return app
+
+
+def _state(settings: Settings, temporal: Client, store: Sessions) -> State:
+    queue = settings.temporal_task_queue
+    engine, vault = Engine(temporal, task_queue=queue), Vault(settings.encryption_keys)
+    secrets = settings.shopify_webhook_secrets
+    return State(
+        sessions=store,
+        temporal=temporal,
+        task_queue=queue,
+        purchasing=Purchasing(store, engine, deadline=settings.purchase_deadline),
+        intake=Intake(store, vault, temporal, secrets=secrets, task_queue=queue),
+    )

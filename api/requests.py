@@ -14,6 +14,9 @@ from api.errors import ApiError, ErrorSource
 
 MAX_BODY_BYTES = 16 * 1024
 
+# Orders are large.
+LARGER = {"/webhooks/shopify": 2 * 1024 * 1024}
+
 Body = TypeVar("Body", bound=BaseModel)
 
 # No control characters: PostgreSQL takes no NUL, and no id or e-mail address has any.
@@ -78,7 +81,10 @@ async def idempotency_key(
 
 
 class RequestLimits:
-    """Refuses what no endpoint could use: bodies over 16 KiB, and paths with a NUL, which PostgreSQL does not take."""
+    """Refuses what no endpoint could use.
+
+    That is bodies over 16 KiB (a webhook's: over 2 MiB), and paths with a NUL, which PostgreSQL does not take.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -89,14 +95,14 @@ class RequestLimits:
             return await self._app(scope, receive, send)
         if "\x00" in scope["path"]:
             return await ApiError("not_found", "There is nothing at this path").response()(scope, receive, send)
-        taken = 0
+        taken, limit = 0, LARGER.get(scope["path"], MAX_BODY_BYTES)
 
         async def counted() -> Message:
             nonlocal taken
             message = await receive()
             taken += len(message.get("body", b""))
-            if taken > MAX_BODY_BYTES:
-                raise ApiError("payload_too_large", f"A body may have {MAX_BODY_BYTES} bytes at most")
+            if taken > limit:
+                raise ApiError("payload_too_large", f"A body may have {limit} bytes at most")
             return message
 
         return await self._app(scope, counted, send)

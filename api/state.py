@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 from temporalio.client import Client
 
+from api.intake import Intake
 from api.purchasing import Purchasing
 from db.engine import Sessions
 
@@ -18,6 +19,7 @@ class State:
     temporal: Client
     task_queue: str
     purchasing: Purchasing
+    intake: Intake
 
 
 def _state(request: Request) -> State:

@@ -34,11 +34,18 @@ async def claim(
 
 
 async def decide(session: AsyncSession, shop_id: int, key: str, decision: Decision) -> Decision:
-    """Keep the answer, unless there is one already; returns the one that is kept."""
+    """Keep the answer, unless there is one already; returns the one that is kept.
+
+    A key that was erased under the request, with its customer, keeps nothing.
+    """
     undecided = (IdempotencyKey.shop_id == shop_id, IdempotencyKey.key == key, IdempotencyKey.status.is_(None))
     await session.execute(update(IdempotencyKey).where(*undecided).values(status=decision.status, body=decision.body))
     kept = select(IdempotencyKey.status, IdempotencyKey.body)
-    row = (await session.execute(kept.where(IdempotencyKey.shop_id == shop_id, IdempotencyKey.key == key))).one()
+    row = (
+        await session.execute(kept.where(IdempotencyKey.shop_id == shop_id, IdempotencyKey.key == key))
+    ).one_or_none()
+    if row is None:
+        return decision
     assert row.status is not None
     assert row.body is not None
     return Decision(status=row.status, body=row.body)

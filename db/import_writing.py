@@ -81,6 +81,10 @@ async def _write_customer(session: AsyncSession, shop: Shop, imported: ImportedC
     values = imported.model_dump(exclude={"lots"})
     values["id"] = values.pop("shopify_customer_id")
     values["vip_tier_id"] = values.pop("vip_tier")
+    known = await session.get(Customer, (shop.id, values["id"]), with_for_update=True)
+    if known is not None and known.erased_at is not None:
+        # An old file must not bring back who was erased.
+        return 0
     await _upsert(session, Customer, {"shop_id": shop.id, **values})
     return sum([await _add_lot(session, shop, values["id"], lot) for lot in imported.lots])
 

@@ -1,13 +1,14 @@
 """Queries about redemptions, their codes and their deliveries. The row is the arbiter: every arrow is conditional."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Row, and_, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.tables import ActivityLog, Delivery, DiscountCode, Redemption
-from domain.redemptions import ACTIVE, PENDING
+from domain.redemptions import ACTIVE, EXPIRED, PENDING, USE_GRACE, USED
 
 
 async def find_redemption(session: AsyncSession, shop_id: int, redemption_id: str) -> Redemption | None:
@@ -36,6 +37,30 @@ async def capture(session: AsyncSession, redemption_id: str, attempt: int, *, no
         .returning(Redemption.id)
     )
     return result.scalar_one_or_none() is not None
+
+
+async def use(session: AsyncSession, redemption_id: str, *, at: datetime) -> bool:
+    """`active` → `used`; `expired` → `used` for an order placed in time. Refunded ones stay as they are."""
+    in_time = and_(Redemption.status == EXPIRED, Redemption.expires_at + USE_GRACE > at)
+    result = await session.execute(
+        update(Redemption)
+        .where(
+            Redemption.id == redemption_id,
+            Redemption.is_refunded.is_(False),
+            or_(Redemption.status == ACTIVE, in_time),
+        )
+        .values(status=USED, discount_code_redeemed_at=at)
+        .returning(Redemption.id)
+    )
+    return result.scalar_one_or_none() is not None
+
+
+async def find_codes(session: AsyncSession, shop_id: int, codes: Iterable[str]) -> Sequence[Row[DiscountCode, str]]:
+    """Those of the codes, in any case, that this shop's redemptions ask or asked for, each with its customer's id."""
+    query = select(DiscountCode, Redemption.customer_id).join(Redemption, Redemption.id == DiscountCode.redemption_id)
+    ours = (DiscountCode.shop_id == shop_id, DiscountCode.state != "foreign")
+    named = func.upper(DiscountCode.code).in_({code.upper() for code in codes})
+    return (await session.execute(query.where(*ours, named).order_by(DiscountCode.redemption_id))).all()
 
 
 async def current_code(session: AsyncSession, redemption_id: str, attempt: int) -> DiscountCode | None:
@@ -80,6 +105,14 @@ def log_redemption(session: AsyncSession, redemption: Redemption) -> None:
             },
         )
     )
+
+
+async def tell_once(session: AsyncSession, redemption: Redemption, kind: str, facts: dict[str, Any]) -> None:
+    """Tell the merchant's activity log, unless it has been told of this kind. With the customer locked."""
+    told = select(ActivityLog.id).where(ActivityLog.redemption_id == redemption.id, ActivityLog.kind == kind)
+    if (await session.execute(told.limit(1))).first() is None:
+        whose = {"shop_id": redemption.shop_id, "customer_id": redemption.customer_id}
+        session.add(ActivityLog(**whose, redemption_id=redemption.id, kind=kind, facts=facts))
 
 
 def add_deliveries(session: AsyncSession, redemption: Redemption, channels: Iterable[str]) -> None:

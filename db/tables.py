@@ -62,6 +62,11 @@ def _one_of(column: str, values: tuple[str, ...]) -> CheckConstraint:
     return CheckConstraint(f"{column} IN ({listed})", name=column)
 
 
+def _personal(erased: object = None, **column: Any) -> Mapped[Any]:
+    """A column that can tell who somebody is, and what is left in it when they are erased."""
+    return mapped_column(info={"erased": erased}, **column)
+
+
 def _of_customer() -> ForeignKeyConstraint:
     return ForeignKeyConstraint(["shop_id", "customer_id"], ["customers.shop_id", "customers.id"])
 
@@ -151,12 +156,16 @@ class Customer(Base):
 
     shop_id: Mapped[int] = mapped_column(ForeignKey("shops.id"), primary_key=True)
     id: Mapped[str] = mapped_column(primary_key=True)
-    email: Mapped[str | None]
-    phone: Mapped[str | None]
-    first_name: Mapped[str | None]
-    last_name: Mapped[str | None]
+    email: Mapped[str | None] = _personal()
+    phone: Mapped[str | None] = _personal()
+    first_name: Mapped[str | None] = _personal()
+    last_name: Mapped[str | None] = _personal()
     excluded: Mapped[bool] = mapped_column(server_default=text("false"))
     vip_tier_id: Mapped[str | None]
+    profile_as_of: Mapped[datetime | None]
+    """Shopify's time of the last change of name, e-mail address and phone that was taken over."""
+    erased_at: Mapped[datetime | None]
+    """When everything personal was erased, for good: nothing brings it back."""
     created_at: Mapped[datetime] = _now()
     updated_at: Mapped[datetime] = _updated()
 
@@ -176,13 +185,13 @@ class PointLot(Base):
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     shop_id: Mapped[int]
     customer_id: Mapped[str]
-    import_id: Mapped[str | None]
+    import_id: Mapped[str | None] = _personal()
     """The id the lot has in import files, so that it is not added twice."""
     points: Mapped[int]
     remaining: Mapped[int]
     earned_at: Mapped[datetime]
     expires_at: Mapped[datetime | None]
-    source: Mapped[str] = mapped_column(server_default="")
+    source: Mapped[str] = _personal("", server_default="")
     created_at: Mapped[datetime] = _now()
 
 
@@ -344,7 +353,7 @@ class ActivityLog(Base):
     customer_id: Mapped[str]
     redemption_id: Mapped[str | None] = mapped_column(ForeignKey("redemptions.id"))
     kind: Mapped[str]
-    facts: Mapped[dict[str, Any]]
+    facts: Mapped[dict[str, Any]] = _personal({})
     created_at: Mapped[datetime] = _now()
 
 
@@ -361,7 +370,28 @@ class Delivery(Base):
     attempts: Mapped[int] = mapped_column(server_default=text("0"))
     attempted_at: Mapped[datetime | None]
     """Set before a send that must not be repeated, cleared when it surely did not happen."""
-    last_error: Mapped[str | None]
+    last_error: Mapped[str | None] = _personal()
+    """A vendor's own words."""
     sent_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = _now()
     updated_at: Mapped[datetime] = _updated()
+
+
+class ShopifyWebhook(Base):
+    """Something that Shopify told us of a shop. Shopify repeats itself, with the same id."""
+
+    __tablename__ = "shopify_webhooks"
+    __table_args__ = (
+        Index("ix_shopify_webhooks_waiting", "received_at", postgresql_where=text("processed_at IS NULL")),
+    )
+
+    shop_id: Mapped[int] = mapped_column(ForeignKey("shops.id"), primary_key=True)
+    id: Mapped[str] = mapped_column(primary_key=True)
+    """`X-Shopify-Webhook-Id`."""
+    topic: Mapped[str]
+    payload: Mapped[bytes | None]
+    """The body, encrypted, as it tells of people. None once it is processed."""
+    triggered_at: Mapped[datetime]
+    """When it happened, by Shopify's clock."""
+    received_at: Mapped[datetime] = _now()
+    processed_at: Mapped[datetime | None]

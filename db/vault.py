@@ -1,4 +1,4 @@
-"""Vendors' credentials at rest: encrypted in the shop's row, plain only in the process that uses them."""
+"""Secrets at rest: vendors' credentials and Shopify's webhooks, plain only in the process that uses them."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -10,7 +10,7 @@ from db.tables import Shop
 
 
 class Vault:
-    """Seals and opens credentials. The first key encrypts, all of them decrypt, so keys can be rotated."""
+    """Seals and opens. The first key encrypts, all of them decrypt, so keys can be rotated."""
 
     def __init__(self, keys: Iterable[SecretStr]) -> None:
         self._fernet = MultiFernet([Fernet(key.get_secret_value()) for key in keys])
@@ -27,3 +27,15 @@ class Vault:
             cryptography.fernet.InvalidToken: none of the keys fits.
         """
         return SecretStr(json.loads(self._fernet.decrypt(shop.credentials[vendor]))[field])
+
+    def seal_payload(self, payload: bytes) -> bytes:
+        """A webhook's body, fit to be stored."""
+        return self._fernet.encrypt(payload)
+
+    def open_payload(self, sealed: bytes) -> bytes:
+        """The body again.
+
+        Raises:
+            cryptography.fernet.InvalidToken: none of the keys fits.
+        """
+        return self._fernet.decrypt(sealed)

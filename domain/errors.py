@@ -3,7 +3,8 @@
 DomainError
  ├── InsufficientPoints      the lots do not cover the cost; nothing was drawn
  ├── RedemptionClosed        the redemption row has decided otherwise; follow it
- └── EarlierAttemptPending   the row has not decided about an earlier attempt yet; wait
+ ├── EarlierAttemptPending   the row has not decided about an earlier attempt yet; wait
+ └── CodeUndecided           whether a code was paid for is not decided yet; wait
 """
 
 
@@ -31,3 +32,7 @@ class RedemptionClosed(DomainError):
 
 class EarlierAttemptPending(DomainError):
     """An earlier attempt of the same redemption still holds points; wait until the row has decided."""
+
+
+class CodeUndecided(DomainError):
+    """A code was used whose redemption is neither captured nor given up for good; wait until the row has decided."""

@@ -2,12 +2,14 @@
 
           reserve            capture              order webhook
 (none) ──────────> pending ──────────> active ──────────────────> used
-                      │                  └── expired, refunded ──> expired
+                      │                  ├── expired, refunded ──> expired
+                      │                  └── expired, order webhook comes late ──> used
                       └─ compensation ─> failed ── same key again ─> pending (attempt + 1)
 """
 
 import secrets
 import string
+from datetime import timedelta
 from enum import Enum
 
 PENDING = "pending"
@@ -20,6 +22,9 @@ STATUSES = (PENDING, FAILED, ACTIVE, USED, EXPIRED)
 CAPTURED = frozenset({ACTIVE, USED, EXPIRED})
 """The points are spent and the code was given: past the pivot."""
 
+USE_GRACE = timedelta(hours=1)
+"""How long after its end a code may still turn up in an order: Shopify checked it when the checkout began."""
+
 _ID_ALPHABET = string.ascii_lowercase + string.digits
 
 
@@ -31,6 +36,11 @@ def new_redemption_id() -> str:
 def workflow_id(redemption_id: str, attempt: int) -> str:
     """The Temporal workflow of one attempt: the same attempt can never run twice."""
     return f"redemption-{redemption_id}-{attempt}"
+
+
+def webhook_run_id(shop_domain: str, webhook_id: str) -> str:
+    """The Temporal workflow that processes one webhook of Shopify's."""
+    return f"webhook-{shop_domain}-{webhook_id}"
 
 
 def settlement_id(redemption_id: str, attempt: int) -> str:

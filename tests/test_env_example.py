@@ -27,7 +27,7 @@ def written(field: FieldInfo) -> str:
         return default.get_secret_value()
     if isinstance(default, bool):
         return str(default).lower()
-    return "" if default is None else str(default)
+    return "" if default in (None, ()) else str(default)
 
 
 def test_every_setting_is_in_the_example_and_nothing_else() -> None:

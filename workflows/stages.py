@@ -25,6 +25,11 @@ class Stage(StrEnum):
     DONE = "Done"
 
 
+def of_shop(shop_domain: str) -> TypedSearchAttributes:
+    """What a run about a shop is found by."""
+    return TypedSearchAttributes([SearchAttributePair(SHOP_DOMAIN, shop_domain)])
+
+
 def searchable(attempt: Attempt, stage: Stage) -> TypedSearchAttributes:
     """What a run about this attempt is found by."""
     return TypedSearchAttributes(

@@ -58,6 +58,25 @@ def upgrade() -> None:
     )
     op.create_index("ix_idempotency_keys_created_at", "idempotency_keys", ["created_at"], unique=False)
     op.create_table(
+        "shopify_webhooks",
+        sa.Column("shop_id", sa.Integer(), nullable=False),
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("topic", sa.String(), nullable=False),
+        sa.Column("payload", sa.LargeBinary(), nullable=True),
+        sa.Column("triggered_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("received_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("processed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(["shop_id"], ["shops.id"], name=op.f("fk_shopify_webhooks_shop_id")),
+        sa.PrimaryKeyConstraint("shop_id", "id", name=op.f("pk_shopify_webhooks")),
+    )
+    op.create_index(
+        "ix_shopify_webhooks_waiting",
+        "shopify_webhooks",
+        ["received_at"],
+        unique=False,
+        postgresql_where=sa.text("processed_at IS NULL"),
+    )
+    op.create_table(
         "vip_tiers",
         sa.Column("shop_id", sa.Integer(), nullable=False),
         sa.Column("id", sa.String(), nullable=False),
@@ -78,6 +97,8 @@ def upgrade() -> None:
         sa.Column("last_name", sa.String(), nullable=True),
         sa.Column("excluded", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("vip_tier_id", sa.String(), nullable=True),
+        sa.Column("profile_as_of", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("erased_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.ForeignKeyConstraint(
