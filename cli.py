@@ -17,10 +17,12 @@ from temporalio.service import RPCError
 
 from db.audit import INVARIANTS, Finding
 from db.audit import audit as find_broken_invariants
+from db.catalogue import find_shop
 from db.engine import Sessions, connect, sessions
 from db.engine import migrate as upgrade_schema
 from db.import_writing import write_import
 from db.importing import BadImport, read_import
+from db.personal_data import known_about
 from db.vault import Vault
 from settings import Settings, connect_temporal, read_settings
 from telemetry import leave
@@ -128,6 +130,24 @@ def audit(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")
     else:
         _print_findings(findings)
     raise typer.Exit(1 if findings else 0)
+
+
+@app.command("customer-data")
+def customer_data(
+    shop: Annotated[str, typer.Argument(help="The shop's domain, like demo.myshopify.com.")],
+    customer: Annotated[str, typer.Argument(help="The customer's Shopify id.")],
+) -> None:
+    """Print everything that is kept of a customer, as JSON: the answer to a customer's request for their data."""
+
+    async def find(sessions: Sessions) -> dict[str, list[dict[str, Any]]] | None:
+        async with sessions() as session:
+            found = await find_shop(session, shop)
+            return found and await known_about(session, found.id, customer)
+
+    known = _with_database(read_settings(), find)
+    if not known or not known["customers"]:
+        _fail(f"{shop} has no customer {customer}", status=2)
+    typer.echo(json.dumps(known, default=str, indent=2))
 
 
 schedules = typer.Typer(help="What runs by the clock.", no_args_is_help=True)

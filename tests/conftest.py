@@ -54,6 +54,7 @@ def settings(database_url: SecretStr) -> Settings:
             **vendors,
             "database_url": database_url,
             "encryption_keys": Fernet.generate_key().decode(),
+            "shopify_webhook_secrets": "the-new-secret, the-old-secret",
             "log_format": "text",
             "log_level": "WARNING",
         }

@@ -1,6 +1,7 @@
 """The whole service in one process, and the words in which tests speak of it."""
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -14,13 +15,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client, WorkflowHandle
 
 from api.app import create_app
+from clients.shopify_webhooks import signature
 from db import tables
 from db.audit import Finding, audit
 from db.catalogue import shop_of_key
 from db.engine import Sessions, sessions
 from db.import_writing import write_import
 from db.importing import ImportFile
-from db.tables import Delivery, PointLot, Redemption
+from db.tables import ActivityLog, Delivery, PointLot, Redemption, ShopifyWebhook
 from db.vault import Vault
 from domain.redemptions import workflow_id
 from sandbox.app import create_app as create_sandbox
@@ -125,6 +127,51 @@ class Shop:
     async def get(self, path: str, key: str | None = None) -> httpx.Response:
         """Read something of the shop's."""
         return await self.service.api.get(path, headers={"Authorization": key or self.read_key})
+
+    async def hear(
+        self,
+        topic: str,
+        body: object,
+        *,
+        webhook_id: str | None = None,
+        signed_by: int = 0,
+        api: httpx.AsyncClient | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> httpx.Response:
+        """What Shopify says of the shop, signed with one of the app's secrets. A body of bytes is sent as it is."""
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        says = {
+            "X-Shopify-Topic": topic,
+            "X-Shopify-Shop-Domain": self.domain,
+            "X-Shopify-Webhook-Id": webhook_id or str(uuid4()),
+            "X-Shopify-Triggered-At": datetime.now(UTC).isoformat(),
+            "X-Shopify-Hmac-Sha256": signature(content, self.service.settings.shopify_webhook_secrets[signed_by]),
+            "Content-Type": "application/json",
+        }
+        given = httpx.Headers(says | (headers or {}), encoding="utf-8")
+        return await (api or self.service.api).post("/webhooks/shopify", content=content, headers=given)
+
+    async def told(self, topic: str, body: object) -> None:
+        """Shopify says this of the shop, and it is processed."""
+        answer = await self.hear(topic, body)
+        assert answer.json() == {"status": "accepted"}, answer.text
+        await until(self.has_heard)
+
+    async def has_heard(self) -> bool:
+        """Whether everything that Shopify said of the shop is processed."""
+        return all(webhook.processed_at is not None for webhook in await self.webhooks())
+
+    async def webhooks(self) -> list[ShopifyWebhook]:
+        """Everything that Shopify said of the shop."""
+        row = await self.service.caller(self.read_key)
+        async with self.service.store() as session:
+            return list(await session.scalars(select(ShopifyWebhook).where(ShopifyWebhook.shop_id == row.id)))
+
+    async def activity(self, kind: str | None = None) -> list[ActivityLog]:
+        """What the merchant reads of the shop's customers."""
+        query = select(ActivityLog).where(ActivityLog.customer_id.in_(self.customers)).order_by(ActivityLog.id)
+        async with self.service.store() as session:
+            return [one for one in await session.scalars(query) if kind in (None, one.kind)]
 
     async def balance(self, customer: str | None = None) -> int:
         """What the API says the customer can spend."""
