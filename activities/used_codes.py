@@ -33,7 +33,8 @@ async def _use(session: AsyncSession, code: DiscountCode, order: Order) -> Redem
     kind = await _what_happened(session, row, code, order)
     if kind is not None:
         await redemptions.tell_once(session, row, kind, {"order_id": order.id})
-        log.info(kind, redemption_id=row.id, attempt=code.attempt)
+    if kind not in (None, "discount_code_used"):
+        log.warning(kind, redemption_id=row.id, attempt=code.attempt)
     return row
 
 

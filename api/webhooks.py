@@ -1,10 +1,10 @@
 """POST /webhooks/shopify"""
 
-import json
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, Request
 from pydantic import AwareDatetime, BaseModel
+from pydantic_core import from_json
 
 from api.errors import ApiError
 from api.intake import Webhook
@@ -34,7 +34,7 @@ async def _signed_body(
 
 async def _json_object(body: Annotated[bytes, Depends(_signed_body)]) -> bytes:
     try:
-        content: Any = json.loads(body)
+        content: Any = from_json(body)
     except ValueError:
         raise ApiError("invalid_json", "The body is not valid JSON") from None
     if not isinstance(content, dict):

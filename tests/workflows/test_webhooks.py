@@ -345,7 +345,8 @@ async def _is_skipped(shop: Shop, channel: str) -> bool:
 
 
 async def test_an_uninstall_that_arrives_after_the_shop_came_back_changes_nothing(service: Service, shop: Shop) -> None:
-    await shop.hear("app/uninstalled", {"id": 1}, headers={"X-Shopify-Triggered-At": "2026-01-01T00:00:00.123456789Z"})
+    long_ago = {"X-Shopify-Triggered-At": "2026-01-01T00:00:00.123456789Z"}
+    assert (await shop.hear("app/uninstalled", {"id": 1}, headers=long_ago)).json() == {"status": "accepted"}
     await until(shop.has_heard)
 
     assert (await service.caller(shop.full_key)).credentials
