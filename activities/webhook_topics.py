@@ -14,6 +14,7 @@ from clients.shopify_webhooks import (
     CustomerRedacted,
     DataRequested,
     Order,
+    Person,
     ShopRedacted,
     Topic,
 )
@@ -67,18 +68,24 @@ async def _customer_redacted(session: AsyncSession, news: News) -> None:
     told = CustomerRedacted.model_validate_json(news.body)
     if news.is_about(told.shop_domain):
         who = told.customer
-        await personal_data.erase_customer(session, news.shop.id, who.id, known_as=[who.email, who.phone])
+        customer_id = await _whom(session, news, who)
+        await personal_data.erase_customer(session, news.shop.id, customer_id, known_as=[who.email, who.phone])
 
 
 async def _data_requested(session: AsyncSession, news: News) -> None:
     told = DataRequested.model_validate_json(news.body)
-    if not news.is_about(told.shop_domain) or told.customer.id is None:
-        return
-    customer = await catalogue.find_customer(session, news.shop.id, told.customer.id)
-    if customer is not None:
-        whose = {"shop_id": customer.shop_id, "customer_id": customer.id}
+    customer_id = await _whom(session, news, told.customer)
+    if news.is_about(told.shop_domain) and customer_id is not None:
+        whose = {"shop_id": news.shop.id, "customer_id": customer_id}
         facts = {"data_request_id": told.data_request.id}
         session.add(ActivityLog(**whose, kind="customer_data_requested", facts=facts))
+
+
+async def _whom(session: AsyncSession, news: News, person: Person) -> str | None:
+    """The id of the customer who is meant; some are named by their e-mail address alone."""
+    identifier = person.id or person.email
+    customer = identifier and await catalogue.find_customer(session, news.shop.id, identifier)
+    return customer.id if customer else None
 
 
 async def _app_uninstalled(session: AsyncSession, news: News) -> None:

@@ -74,7 +74,7 @@ class CustomerDeleted(Body):
 
 
 class Person(Body):
-    """A customer, as the privacy topics name them; who bought as a guest has no id."""
+    """A customer, as the privacy topics name them; some have no id."""
 
     id: Text | None = None
     email: Text | None = None

@@ -183,7 +183,7 @@ async def test_a_use_that_commits_first_wins_over_the_refund(service: Service, s
 
 async def test_a_use_and_a_refund_at_the_same_instant_are_one_of_the_two(service: Service) -> None:
     shop = await service.open_shop(a_shop(a_customer(a_lot(1000)), rewards=[a_reward(points_cost=100)]))
-    codes = [await buy(shop) for _ in range(8)]
+    codes = [await buy(shop) for _ in range(4)]
 
     async def refunded(redemption: Redemption) -> bool:
         async with service.store.begin() as session:
@@ -301,7 +301,7 @@ async def test_older_news_does_not_overwrite_newer(shop: Shop) -> None:
     assert (await member(shop)).first_name == "Newer"
 
 
-@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0), (1, 0, 2)])
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
 async def test_an_email_that_moves_to_another_customer_is_theirs_in_any_order_of_news(
     shop: Shop, order: tuple[int, ...]
 ) -> None:
