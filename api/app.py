@@ -36,8 +36,7 @@ def create_app(settings: Settings | None = None, temporal: Client | None = None)
         engine = connect(settings.database_url)
         # Lazy, so that the API starts, and says that it is not ready, before the engine is there.
         client = temporal or await connect_temporal(settings, lazy=True)
-        store = sessions(engine)
-        app.state.pointsaga = _state(settings, client, store)
+        app.state.pointsaga = _state(settings, client, sessions(engine))
         yield
         await engine.dispose()
 
