@@ -6,10 +6,10 @@ import sys
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select, text, update
 
 from activities import webhook_topics
-from db.tables import Customer, LedgerEntry
+from db.tables import ActivityLog, Customer, Delivery, LedgerEntry
 from settings import Settings
 from tests.service import Json, Service, Shop, a_customer, a_lot, a_shop, until
 from tests.workflows.test_webhooks import a_profile, an_order, buy, member
@@ -74,6 +74,17 @@ async def live(shop: Shop) -> None:
     assert (await shop.purchase(customer=personal(shop.customers[0])["phone"])).status_code == 404
     assert (await shop.purchase(reward="nope", customer=email(shop), key=f"{email(shop)}-2")).status_code == 404
     await shop.told("orders/create", an_order(await buy(shop)))
+    await write_of(shop, f"{personal(shop.customers[0])['first_name']} asked for it")
+
+
+async def write_of(shop: Shop, words: str) -> None:
+    """What an operator may write as a reason, and a vendor as an error."""
+    [first, *_] = await shop.redemptions()
+    whose = {"shop_id": first.shop_id, "customer_id": first.customer_id}
+    async with shop.service.store.begin() as session:
+        session.add(ActivityLog(**whose, kind="points_adjusted", facts={"reason": words}))
+        sent = (Delivery.redemption_id == first.id, Delivery.channel == "omnisend")
+        await session.execute(update(Delivery).where(*sent).values(status="skipped", last_error=words))
 
 
 async def _has(shop: Shop, status: str) -> bool:
@@ -92,7 +103,8 @@ async def test_an_erased_customer_is_in_no_table_and_the_ledger_is_as_it_was(
 ) -> None:
     await live(shop)
     before = await ledger(service, shop)
-    assert {"customers.email", "customers.first_name", "idempotency_keys.body"} <= await found_in(service, *words(shop))
+    traces = {"customers.email", "idempotency_keys.body", "activity_log.facts", "deliveries.last_error"}
+    assert traces <= await found_in(service, *words(shop))
 
     await shop.told(topic, about(shop) if topic == "customers/redact" else {"id": int(shop.customers[0])})
 
