@@ -42,7 +42,8 @@ async def known_about(session: AsyncSession, shop_id: int, customer_id: str) -> 
     known: dict[str, list[dict[str, Any]]] = {}
     for table, mine in _rows_of(shop_id, [customer_id]):
         readable = [column for column in table.columns if not isinstance(column.type, LargeBinary)]
-        known[table.name] = [dict(row) for row in (await session.execute(select(*readable).where(mine))).mappings()]
+        query = select(*readable).where(mine).order_by(*table.primary_key)
+        known[table.name] = [dict(row) for row in (await session.execute(query)).mappings()]
     return known
 
 
