@@ -68,6 +68,8 @@ async def temporal() -> AsyncGenerator[WorkflowEnvironment]:
         dev_server_existing_path=str(Path(sys.executable).with_name("temporal")),
         dev_server_extra_args=[
             "--dynamic-config-value=frontend.WorkflowTimeSkippingEnabled=true",
+            # A day of retries, a minute each; after 200 skips it would go on in real time.
+            "--dynamic-config-value=frontend.WorkflowTimeSkippingMaxSkipPerSession=10000",
             "--dynamic-config-value=history.transferProcessorMaxPollRPS=1000",
             "--dynamic-config-value=history.timerProcessorMaxPollRPS=1000",
             "--dynamic-config-value=history.visibilityProcessorMaxPollRPS=1000",
