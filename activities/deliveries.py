@@ -18,6 +18,17 @@ from domain.channels import Channel
 DeliveryStatus = Literal["sent", "failed", "unknown", "skipped"]
 
 
+class Delivered(BaseModel):
+    """Where a delivery ended; `reason` in the words of whoever kept it from being sent."""
+
+    status: DeliveryStatus
+    reason: str | None = None
+
+
+# Captured by another attempt, when the shop did not have this channel.
+NOT_PLANNED = "the captured purchase did not have this channel"
+
+
 class Deliver(BaseModel):
     """Tell this channel of this redemption; `again` when an operator wants a refused delivery tried once more."""
 
@@ -66,7 +77,7 @@ class Deliveries:
         self._senders = senders
 
     @activity.defn
-    async def deliver(self, order: Deliver) -> DeliveryStatus:
+    async def deliver(self, order: Deliver) -> Delivered:
         """Send once, or again where the vendor allows it, and keep the outcome in the delivery's row.
 
         Raises:
@@ -92,29 +103,28 @@ class Deliveries:
         return await self._settle(order, "sent")
 
     @activity.defn
-    async def skip_delivery(self, order: SkipDelivery) -> DeliveryStatus:
+    async def skip_delivery(self, order: SkipDelivery) -> Delivered:
         """Skip what has not been sent. A try under way is not stopped, but it is the last."""
         async with self._sessions.begin() as session:
             row = await redemptions.lock_delivery(session, order.shop_id, order.redemption_id, order.channel)
             if row is None:
-                return "skipped"
+                return Delivered(status="skipped", reason=NOT_PLANNED)
             if row.status in ("pending", "failed"):
                 row.status, row.last_error = "skipped", order.reason
-            return cast(DeliveryStatus, row.status)
+            return _outcome(row)
 
-    async def _begin(self, order: Deliver, sender: Sender) -> DeliveryStatus | None:
+    async def _begin(self, order: Deliver, sender: Sender) -> Delivered | None:
         """Note the try before it is made; tells the outcome when there is one already."""
         async with self._sessions.begin() as session:
             row = await redemptions.lock_delivery(session, order.shop_id, order.redemption_id, order.channel)
             if row is None:
-                # Captured by another attempt, when the shop did not have this channel.
-                return "skipped"
+                return Delivered(status="skipped", reason=NOT_PLANNED)
             if row.status == "failed" and order.again:
                 row.status, row.attempted_at = "pending", None
             if row.status == "pending":
                 row.status, row.last_error = await _may_be_sent(session, row, sender)
             if row.status != "pending":
-                return cast(DeliveryStatus, row.status)
+                return _outcome(row)
             row.attempts += 1
             row.attempted_at = await catalogue.now(session)
             return None
@@ -125,13 +135,17 @@ class Deliveries:
             assert row is not None
             row.attempted_at, row.last_error = None, reason
 
-    async def _settle(self, order: Deliver, status: DeliveryStatus, reason: str | None = None) -> DeliveryStatus:
+    async def _settle(self, order: Deliver, status: DeliveryStatus, reason: str | None = None) -> Delivered:
         async with self._sessions.begin() as session:
             row = await redemptions.lock_delivery(session, order.shop_id, order.redemption_id, order.channel)
             assert row is not None
             row.status, row.last_error = status, reason
             row.sent_at = await catalogue.now(session) if status == "sent" else None
-        return status
+        return Delivered(status=status, reason=reason)
+
+
+def _outcome(row: Delivery) -> Delivered:
+    return Delivered(status=cast(DeliveryStatus, row.status), reason=row.last_error)
 
 
 async def _may_be_sent(session: AsyncSession, row: Delivery, sender: Sender) -> tuple[str, str | None]:

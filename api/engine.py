@@ -20,6 +20,7 @@ from domain.redemptions import workflow_id
 from workflows.answers import Answer, Outcome
 from workflows.redeem_reward import RedeemReward
 from workflows.stages import Stage, searchable
+from workflows.telling import static_details
 
 # At the deadline the workflow still gives the points back before it answers.
 GRACE = timedelta(seconds=5)
@@ -105,6 +106,7 @@ class Engine:
             # The default would start a second redemption once the first run is closed.
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
             static_summary=run.summary,
+            static_details=static_details(attempt),
             search_attributes=searchable(attempt, Stage.REDEEMING),
         )
 

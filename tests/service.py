@@ -12,6 +12,7 @@ from uuid import uuid4
 import httpx
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
+from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.client import Client, WorkflowHandle
 
 from api.app import create_app
@@ -283,6 +284,13 @@ class Service:
     def run_of(self, redemption_id: str, attempt: int = 1) -> "WorkflowHandle[RedeemReward, Any]":
         """The workflow of an attempt."""
         return self.temporal.get_workflow_handle_for(RedeemReward.run, workflow_id(redemption_id, attempt))
+
+    async def page_of(self, run: str) -> str:
+        """What the Temporal UI shows as the current details of a run, by its workflow id."""
+        query = self.temporal.get_workflow_handle(run).query(
+            "__temporal_workflow_metadata", result_type=WorkflowMetadata
+        )
+        return (await query).current_details
 
     async def end_of(self, redemption_id: str, attempt: int = 1) -> str:
         """Wait until the attempt's workflow has ended, and tell how."""

@@ -2,37 +2,41 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 from activities.attempt import Attempt
-from activities.deliveries import Deliver, Deliveries, SkipDelivery
+from activities.deliveries import Deliver, Delivered, Deliveries, DeliveryStatus, SkipDelivery
 from domain.channels import Channel
-from workflows.saga import insist
-from workflows.stages import Stage, enter
+from workflows.journal import Journal
+from workflows.saga import Step, insist
+from workflows.stages import Stage
+from workflows.telling import State
+
+Order = TypeVar("Order", Deliver, SkipDelivery)
+
+_STATES: dict[DeliveryStatus, State] = {
+    "sent": State.DONE,
+    "failed": State.REFUSED,
+    "unknown": State.UNKNOWN,
+    "skipped": State.SKIPPED,
+}
 
 
 class DeliversRedemption:
     """A workflow that delivers, and waits in `NeedsAttention` while a vendor has refused for good."""
 
-    def __init__(self, attempt: Attempt) -> None:
+    def __init__(self, attempt: Attempt, stage: Stage = Stage.REDEEMING) -> None:
         self._attempt = attempt
-        self._refused: list[Channel] = []
+        self._journal = Journal(attempt, stage)
         self._to_retry: list[Channel] = []
 
     async def deliver(self) -> None:
         """Tell every channel, side by side. Ends when each was told, or need not be any more."""
-        enter(Stage.DELIVERING)
-        self._refused = await self._tell(self._attempt.channels, again=False)
-        while self._refused:
-            enter(Stage.NEEDS_ATTENTION)
-            await workflow.wait_condition(lambda: bool(self._to_retry) or not self._refused)
-            enter(Stage.DELIVERING)
-            retried, self._to_retry = self._to_retry, []
-            refused_again = await self._tell(retried, again=True)
-            self._refused = [one for one in self._refused if one not in retried or one in refused_again]
+        self._journal.enter(Stage.DELIVERING)
+        await asyncio.gather(*(self._deliver_to(channel) for channel in self._attempt.channels))
 
     @workflow.update(description="Try these channels again, now that what their vendor refused has been mended.")
     async def retry_deliveries(self, channels: list[Channel]) -> None:
@@ -49,8 +53,7 @@ class DeliversRedemption:
         """Give deliveries up. One that is being tried is left at its next try."""
         for channel in channels:
             skip = SkipDelivery(**self._ids, channel=channel, reason=reason)
-            await insist(Deliveries.skip_delivery, skip, about=self._about(channel), activity_id=f"skip-{channel}")
-        self._refused = [one for one in self._refused if one not in channels]
+            await self._do(Deliveries.skip_delivery, skip, activity_id=f"skip-{channel}")
 
     @skip_deliveries.validator
     def _check_skip(self, channels: list[Channel], reason: str) -> None:
@@ -58,24 +61,40 @@ class DeliversRedemption:
         if not 0 < len(reason.strip()) <= 500:
             raise ApplicationError("give a reason of 1 to 500 characters", type="BadArgument")
 
-    async def _tell(self, channels: Sequence[Channel], *, again: bool) -> list[Channel]:
-        """Tell these channels; returns those that refused for good."""
-        statuses = await asyncio.gather(*(self._tell_one(channel, again=again) for channel in channels))
-        return [channel for channel, status in zip(channels, statuses, strict=True) if status == "failed"]
+    async def _deliver_to(self, channel: Channel) -> None:
+        await self._tell(channel, again=False)
+        while channel in self._refused:
+            await workflow.wait_condition(lambda: channel in self._to_retry or channel not in self._refused)
+            if channel in self._to_retry:
+                self._to_retry.remove(channel)
+                await self._tell(channel, again=True)
+        self._show_stage()
 
-    async def _tell_one(self, channel: Channel, *, again: bool) -> str:
+    async def _tell(self, channel: Channel, *, again: bool) -> None:
+        self._journal.note(channel, State.UNDER_WAY)
+        self._show_stage()
         order = Deliver(**self._ids, channel=channel, again=again)
-        return await insist(Deliveries.deliver, order, about=self._about(channel), activity_id=channel)
+        await self._do(Deliveries.deliver, order, activity_id=channel)
+        self._show_stage()
+
+    async def _do(self, step: Step[Order, Delivered], order: Order, *, activity_id: str) -> None:
+        about = f"{order.channel} · {order.redemption_id}"
+        outcome = await insist(step, order, about=about, activity_id=activity_id)
+        self._journal.note(order.channel, _STATES[outcome.status], outcome.reason)
+
+    def _show_stage(self) -> None:
+        self._journal.enter(Stage.NEEDS_ATTENTION if self._refused else Stage.DELIVERING)
+
+    @property
+    def _refused(self) -> list[str]:
+        return self._journal.those(State.REFUSED)
 
     @property
     def _ids(self) -> dict[str, Any]:
         return {"shop_id": self._attempt.shop_id, "redemption_id": self._attempt.redemption_id}
 
-    def _about(self, channel: Channel) -> str:
-        return f"{channel} · {self._attempt.redemption_id}"
 
-
-def _demand(channels: Sequence[Channel], *, among: Sequence[Channel], saying: str) -> None:
+def _demand(channels: Sequence[str], *, among: Sequence[str], saying: str) -> None:
     wrong = sorted(set(channels) - set(among))
     if wrong or not channels or len(set(channels)) != len(channels):
         listed = ", ".join(among) or "none"

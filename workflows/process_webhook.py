@@ -4,6 +4,7 @@ from temporalio import workflow
 
 from activities.webhooks import ReceivedWebhook, Webhooks
 from workflows.saga import insist
+from workflows.telling import webhook_details
 
 
 @workflow.defn
@@ -13,5 +14,6 @@ class ProcessWebhook:
     @workflow.run
     async def run(self, received: ReceivedWebhook) -> None:
         """A large shop is erased some customers at a time; everything else is one step."""
+        workflow.set_current_details(webhook_details(received.topic))
         while not await insist(Webhooks.process_webhook, received, about=received.topic):
             pass

@@ -18,40 +18,70 @@ from workflows.process_webhook import ProcessWebhook
 from workflows.saga import INSIST_TIMEOUT, Step, insist
 from workflows.settle_redemption import SettleRedemption
 from workflows.stages import Stage, of_shop, searchable
+from workflows.telling import round_details, settlement_details
 
-Result = TypeVar("Result")
+Result = TypeVar("Result", int, list[ReceivedWebhook])
 
 
 @workflow.defn
 class ReconcileRedemptions:
     """One round."""
 
+    def __init__(self) -> None:
+        self._stranded: list[Attempt] = []
+        self._results: dict[str, str] = {}
+
     @workflow.run
     async def run(self) -> int:
         """Start a settlement for each stranded attempt; returns how many."""
-        stranded = await insist(Housekeeping.find_stranded_attempts, None, about="without a live run")
-        for attempt in stranded:
+        self._stranded = await insist(Housekeeping.find_stranded_attempts, None, about="without a live run")
+        for attempt in self._stranded:
             await _settle(attempt)
-        for webhook in await _try_to(Webhooks.find_waiting_webhooks) or []:
+        for webhook in await self._try_to(Webhooks.find_waiting_webhooks) or []:
             await _process(webhook)
-        await _try_to(Drift.check_codes)
-        await _try_to(Housekeeping.prune_idempotency_keys)
-        await _try_to(Webhooks.prune_webhooks)
-        return len(stranded)
+        await self._try_to(Drift.check_codes)
+        await self._try_to(Housekeeping.prune_idempotency_keys)
+        await self._try_to(Webhooks.prune_webhooks)
+        return len(self._stranded)
+
+    async def _try_to(self, step: Step[None, Result]) -> Result | None:
+        """What can as well be done in the next round must not keep this one, and the settlements after it, waiting."""
+        self._note(step, "under way")
+        try:
+            found = await workflow.execute_activity_method(
+                step, None, activity_id=step.__name__, schedule_to_close_timeout=INSIST_TIMEOUT
+            )
+        except ActivityError as error:
+            workflow.logger.warning("left to the next round: %s", error.cause)
+            self._note(step, "left to the next round")
+            return None
+        self._note(step, str(len(found) if isinstance(found, list) else found))
+        return found
+
+    def _note(self, step: Step[None, Any], result: str) -> None:
+        self._results[step.__name__] = result
+        workflow.set_current_details(round_details(self._stranded, self._results))
 
 
 async def _settle(attempt: Attempt) -> None:
-    run_id = settlement_id(attempt.redemption_id, attempt.number)
-    summary = f"settle {attempt.redemption_id}, attempt {attempt.number}"
-    await _start(SettleRedemption.run, attempt, run_id, summary, searchable(attempt, Stage.COMPENSATING))
+    await _start(
+        SettleRedemption.run,
+        attempt,
+        settlement_id(attempt.redemption_id, attempt.number),
+        searchable(attempt, Stage.COMPENSATING),
+        summary=f"settle {attempt.redemption_id}, attempt {attempt.number}",
+        details=settlement_details(attempt),
+    )
 
 
 async def _process(webhook: ReceivedWebhook) -> None:
     run_id = webhook_run_id(webhook.shop_domain, webhook.webhook_id)
-    await _start(ProcessWebhook.run, webhook, run_id, webhook.topic, of_shop(webhook.shop_domain))
+    await _start(ProcessWebhook.run, webhook, run_id, of_shop(webhook.shop_domain), summary=webhook.topic)
 
 
-async def _start(run: Any, about: Any, run_id: str, summary: str, found_by: TypedSearchAttributes) -> None:
+async def _start(
+    run: Any, about: Any, run_id: str, found_by: TypedSearchAttributes, *, summary: str, details: str | None = None
+) -> None:
     try:
         await workflow.start_child_workflow(
             run,
@@ -60,18 +90,8 @@ async def _start(run: Any, about: Any, run_id: str, summary: str, found_by: Type
             # It lives on when this round is over.
             parent_close_policy=workflow.ParentClosePolicy.ABANDON,
             static_summary=summary,
+            static_details=details,
             search_attributes=found_by,
         )
     except WorkflowAlreadyStartedError:
         workflow.logger.info("%s is under way already", run_id)
-
-
-async def _try_to(step: Step[None, Result]) -> Result | None:
-    """What can as well be done in the next round must not keep this one, and the settlements after it, waiting."""
-    try:
-        return await workflow.execute_activity_method(
-            step, None, activity_id=step.__name__, schedule_to_close_timeout=INSIST_TIMEOUT
-        )
-    except ActivityError as error:
-        workflow.logger.warning("left to the next round: %s", error.cause)
-        return None

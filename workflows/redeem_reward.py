@@ -14,7 +14,6 @@ from activities.points import Points
 from workflows.answers import Answer, Outcome, unavailable
 from workflows.delivering import DeliversRedemption
 from workflows.saga import Saga, to_the_end
-from workflows.stages import Stage, enter
 
 
 @workflow.defn
@@ -25,7 +24,7 @@ class RedeemReward(DeliversRedemption):
     def __init__(self, attempt: Attempt) -> None:
         super().__init__(attempt)
         self._answer: Answer | None = None
-        self._saga = Saga(attempt.redemption_id, deadline=attempt.deadline)
+        self._saga = Saga(self._journal, deadline=attempt.deadline)
 
     @workflow.run
     async def run(self, attempt: Attempt) -> Answer:
@@ -49,6 +48,6 @@ class RedeemReward(DeliversRedemption):
 
     async def _close(self, answer: Answer) -> Answer:
         self._answer = answer
-        enter(Stage.DONE)
+        self._journal.close(answer.refusal)
         await workflow.wait_condition(workflow.all_handlers_finished)
         return answer

@@ -14,7 +14,9 @@ from temporalio import workflow
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ApplicationError, FailureError
 
-from workflows.stages import Stage, enter
+from workflows.journal import Journal
+from workflows.stages import Stage
+from workflows.telling import State, reason_of
 
 Request = TypeVar("Request")
 Result = TypeVar("Result")
@@ -48,12 +50,12 @@ class Saga:
     more is undone, the exception is dropped, and the workflow goes on forward, below the block.
     """
 
-    def __init__(self, about: str, *, deadline: datetime) -> None:
+    def __init__(self, journal: Journal, *, deadline: datetime) -> None:
         self.given_up = False
         """The arbiter has said that this will not happen. Later undos may take long; nobody needs to wait for them."""
         self.failure: BaseException | None = None
         """What the saga is unwound for."""
-        self._about = about
+        self._journal = journal
         self._deadline = deadline
         self._undos: list[Callable[[], Coroutine[Any, Any, bool]]] = []
 
@@ -66,7 +68,7 @@ class Saga:
         if not isinstance(error, UNWIND):
             return False
         self.failure = error
-        return await to_the_end(self._unwind())
+        return await to_the_end(self._unwind(reason_of(error)))
 
     async def step(self, step: Step[Request, Result], request: Request, *, undo: Step[Request, bool]) -> Result:
         """Try one step until the deadline.
@@ -76,38 +78,49 @@ class Saga:
             asyncio.CancelledError: the run was cancelled; the step has come to its end.
         """
         # Armed first: a step can take effect and still be seen to fail.
-        self._undos.append(lambda: insist(undo, request, about=self._about))
+        self._undos.append(lambda: take_back(step, request, undo=undo, journal=self._journal))
         left = self._deadline - workflow.now()
         if left <= timedelta():
             raise ApplicationError("the purchase's deadline has passed", type="DeadlinePassed")
+        self._journal.note(step.__name__, State.UNDER_WAY)
         try:
-            return await workflow.execute_activity_method(
+            result = await workflow.execute_activity_method(
                 step,
                 request,
                 activity_id=step.__name__,
-                summary=self._about,
+                summary=self._journal.about,
                 start_to_close_timeout=ATTEMPT_TIMEOUT,
                 schedule_to_close_timeout=left,
                 retry_policy=ATTEMPT,
                 # The undo must not overtake its step.
                 cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             )
+            self._journal.note(step.__name__, State.DONE)
+            return result
         finally:
             # A step that comes to its end, good or bad, swallows the cancellation that it was waited out for.
             if workflow.cancellation_reason() is not None:
                 raise asyncio.CancelledError
 
-    async def _unwind(self) -> bool:
-        enter(Stage.COMPENSATING)
+    async def _unwind(self, why: str) -> bool:
+        self._journal.enter(Stage.COMPENSATING, why=why)
         for undo in self._undos:
             if not await undo():
                 return True
             self.given_up = True
         self.given_up = True
-        enter(Stage.DONE)
+        self._journal.close()
         # Callers who wait for the outcome get it before the run ends.
         await workflow.wait_condition(workflow.all_handlers_finished)
         return False
+
+
+async def take_back(step: Step[Request, Any], request: Request, *, undo: Step[Request, bool], journal: Journal) -> bool:
+    """Undo one step, however long that takes; False when the pivot has been passed and it stands."""
+    journal.note(step.__name__, State.UNDOING)
+    undone = await insist(undo, request, about=journal.about)
+    journal.note(step.__name__, State.UNDONE if undone else State.DONE)
+    return undone
 
 
 async def insist(

@@ -27,7 +27,12 @@ async def apply_schedules(client: Client, *, task_queue: str) -> list[str]:
     """Create the schedules, or bring them to what they are here; returns their ids. Safe to repeat."""
     schedule = Schedule(
         action=ScheduleActionStartWorkflow(
-            ReconcileRedemptions.run, id=RECONCILE, task_queue=task_queue, execution_timeout=AT_MOST
+            ReconcileRedemptions.run,
+            id=RECONCILE,
+            task_queue=task_queue,
+            execution_timeout=AT_MOST,
+            static_summary="settle what nobody works on, then look for drift",
+            static_details="A round of the reconciler. What it does and why is in docs/failures.md.",
         ),
         spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=EVERY)]),
         # A round that is late makes the ones it missed superfluous.

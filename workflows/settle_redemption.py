@@ -10,8 +10,8 @@ from activities.attempt import Attempt
 from activities.discounts import Discounts
 from activities.points import Points
 from workflows.delivering import DeliversRedemption
-from workflows.saga import insist, to_the_end
-from workflows.stages import Stage, enter
+from workflows.saga import take_back, to_the_end
+from workflows.stages import Stage
 
 
 @workflow.defn
@@ -20,7 +20,7 @@ class SettleRedemption(DeliversRedemption):
 
     @workflow.init
     def __init__(self, attempt: Attempt) -> None:
-        super().__init__(attempt)
+        super().__init__(attempt, Stage.COMPENSATING)
 
     @workflow.run
     async def run(self, attempt: Attempt) -> str:
@@ -28,14 +28,15 @@ class SettleRedemption(DeliversRedemption):
         return await to_the_end(self._settle(attempt))
 
     async def _settle(self, attempt: Attempt) -> str:
-        about = attempt.redemption_id
-        if await insist(Points.release_points, attempt, about=about):
-            enter(Stage.COMPENSATING)
-            await insist(Discounts.void_discount_code, attempt, about=about)
+        journal = self._journal
+        if await take_back(Points.reserve_points, attempt, undo=Points.release_points, journal=journal):
+            await take_back(
+                Discounts.generate_discount_code, attempt, undo=Discounts.void_discount_code, journal=journal
+            )
             ending = "compensated"
         else:
             await self.deliver()
             ending = "delivered"
-        enter(Stage.DONE)
+        journal.close()
         await workflow.wait_condition(workflow.all_handlers_finished)
         return ending

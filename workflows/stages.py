@@ -2,8 +2,7 @@
 
 from enum import StrEnum
 
-from temporalio import workflow
-from temporalio.common import SearchAttributeKey, SearchAttributePair, SearchAttributeUpdate, TypedSearchAttributes
+from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
 
 from activities.attempt import Attempt
 
@@ -40,9 +39,3 @@ def searchable(attempt: Attempt, stage: Stage) -> TypedSearchAttributes:
             SearchAttributePair(REDEMPTION_STAGE, stage),
         ]
     )
-
-
-def enter(stage: Stage) -> None:
-    """Show the stage on the current run. Each call costs an event, so only where an operator would look."""
-    updates: list[SearchAttributeUpdate[str]] = [REDEMPTION_STAGE.value_set(stage)]
-    workflow.upsert_search_attributes(updates)  # pyright: ignore[reportUnknownMemberType] - the SDK's own annotation

@@ -17,7 +17,7 @@ from tests.service import Shop, a_customer, a_lot, a_shop, until
 from workflows.stages import REDEMPTION_STAGE, Stage
 
 TEMPORAL = str(Path(sys.executable).with_name("temporal"))
-UPSERTED = EventType.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES
+RESTED = EventType.EVENT_TYPE_TIMER_STARTED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,10 +72,10 @@ class Rollout:
         run = await self.deployment.run_of(redemption).describe()
         return run.raw_description.workflow_execution_info.versioning_info.deployment_version.build_id
 
-    async def stages_of(self, redemption: str) -> int:
-        """How often the run has told its stage."""
+    async def rests_of(self, redemption: str) -> int:
+        """How often the run has rested: only changed code does."""
         history = await self.deployment.run_of(redemption).fetch_history()
-        return sum(event.event_type == UPSERTED for event in history.events)
+        return sum(event.event_type == RESTED for event in history.events)
 
     async def worker_is(self, condition: str) -> bool:
         """Whether the API says so."""
@@ -94,10 +94,10 @@ async def rollout(deployment: Deployment) -> AsyncGenerator[Rollout]:
 
 @pytest.fixture
 def changed(tmp_path: Path) -> str:
-    """Workflow code that no run of today's code could go on with: it tells one more stage, first of all."""
+    """Workflow code that no run of today's code could go on with: it rests, first of all."""
     story = copy_workflows(tmp_path / "workflows") / "redeem_reward.py"
     begin = "        async with self._saga as saga:\n"
-    edit(story, begin, "        enter(Stage.REDEEMING)\n" + begin)
+    edit(story, begin, "        await workflow.sleep(1)\n" + begin)
     return str(tmp_path)
 
 
@@ -116,7 +116,7 @@ async def test_new_runs_go_to_the_new_version_and_open_ones_end_on_theirs(rollou
     await rollout.unpark(parked)
     runs = (parked, await under_way, fresh)
     assert [await rollout.version_of(run) for run in runs] == ["old", "old", "new"]
-    assert await rollout.stages_of(fresh) == await rollout.stages_of(await under_way) + 1
+    assert [await rollout.rests_of(run) for run in runs] == [0, 0, 1]
     await rollout.deployment.books_are_right()
 
 

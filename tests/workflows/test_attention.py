@@ -7,6 +7,7 @@ from sqlalchemy import func, update
 from temporalio.client import WorkflowUpdateFailedError
 
 from db.tables import Delivery
+from domain.redemptions import workflow_id
 from tests.service import Service, Shop, a_customer, a_lot, a_shop, until
 from workflows.stages import REDEMPTION_STAGE
 
@@ -55,6 +56,20 @@ async def test_what_cannot_be_mended_is_skipped_with_a_reason(service: Service, 
 
     assert await service.end_of(redemption) == "COMPLETED"
     assert (await shop.deliveries())["klaviyo"] == "skipped"
+
+
+async def test_what_is_refused_again_needs_attention_again(service: Service, shop: Shop) -> None:
+    redemption = await refused_by_klaviyo(shop)
+    await service.fault("klaviyo", kind="status", status=403, times=1)
+
+    await tell(service, redemption, "retry_deliveries", ["klaviyo"])
+
+    await until(lambda: _is_told(service, redemption, "HTTP 403"))
+    await until(lambda: _stage_is(service, redemption, "NeedsAttention"), seconds=5)
+
+
+async def _is_told(service: Service, redemption: str, words: str) -> bool:
+    return words in await service.page_of(workflow_id(redemption, 1))
 
 
 SLIPS: list[tuple[str, list[object]]] = [

@@ -16,17 +16,13 @@ from tests.workflows.conftest import replayer
 from tests.workflows.test_replay import RECORDED
 
 FIRST = "        async with self._saga as saga:\n"
-PATCHED = '        if workflow.patched("stage-first"):\n            enter(Stage.REDEEMING)\n'
-TELL = (
-    "        enter(Stage.DELIVERING)\n        self._refused = await self._tell(self._attempt.channels, again=False)\n"
-)
-TELL_SWAPPED = "".join(reversed(TELL.splitlines(keepends=True)))
-CLOSE = "        self._answer = answer\n        enter(Stage.DONE)\n"
+PATCHED = '        if workflow.patched("rest-first"):\n            await workflow.sleep(1)\n'
+CLOSE = "        self._journal.close(answer.refusal)\n"
 
 BREAKS = {
-    "a_step_is_added": ("redeem_reward.py", FIRST, "        enter(Stage.REDEEMING)\n" + FIRST),
-    "a_step_is_left_out": ("redeem_reward.py", CLOSE, "        self._answer = answer\n"),
-    "two_steps_are_swapped": ("delivering.py", TELL, TELL_SWAPPED),
+    "a_step_is_added": ("redeem_reward.py", FIRST, "        await workflow.sleep(1)\n" + FIRST),
+    "a_step_is_left_out": ("redeem_reward.py", CLOSE, ""),
+    "two_steps_are_swapped": ("delivering.py", "in self._attempt.channels))", "in reversed(self._attempt.channels)))"),
     "a_step_is_renamed": ("delivering.py", "activity_id=channel)", 'activity_id=f"{channel}-1")'),
 }
 HARMLESS = {

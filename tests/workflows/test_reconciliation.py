@@ -23,9 +23,14 @@ async def reconcile(service: Service) -> None:
     """One round of the reconciler."""
     await service.temporal.execute_workflow(
         ReconcileRedemptions.run,
-        id=f"reconcile-{service.settings.temporal_task_queue}",
+        id=reconciler_of(service),
         task_queue=service.settings.temporal_task_queue,
     )
+
+
+def reconciler_of(service: Service) -> str:
+    """The workflow id of its rounds."""
+    return f"reconcile-{service.settings.temporal_task_queue}"
 
 
 async def settled(service: Service, redemption_id: str, attempt: int = 1) -> str:
@@ -67,6 +72,8 @@ async def test_a_run_terminated_before_the_capture_is_compensated(service: Servi
     await reconcile(service)
 
     assert await settled(service, redemption) == "compensated"
+    assert "no code can be used" in await service.page_of(settlement_id(redemption, 1))
+    assert f"`{settlement_id(redemption, 1)}`" in await service.page_of(reconciler_of(service))
     assert await shop.balance() == 500
     assert await shop.discounts("live") == []
     assert await service.audit() == []
@@ -80,6 +87,9 @@ async def test_a_run_terminated_after_the_capture_is_delivered(service: Service,
     await reconcile(service)
 
     assert await settled(service, redemption) == "delivered"
+    page = await service.page_of(settlement_id(redemption, 1))
+    assert page.startswith("**Purchased")
+    assert "- Tell `klaviyo`: **done**" in page
     assert await shop.deliveries() == dict.fromkeys(CHANNELS, "sent")
     assert len(await shop.discounts("live")) == 1
     assert await shop.balance() == 0

@@ -1,0 +1,246 @@
+"""What a run tells whoever opens it in the Temporal UI: what it is doing, what it waits for, and what to do about it.
+
+Markdown for a person who has never seen the code. Ids and vendors' scrubbed words only, nothing of the customer's.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+
+from temporalio.exceptions import ActivityError, ApplicationError
+
+from activities.attempt import Attempt
+from activities.discounts import Discounts
+from activities.drift import Drift
+from activities.housekeeping import Housekeeping
+from activities.points import Points
+from activities.webhooks import Webhooks
+from domain.eligibility import Refusal
+from domain.redemptions import settlement_id
+from workflows.stages import Stage
+
+RESERVE = Points.reserve_points.__name__
+GENERATE = Discounts.generate_discount_code.__name__
+
+_NAMES = {
+    RESERVE: "Reserve the points",
+    GENERATE: "Make the discount code, spend the points",
+    Webhooks.find_waiting_webhooks.__name__: "Webhooks that nobody was processing",
+    Drift.check_codes.__name__: "Codes that had drifted from Shopify",
+    Housekeeping.prune_idempotency_keys.__name__: "Idempotency keys forgotten",
+    Webhooks.prune_webhooks.__name__: "Webhooks forgotten",
+}
+
+_PURCHASED = "**Purchased: the points are spent, and the customer has the code.**"
+_PENDING = "*Pending Activities* tells what a vendor answered last, and when the next try comes."
+
+
+class State(StrEnum):
+    """How far a step has come."""
+
+    NOT_YET = "not yet"
+    UNDER_WAY = "under way"
+    DONE = "done"
+    REFUSED = "refused"
+    SKIPPED = "skipped"
+    UNKNOWN = "unknown"
+    UNDOING = "being undone"
+    UNDONE = "undone"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of an attempt; `reason` says why it is where it is, in the words of the vendor or the operator."""
+
+    state: State = State.NOT_YET
+    reason: str | None = None
+
+
+@dataclass
+class Page:
+    """What is told of an attempt. `why` it did not become a purchase; `steps` by activity id, in order."""
+
+    attempt: Attempt
+    stage: Stage
+    why: str = ""
+    refusal: Refusal | None = None
+    steps: dict[str, Step] = field(default_factory=dict[str, Step])
+
+    def __post_init__(self) -> None:
+        self.steps |= dict.fromkeys((RESERVE, GENERATE, *self.attempt.channels), Step())
+
+    def those(self, state: State) -> list[str]:
+        """The steps in this state."""
+        return [name for name, step in self.steps.items() if step.state is state]
+
+
+def current_details(page: Page) -> str:
+    """The page of an attempt, as of now."""
+    return _paragraphs(*_TOLD[page.stage](page))
+
+
+def static_details(attempt: Attempt) -> str:
+    """What holds for as long as the run exists."""
+    return _paragraphs(
+        f"Points for a discount code: redemption `{attempt.redemption_id}`, attempt {attempt.number}, "
+        f"at `{attempt.shop_domain}`.",
+        f"Look closer with `pointsaga show {attempt.redemption_id}`. "
+        "What its stages mean and what to do is in docs/operations.md, *Reading a run*.",
+    )
+
+
+def settlement_details(attempt: Attempt) -> str:
+    """What holds for a settlement."""
+    return _paragraphs(
+        "The run of this attempt is gone: terminated, timed out or lost. "
+        "The reconciler found it, and this run brings it to its end.",
+        static_details(attempt),
+    )
+
+
+def webhook_details(topic: str) -> str:
+    """A webhook, from its coming to its end."""
+    return _paragraphs(
+        f"**Shopify told of {quoted(topic)}.** That is processed once, and tried until it is done.",
+        f"**What to do:** nothing. {_PENDING}",
+    )
+
+
+def round_details(stranded: Sequence[Attempt], results: Mapping[str, str]) -> str:
+    """A round of the reconciler, so far."""
+    settlements = (f"`{settlement_id(one.redemption_id, one.number)}`" for one in stranded)
+    return _paragraphs(
+        f"**Redemptions without a live run: {len(stranded)}.** "
+        + ("Each is brought to its end by a settlement:" if stranded else "Nothing to settle."),
+        _list(settlements),
+        _list(f"{_name(step)}: **{result}**" for step, result in results.items()),
+    )
+
+
+def reason_of(error: BaseException) -> str:
+    """Why a saga was given up, in the words of whoever said no."""
+    cause = error.cause if isinstance(error, ActivityError) else error
+    if isinstance(cause, ApplicationError):
+        return cause.message
+    return "the run was cancelled" if isinstance(error, asyncio.CancelledError) else "no answer in time"
+
+
+def quoted(words: str) -> str:
+    """Somebody else's words, which are shown as they are and not as Markdown."""
+    return "`" + " ".join(words.split()).replace("`", "'") + "`"
+
+
+def _redeeming(page: Page) -> list[str]:
+    return [
+        "**A customer waits for a discount code.** "
+        f"If there is none by {page.attempt.deadline:%H:%M:%S} UTC, the points are given back.",
+        _steps(page),
+        f"**What to do:** nothing. {_PENDING}",
+    ]
+
+
+def _compensating(page: Page) -> list[str]:
+    if page.steps[RESERVE].state is not State.UNDONE:
+        what = "**The points are being given back,** unless the purchase turns out to be made."
+        to_do = "nothing: it is tried until it is done."
+    else:
+        what = (
+            "**No purchase: the points are back.** Now it is made sure that their code can never be used: "
+            "an answer of Shopify's may have been lost, and with it whether there is a code."
+        )
+        to_do = (
+            f"it waits for Shopify, for as long as that takes. {_PENDING} "
+            "If that is a refusal, mend the shop's access to Shopify; the run then goes on by itself."
+        )
+    return [what, _because(page), _steps(page), f"**What to do:** {to_do}"]
+
+
+def _delivering(page: Page) -> list[str]:
+    waiting = page.those(State.UNDER_WAY)
+    return [
+        f"{_PURCHASED} Now those who should know of it are told.",
+        _steps(page),
+        f"**Waits for** {' and '.join(f'`{name}`' for name in waiting)}. {_PENDING}",
+        "**What to do:** nothing: a vendor that is down is asked again.",
+        _list(_skip(page.attempt.redemption_id, name) for name in waiting),
+    ]
+
+
+def _needs_attention(page: Page) -> list[str]:
+    refused, about = page.those(State.REFUSED), page.attempt.redemption_id
+    return [
+        f"{_PURCHASED} But {' and '.join(f'`{name}`' for name in refused)} refused to be told of it.",
+        _steps(page),
+        "**Waits for** an operator: asking again is no use before the reason is mended. "
+        "Mostly that is a key: `pointsaga import` brings a new one.",
+        "**What to do:**",
+        _list(
+            [
+                *(f"when it is mended, `pointsaga retry {about} --channel {name}`" for name in refused),
+                *(_skip(about, name) for name in refused),
+            ]
+        ),
+    ]
+
+
+def _done(page: Page) -> list[str]:
+    if page.refusal is not None:
+        return [f"**Refused: nothing was changed.** The customer was told why: {_figures(page.refusal)}."]
+    if page.steps[GENERATE].state is State.DONE:
+        return [_PURCHASED, _steps(page), "**What to do:** nothing; this is the end."]
+    return [
+        "**No purchase: the points are back, and no code can be used.**",
+        _because(page),
+        _steps(page),
+        "**What to do:** nothing for this purchase; the customer can try again. What a vendor refuses is to be mended.",
+    ]
+
+
+_TOLD = {
+    Stage.REDEEMING: _redeeming,
+    Stage.COMPENSATING: _compensating,
+    Stage.DELIVERING: _delivering,
+    Stage.NEEDS_ATTENTION: _needs_attention,
+    Stage.DONE: _done,
+}
+
+
+def _because(page: Page) -> str:
+    return f"**Because:** {quoted(page.why)}" if page.why else ""
+
+
+def _steps(page: Page) -> str:
+    """Steps that will never come are left out of a purchase that is not made."""
+    undone = page.stage is Stage.COMPENSATING or page.steps[RESERVE].state is State.UNDONE
+    listed = [(name, step) for name, step in page.steps.items() if not (undone and step.state is State.NOT_YET)]
+    return _list(_line(name, step) for name, step in listed)
+
+
+def _line(name: str, step: Step) -> str:
+    line = f"{_name(name)}: **{step.state}**"
+    return f"{line}, {quoted(step.reason)}" if step.reason else line
+
+
+def _name(step: str) -> str:
+    if step in _NAMES:
+        return _NAMES[step]
+    return step.replace("_", " ").capitalize() if "_" in step else f"Tell `{step}`"
+
+
+def _figures(refusal: Refusal) -> str:
+    figures = {name: value for name, value in asdict(refusal).items() if name != "code" and value is not None}
+    told = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in figures.items())
+    return quoted(f"{refusal.code}: {told}" if told else refusal.code)
+
+
+def _skip(redemption_id: str, channel: str) -> str:
+    return f'to leave it untold, `pointsaga skip {redemption_id} --channel {channel} --reason "…"`'
+
+
+def _list(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _paragraphs(*some: str) -> str:
+    return "\n\n".join(one for one in some if one)
