@@ -78,6 +78,30 @@ async def release_points(session: AsyncSession, redemption: Redemption, *, grace
     await session.flush()
 
 
+async def owners_of_expired_lots(session: AsyncSession, *, now: datetime, lots: int) -> list[tuple[int, str]]:
+    """Shop and customer of the lots that ran out longest ago with points in them, for this many lots."""
+    expired = select(PointLot.shop_id, PointLot.customer_id).where(PointLot.remaining > 0, PointLot.expires_at <= now)
+    longest = expired.order_by(PointLot.expires_at).limit(lots).subquery()
+    return [(shop_id, customer_id) for shop_id, customer_id in await session.execute(select(longest).distinct())]
+
+
+async def expire_lots(session: AsyncSession, shop_id: int, customer_id: str, *, now: datetime) -> int:
+    """Empty the lots of a locked customer that have run out; returns how many points are gone with them.
+
+    Points that are reserved are not in `remaining`, so they can still come back. An emptied lot cannot expire again,
+    which is what makes this safe to repeat.
+    """
+    whose = {"shop_id": shop_id, "customer_id": customer_id}
+    query = select(PointLot).filter_by(**whose).where(PointLot.remaining > 0, PointLot.expires_at <= now)
+    lots = (await session.scalars(query.order_by(PointLot.earned_at, PointLot.id).with_for_update())).all()
+    expired = sum(lot.remaining for lot in lots)
+    for lot in lots:
+        session.add(LedgerEntry(**whose, lot_id=lot.id, points=-lot.remaining, kind="expire"))
+        lot.remaining = 0
+    await session.flush()
+    return expired
+
+
 async def _lot_to_restore(session: AsyncSession, lot: PointLot, points: int, now: datetime) -> PointLot:
     """The lot itself, unless others of its points have expired: those must not come back to life with ours."""
     if lot.remaining == 0 or lot.expires_at is None or lot.expires_at > now:
