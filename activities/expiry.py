@@ -6,8 +6,8 @@ from db import catalogue, metafields, points, redemptions
 from db.engine import Sessions
 from db.tables import ActivityLog
 
-# A few seconds' work each.
-LOTS_AT_A_TIME = 500
+# A few seconds' work each; so many lots may be as many customers.
+LOTS_AT_A_TIME = 200
 REDEMPTIONS_AT_A_TIME = 1000
 
 
