@@ -18,8 +18,10 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from activities.deliveries import Deliveries, Sender
 from activities.discounts import Discounts
 from activities.drift import Drift
+from activities.expiry import Expiry
 from activities.failures import FailureDoor
 from activities.housekeeping import Housekeeping
+from activities.metafields import Metafields
 from activities.points import Points
 from activities.senders import EventSender, MetafieldsSender
 from activities.webhooks import Webhooks
@@ -33,6 +35,7 @@ from domain.channels import Channel
 from settings import Settings, connect_temporal, read_settings
 from telemetry import configure_logging, leave
 from workflows.deployment import ensure_current
+from workflows.expire_points import ExpirePoints
 from workflows.process_webhook import ProcessWebhook
 from workflows.reconcile_redemptions import ReconcileRedemptions
 from workflows.redeem_reward import RedeemReward
@@ -50,7 +53,7 @@ WORKFLOW_RUNNER = SandboxedWorkflowRunner(
 # Shorter than servers keep an idle connection: one that closes just as it is used again looks like a lost answer.
 CONNECTIONS = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=2)
 
-WORKFLOWS = [RedeemReward, SettleRedemption, ProcessWebhook, ReconcileRedemptions]
+WORKFLOWS = [RedeemReward, SettleRedemption, ProcessWebhook, ReconcileRedemptions, ExpirePoints]
 
 log = structlog.stdlib.get_logger("worker")
 
@@ -65,10 +68,13 @@ def build_worker(client: Client, settings: Settings, store: Sessions, http: http
     shopify = Shopify(http, url_template=settings.shopify_admin_url, api_version=settings.shopify_api_version)
     points = Points(store)
     discounts = Discounts(store, vault, shopify)
-    deliveries = Deliveries(store, _senders(settings, store, vault, shopify, http))
+    metafields = MetafieldsSender(store, vault, shopify)
+    deliveries = Deliveries(store, {**_senders(settings, store, vault, http), Channel.METAFIELDS: metafields})
     housekeeping = Housekeeping(store, client)
     drift = Drift(store, vault, shopify)
     webhooks = Webhooks(store, vault)
+    expiry = Expiry(store)
+    stale_metafields = Metafields(store, metafields)
     return Worker(
         client,
         task_queue=settings.temporal_task_queue,
@@ -86,6 +92,9 @@ def build_worker(client: Client, settings: Settings, store: Sessions, http: http
             webhooks.process_webhook,
             webhooks.find_waiting_webhooks,
             webhooks.prune_webhooks,
+            expiry.expire_points,
+            expiry.expire_redemptions,
+            stale_metafields.sync_metafields,
         ],
         workflow_runner=WORKFLOW_RUNNER,
         interceptors=[FailureDoor()],
@@ -99,9 +108,7 @@ def build_worker(client: Client, settings: Settings, store: Sessions, http: http
     )
 
 
-def _senders(
-    settings: Settings, store: Sessions, vault: Vault, shopify: Shopify, http: httpx.AsyncClient
-) -> dict[Channel, Sender]:
+def _senders(settings: Settings, store: Sessions, vault: Vault, http: httpx.AsyncClient) -> dict[Channel, Sender]:
     klaviyo = Klaviyo(http, base_url=settings.klaviyo_url, revision=settings.klaviyo_revision)
     omnisend = Omnisend(http, base_url=settings.omnisend_url, version=settings.omnisend_version)
     postscript = Postscript(http, base_url=settings.postscript_url)
@@ -111,7 +118,6 @@ def _senders(
         Channel.OMNISEND: EventSender(store, vault, "omnisend", omnisend.send_reward_redeemed, repeatable=True),
         # A second text message costs money and the customer's consent.
         Channel.POSTSCRIPT: EventSender(store, vault, "postscript", postscript.send_reward_redeemed, repeatable=False),
-        Channel.METAFIELDS: MetafieldsSender(store, vault, shopify),
     }
 
 

@@ -6,7 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from temporalio import activity
 
 from activities.attempt import Attempt
-from db import catalogue, points, redemptions
+from db import catalogue, metafields, points, redemptions
 from db.engine import Sessions
 from db.tables import Customer, DiscountCode, Redemption, Reward, Shop
 from domain.discounts import DiscountType, new_code
@@ -120,6 +120,8 @@ async def _release(session: AsyncSession, row: Redemption) -> None:
     row.status = FAILED
     shop = await catalogue.shop_by_id(session, row.shop_id)
     await points.release_points(session, row, grace=shop.release_grace, now=await catalogue.now(session))
+    # Another redemption may have been announced, with the lower balance, while this one held its points.
+    await metafields.mark_stale(session, row.shop_id, row.customer_id)
 
 
 async def _leave_tombstone(session: AsyncSession, attempt: Attempt, row: Redemption | None) -> None:

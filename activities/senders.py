@@ -47,10 +47,19 @@ class MetafieldsSender:
         self._shopify = shopify
 
     async def send(self, shop_id: int, redemption_id: str) -> None:
-        """Write the state, and once more if it moved meanwhile: the last writer must not leave an older one."""
+        """Write the state of the redemption's customer."""
+        async with self._sessions() as session:
+            customer_id = (await session.get_one(Redemption, redemption_id)).customer_id
+        await self.write(shop_id, customer_id)
+
+    async def write(self, shop_id: int, customer_id: str) -> None:
+        """Write the state, and once more if it moved meanwhile: the last writer must not leave an older one.
+
+        Raises:
+            NotExecuted, Refused, Unknown: what came of it.
+        """
         async with self._sessions() as session:
             shop = await catalogue.shop_by_id(session, shop_id)
-            customer_id = (await session.get_one(Redemption, redemption_id)).customer_id
         store = Store(shop.domain, self._vault.open(shop, "shopify", "access_token"))
         written = await self._state(shop_id, customer_id)
         await self._shopify.set_loyalty_metafield(store, customer_id, written)

@@ -75,10 +75,15 @@ async def find_customer(session: AsyncSession, shop_id: int, identifier: str) ->
     return (await session.execute(query)).scalar_one_or_none()
 
 
-async def lock_customer(session: AsyncSession, shop_id: int, customer_id: str) -> Customer | None:
-    """The customer, locked until the transaction ends. Taken first by everything that moves points."""
+async def lock_customer(
+    session: AsyncSession, shop_id: int, customer_id: str, *, if_free: bool = False
+) -> Customer | None:
+    """The customer, locked until the transaction ends. Taken first by everything that moves points.
+
+    With `if_free`, None too when somebody else is busy with the customer: for what can as well be done later.
+    """
     query = select(Customer).where(Customer.shop_id == shop_id, Customer.id == customer_id)
-    return (await session.execute(query.with_for_update())).scalar_one_or_none()
+    return (await session.execute(query.with_for_update(skip_locked=if_free))).scalar_one_or_none()
 
 
 async def find_reward(session: AsyncSession, shop_id: int, reward_id: str) -> Reward | None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy import ColumnElement, func, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.tables import LedgerEntry, PointLot, Redemption, RedemptionDraw
@@ -76,6 +76,40 @@ async def release_points(session: AsyncSession, redemption: Redemption, *, grace
         lot.expires_at = expiry_after_release(lot.expires_at, now=now, grace=grace)
         session.add(_entry(redemption, lot.id, points, "release"))
     await session.flush()
+
+
+async def owners_of_expired_lots(session: AsyncSession, *, now: datetime, lots: int) -> list[tuple[int, str]]:
+    """Shop and customer of the lots that ran out longest ago with points in them, for this many lots."""
+    expired = select(PointLot.shop_id, PointLot.customer_id).where(PointLot.remaining > 0, PointLot.expires_at <= now)
+    longest = expired.order_by(PointLot.expires_at).limit(lots).subquery()
+    return [(shop_id, customer_id) for shop_id, customer_id in await session.execute(select(longest).distinct())]
+
+
+# One statement for all of a customer's lots: sweeps are long.
+_EXPIRE = text("""
+    WITH gone AS (
+        UPDATE point_lots lot SET remaining = 0
+        FROM (SELECT id, remaining FROM point_lots
+              WHERE shop_id = :shop_id AND customer_id = :customer_id AND remaining > 0 AND expires_at <= :now
+              FOR UPDATE) was
+        WHERE lot.id = was.id
+        RETURNING lot.shop_id, lot.customer_id, lot.id, was.remaining AS points
+    ), written AS (
+        INSERT INTO ledger_entries (shop_id, customer_id, lot_id, points, kind)
+        SELECT shop_id, customer_id, id, -points, 'expire' FROM gone
+    )
+    SELECT coalesce(sum(points), 0) FROM gone
+""")
+
+
+async def expire_lots(session: AsyncSession, shop_id: int, customer_id: str, *, now: datetime) -> int:
+    """Empty the lots of a locked customer that have run out; returns how many points are gone with them.
+
+    Points that are reserved are not in `remaining`, so they can still come back. An emptied lot cannot expire again,
+    which is what makes this safe to repeat.
+    """
+    whose = {"shop_id": shop_id, "customer_id": customer_id}
+    return int((await session.execute(_EXPIRE, {**whose, "now": now})).scalar_one())
 
 
 async def _lot_to_restore(session: AsyncSession, lot: PointLot, points: int, now: datetime) -> PointLot:

@@ -63,6 +63,14 @@ async def find_codes(session: AsyncSession, shop_id: int, codes: Iterable[str]) 
     return (await session.execute(query.where(*ours, named).order_by(DiscountCode.redemption_id))).all()
 
 
+async def expire(session: AsyncSession, *, now: datetime, at_most: int) -> int:
+    """`active` → `expired` where no new order can bring the code any more; returns how many. The points stay spent."""
+    over = select(Redemption.id).where(Redemption.status == ACTIVE, Redemption.expires_at <= now - USE_GRACE)
+    some = over.order_by(Redemption.expires_at).limit(at_most).with_for_update(skip_locked=True)
+    expired = update(Redemption).where(Redemption.id.in_(some)).values(status=EXPIRED)
+    return len((await session.scalars(expired.returning(Redemption.id))).all())
+
+
 async def current_code(session: AsyncSession, redemption_id: str, attempt: int) -> DiscountCode | None:
     """The code this attempt uses, locked until the transaction ends."""
     query = select(DiscountCode).where(

@@ -23,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from domain.redemptions import STATUSES
+from domain.redemptions import ACTIVE, STATUSES
 
 _NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -173,6 +173,20 @@ class Customer(Base):
 Index("uq_customers_shop_id_email", Customer.shop_id, func.lower(Customer.email), unique=True)
 
 
+class StaleMetafield(Base):
+    """A customer whose points or standing changed outside a redemption, of which the shop's theme is still to learn."""
+
+    __tablename__ = "stale_metafields"
+    __table_args__ = (_of_customer(), Index("ix_stale_metafields_due", "shop_id", "due_at"))
+
+    shop_id: Mapped[int] = mapped_column(primary_key=True)
+    customer_id: Mapped[str] = mapped_column(primary_key=True)
+    changed_at: Mapped[datetime]
+    """The last change. A write that began before it does not count."""
+    due_at: Mapped[datetime]
+    """When it is next tried to write the metafield."""
+
+
 class PointLot(Base):
     """Points of one award. `remaining` is the sum of its ledger entries, kept so that it can be locked and added up."""
 
@@ -210,6 +224,7 @@ Index(
     PointLot.id,
     postgresql_where=PointLot.remaining > 0,
 )
+Index("ix_point_lots_expiring", PointLot.expires_at, postgresql_where=PointLot.remaining > 0)
 
 
 class Redemption(Base):
@@ -248,6 +263,9 @@ class Redemption(Base):
     """The customer's balance right after the capture: what every announcement says, however late."""
     discount_code_redeemed_at: Mapped[datetime | None]
     is_refunded: Mapped[bool] = mapped_column(server_default=text("false"))
+
+
+Index("ix_redemptions_expiring", Redemption.expires_at, postgresql_where=Redemption.status == ACTIVE)
 
 
 class DiscountCode(Base):

@@ -154,7 +154,8 @@ class Demo:
             self._check(codes == sorted(map(_code, bought)), f"{vendor} was told of each purchase once")
         self._console.print(table)
         self._claim(True, "each purchase once, and nothing of what did not happen")
-        metafield = (await self._view("shopify"))["metafields"][-1]
+        metafields = (await self._view("shopify"))["metafields"]
+        [metafield] = [one for one in metafields if one["ownerId"].endswith(f"/{JANE}")]
         self._claim(str(await self._balance(JANE)) in metafield["value"], f"Shopify's metafield: {metafield['value']}")
 
     async def audit(self) -> None:

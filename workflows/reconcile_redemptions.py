@@ -1,4 +1,4 @@
-"""Find redemptions and webhooks that nobody is working on, and have each seen to; then look for drift.
+"""Find redemptions and webhooks that nobody is working on, and have each seen to; then tidy up.
 
 Started every minute.
 """
@@ -12,6 +12,7 @@ from temporalio.exceptions import ActivityError, WorkflowAlreadyStartedError
 from activities.attempt import Attempt
 from activities.drift import Drift
 from activities.housekeeping import Housekeeping
+from activities.metafields import Metafields
 from activities.webhooks import ReceivedWebhook, Webhooks
 from domain.redemptions import settlement_id, webhook_run_id
 from workflows.process_webhook import ProcessWebhook
@@ -39,6 +40,7 @@ class ReconcileRedemptions:
             await _settle(attempt)
         for webhook in await self._try_to(Webhooks.find_waiting_webhooks) or []:
             await _process(webhook)
+        await self._try_to(Metafields.sync_metafields)
         await self._try_to(Drift.check_codes)
         await self._try_to(Housekeeping.prune_idempotency_keys)
         await self._try_to(Webhooks.prune_webhooks)

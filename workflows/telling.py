@@ -14,6 +14,7 @@ from activities.attempt import Attempt
 from activities.discounts import Discounts
 from activities.drift import Drift
 from activities.housekeeping import Housekeeping
+from activities.metafields import Metafields
 from activities.points import Points
 from activities.webhooks import Webhooks
 from domain.eligibility import Refusal
@@ -27,6 +28,7 @@ _NAMES = {
     RESERVE: "Reserve the points",
     GENERATE: "Make the discount code, spend the points",
     Webhooks.find_waiting_webhooks.__name__: "Webhooks that nobody was processing",
+    Metafields.sync_metafields.__name__: "Customers whose metafield was behind",
     Drift.check_codes.__name__: "Codes that had drifted from Shopify",
     Housekeeping.prune_idempotency_keys.__name__: "Idempotency keys forgotten",
     Webhooks.prune_webhooks.__name__: "Webhooks forgotten",

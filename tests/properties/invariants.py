@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from hypothesis import event
 
 from tests.properties.model import Model
-from tests.properties.operations import BUYS, REWARDS, Message, Operation, Outcome, Release, Reserve, Void
+from tests.properties.operations import BUYS, REWARDS, Message, Operation, Outcome, Release, Reserve, Sweep, Void
 from tests.properties.world import LotRow, Row, Snapshot, without_shopify
 
 CHANGED = Outcome.DONE
@@ -168,6 +168,14 @@ def undos_and_shopify_leave_points_alone(step: Step) -> None:
         assert step.after.rows == step.before.rows
 
 
+def a_sweep_moves_no_balance(step: Step) -> None:
+    """13. A sweep takes what has expired out of the lots, and nothing that anybody could have spent."""
+    if isinstance(step.operation, Sweep):
+        assert step.after.balance == step.before.balance
+        assert all(lot.usable or lot.remaining == 0 for lot in step.after.lots)
+        assert step.after.rows == step.before.rows
+
+
 INVARIANTS = (
     conservation,
     the_model_agrees,
@@ -181,4 +189,5 @@ INVARIANTS = (
     statuses_follow_the_arrows,
     the_ledger_only_grows,
     undos_and_shopify_leave_points_alone,
+    a_sweep_moves_no_balance,
 )

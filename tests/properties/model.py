@@ -14,6 +14,7 @@ from tests.properties.operations import (
     Release,
     Reserve,
     Reward,
+    Sweep,
     Void,
     Weather,
 )
@@ -74,6 +75,9 @@ class Model:
                 self.lots.append(Lot(operation.points, operation.points, operation.day, operation.expires))
             case Expire():
                 self._expire(operation)
+            case Sweep():
+                for lot in self.lots:
+                    lot.left = 0 if lot.expired else lot.left
             case Overdue():
                 self.late.add((operation.redemption, operation.attempt))
             case Reserve():

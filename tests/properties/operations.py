@@ -60,6 +60,11 @@ class Expire:
 
 
 @dataclass(frozen=True)
+class Sweep:
+    """The step `expire_points`, until it finds nothing more."""
+
+
+@dataclass(frozen=True)
 class Overdue:
     """The deadline of an attempt passes."""
 
@@ -102,7 +107,7 @@ class Void:
 
 
 Message = Reserve | Generate | Release | Void
-Operation = Message | Earn | Expire | Overdue
+Operation = Message | Earn | Expire | Sweep | Overdue
 
 # Weighted so that lives get somewhere: most points suffice, most attempts are first ones, most requests are answered.
 _redemptions = st.integers(0, len(BUYS) - 1)
@@ -111,6 +116,7 @@ _faults = st.sampled_from((Weather.LOST, Weather.LOST, Weather.DROPPED, Weather.
 _weathers = st.one_of(st.just(Weather.FAIR), st.just(Weather.FAIR), _faults)
 _earnings = st.builds(Earn, st.integers(40, 150), day=st.integers(0, 3), expires=st.booleans())
 _expiries = st.builds(Expire, st.integers(0, 5))
+_sweeps = st.just(Sweep())
 _overdues = st.builds(Overdue, _redemptions, _attempts)
 _messages = st.one_of(
     st.builds(Reserve, _redemptions, _attempts),
@@ -125,7 +131,8 @@ def _runs(draw: st.DrawFn) -> list[Operation]:
     """One attempt as a saga makes it, cut short anywhere, with something from outside in the middle."""
     whose = (draw(_redemptions), draw(_attempts))
     rest = draw(st.sampled_from((_bought, _given_up, _given_up, _undone, _overtaken)).flatmap(lambda end: end(*whose)))
-    others = st.one_of(_expiries, _expiries, _expiries, _earnings, _earnings, st.just(Overdue(*whose)))
+    endings = (_expiries, _expiries, _expiries, _sweeps, _sweeps)
+    others = st.one_of(*endings, _earnings, _earnings, st.just(Overdue(*whose)))
     meanwhile = draw(st.lists(others, max_size=2))
     return [Reserve(*whose), *meanwhile, *rest[: len(rest) - draw(st.sampled_from((0, 0, 1, 2)))]]
 
@@ -151,7 +158,7 @@ def _overtaken(redemption: int, attempt: int) -> st.SearchStrategy[list[Message]
 
 _turns: st.SearchStrategy[list[Operation]] = st.one_of(
     *[_runs()] * 4,
-    st.one_of(_earnings, _expiries, _overdues).map(lambda operation: [operation]),
+    st.one_of(_earnings, _expiries, _sweeps, _overdues).map(lambda operation: [operation]),
     _messages.map(lambda message: [message, message]),
 )
 _awards = st.lists(_earnings, min_size=2, max_size=4)

@@ -15,6 +15,7 @@ A life is a list of operations (`operations.py`). They are done to one customer 
 10. A status changes only along the arrows of the ledger's design.
 11. The ledger only grows.
 12. A void moves no points and no status.
+13. A sweep empties the expired lots, and no balance moves.
 
 Every run tries other lives. A failure prints the shortest life it found, and `--hypothesis-seed=N` repeats a run;
 `--hypothesis-show-statistics` tells how often each step met each outcome.
@@ -40,6 +41,7 @@ from tests.properties.operations import (
     Overdue,
     Release,
     Reserve,
+    Sweep,
     Void,
     Weather,
     lives,
@@ -90,6 +92,8 @@ class Life:
                 place = self._model.lot_to_expire(operation)
                 if place is not None:
                     await self._world.expire(self._before.lots[place].id)
+            case Sweep():
+                await self._world.sweep()
             case Overdue():
                 await self._world.overdue(operation.redemption, operation.attempt)
             case _:
@@ -123,9 +127,10 @@ def _name(message: Message, kind: type[Message] | None = None) -> tuple[str, int
     return (kind or type(message)).__name__, message.redemption, message.attempt
 
 
-# Lives that chance leads to only now and then: points beside expired ones, a lost answer voided, a place that two want,
-# a deadline that passes before anything was reserved.
+# Lives that chance leads to only now and then: points beside expired ones, or swept ones, a lost answer voided, a place
+# that two want, a deadline that passes before anything was reserved.
 @example(life=[Earn(100, day=0, expires=True), Reserve(0, 1), Expire(0), Release(0, 1), Reserve(0, 2)])
+@example(life=[Earn(100, day=0, expires=True), Reserve(0, 1), Expire(0), Sweep(), Release(0, 1), Expire(0), Sweep()])
 @example(life=[_AWARD, Reserve(0, 1), Generate(0, 1, Weather.LOST), Release(0, 1), Void(0, 1), Reserve(0, 1)])
 @example(life=[_AWARD, Reserve(2, 1), Reserve(3, 1), Generate(2, 1), Reserve(3, 1)])
 @example(life=[_AWARD, Overdue(0, 1), Reserve(0, 1), Generate(0, 1), Reserve(0, 2)])

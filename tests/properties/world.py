@@ -13,6 +13,7 @@ from sqlalchemy import JSON, insert, text
 import clients.shopify
 from activities.attempt import Attempt
 from activities.discounts import Discounts
+from activities.expiry import Expiry
 from activities.points import Points
 from clients.outcomes import VendorError
 from db import points
@@ -139,6 +140,7 @@ class Bench:
         client = clients.shopify.Shopify(self._http, url_template=url, api_version=version)
         self.points = Points(store)
         self.discounts = Discounts(store, vault, client)
+        self.expiry = Expiry(store)
 
     async def aclose(self) -> None:
         """Close the line to the sandbox."""
@@ -194,6 +196,11 @@ class World:
         past = text("UPDATE point_lots SET expires_at = now() - interval '1 hour' WHERE id = :lot")
         async with self._bench.store.begin() as session:
             await session.execute(past, {"lot": lot_id})
+
+    async def sweep(self) -> None:
+        """The hourly round comes by."""
+        while await self._bench.expiry.expire_points(None):
+            pass
 
     async def overdue(self, redemption: int, attempt: int) -> None:
         """An hour has passed since the attempt's deadline."""

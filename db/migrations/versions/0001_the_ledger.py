@@ -172,6 +172,13 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("remaining > 0"),
     )
+    op.create_index(
+        "ix_point_lots_expiring",
+        "point_lots",
+        ["expires_at"],
+        unique=False,
+        postgresql_where=sa.text("remaining > 0"),
+    )
     op.create_index("uq_point_lots_import", "point_lots", ["shop_id", "customer_id", "import_id"], unique=True)
     op.create_table(
         "redemptions",
@@ -211,6 +218,27 @@ def upgrade() -> None:
     )
     op.create_index("ix_redemptions_customer", "redemptions", ["shop_id", "customer_id", "created_at"], unique=False)
     op.create_index("ix_redemptions_reward", "redemptions", ["shop_id", "reward_id", "status"], unique=False)
+    op.create_index(
+        "ix_redemptions_expiring",
+        "redemptions",
+        ["expires_at"],
+        unique=False,
+        postgresql_where=sa.text("status = 'active'"),
+    )
+    op.create_table(
+        "stale_metafields",
+        sa.Column("shop_id", sa.Integer(), nullable=False),
+        sa.Column("customer_id", sa.String(), nullable=False),
+        sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("due_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["shop_id", "customer_id"],
+            ["customers.shop_id", "customers.id"],
+            name=op.f("fk_stale_metafields_shop_id_customer_id"),
+        ),
+        sa.PrimaryKeyConstraint("shop_id", "customer_id", name=op.f("pk_stale_metafields")),
+    )
+    op.create_index("ix_stale_metafields_due", "stale_metafields", ["shop_id", "due_at"], unique=False)
     op.create_table(
         "activity_log",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
