@@ -11,6 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from api.app import create_app
+from api.auth import Reader
 from settings import Settings
 from tests.service import Service, Shop, a_customer, a_lot, a_shop, in_process, until
 
@@ -67,9 +68,8 @@ async def test_a_key_that_calls_too_often_is_told_when_to_come_back(settings: Se
 async def test_after_that_time_the_same_request_is_answered(settings: Settings, shop: Shop) -> None:
     async with an_api(settings, "3/second") as api:
         async with asyncio.timeout(20):
-            while 429 not in await statuses(api, shop.read_key, 4):
+            while (refused := await read(api, shop.read_key)).status_code != 429:
                 continue
-        refused = await read(api, shop.read_key)
         await asyncio.sleep(int(refused.headers["retry-after"]))
 
         assert (await read(api, shop.read_key)).status_code == 404
@@ -89,6 +89,19 @@ async def test_every_answer_to_a_known_key_tells_what_is_left(settings: Settings
     assert [answer.headers["ratelimit-remaining"] for answer in answers] == ["8", "7", "6", "5"]
     assert {answer.headers["ratelimit-limit"] for answer in answers} == {"9"}
     assert all(50 < int(answer.headers["ratelimit-reset"]) <= 60 for answer in answers)
+
+
+async def test_a_bug_does_not_hide_what_is_left(settings: Settings, shop: Shop) -> None:
+    async def bug(_: Reader) -> None:
+        raise RuntimeError("a bug")
+
+    app = create_app(settings.model_copy(update={"rate_limit": "9/minute"}))
+    app.add_api_route("/bug", bug)
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with app.router.lifespan_context(app), in_process(transport) as api:
+        answer = await read(api, shop.read_key, "/bug")
+
+    assert (answer.status_code, answer.headers["ratelimit-remaining"]) == (500, "8")
 
 
 async def test_one_key_does_not_use_up_another(settings: Settings, shop: Shop) -> None:
@@ -164,3 +177,17 @@ async def test_processes_that_share_a_redis_count_together(settings: Settings, s
 
     assert [answer.headers["ratelimit-remaining"] for answer in (first, second)] == ["2", "1"]
     assert later == [404, 429]
+
+
+async def test_the_openapi_tells_of_the_limit_wherever_a_key_is_asked_for(service: Service) -> None:
+    paths = (await service.api.get("/openapi.json")).json()["paths"]
+    operations = [operation for path in paths.values() for operation in path.values()]
+    keyed = [operation["responses"] for operation in operations if "security" in operation]
+
+    assert keyed
+    for answers in keyed:
+        assert "`rate_limited`" in answers["429"]["description"]
+        assert "Retry-After" in answers["429"]["headers"]
+        for status, answer in answers.items():
+            assert ("RateLimit-Remaining" in answer.get("headers", {})) is (status != "401")
+    assert not any("429" in operation["responses"] for operation in operations if "security" not in operation)
