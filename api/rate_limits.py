@@ -46,7 +46,7 @@ class RateLimits:
     """Counts requests in moving windows: in this process, or in a Redis that several processes share."""
 
     def __init__(self, limits: str, storage_url: SecretStr | None) -> None:
-        self._limits = parse_many(limits)
+        self._limits = sorted(parse_many(limits), key=RateLimitItem.get_expiry)
         self._pool = None if storage_url is None else _pool(storage_url)
         self._windows = MovingWindowRateLimiter(MemoryStorage() if self._pool is None else _redis(self._pool))
 
@@ -54,18 +54,26 @@ class RateLimits:
         """Count a request. None when the storage is away: better uncounted than unanswered."""
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
-                allowances = [await self._count(limit, str(key_id)) for limit in self._limits]
+                return await self._spend(str(key_id))
         except (StorageError, TimeoutError) as error:
             log.warning("requests are not counted, the storage of the rate limits is away", kind=type(error).__name__)
             return None
-        return min(allowances, key=lambda one: (one.granted, one.remaining, -one.reset_seconds))
 
     async def close(self) -> None:
         """Give up the connections to Redis."""
         if self._pool is not None:
             await self._pool.aclose()  # pyright: ignore[reportUnknownMemberType]
 
-    async def _count(self, limit: RateLimitItem, key: str) -> Allowance:
+    async def _spend(self, key: str) -> Allowance:
+        allowances: list[Allowance] = []
+        for limit in self._limits:
+            allowances.append(await self._hit(limit, key))
+            if not allowances[-1].granted:
+                # The shortest window comes first: who is refused there has not used up the longer ones.
+                break
+        return min(allowances, key=lambda one: (one.granted, one.remaining, -one.reset_seconds))
+
+    async def _hit(self, limit: RateLimitItem, key: str) -> Allowance:
         granted = await self._windows.hit(limit, key)
         window = await self._windows.get_window_stats(limit, key)
         return Allowance(

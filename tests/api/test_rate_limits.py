@@ -119,6 +119,14 @@ async def test_of_several_limits_the_closest_one_is_told(settings: Settings, sho
     assert int(answers[-1].headers["retry-after"]) > 3500
 
 
+async def test_who_is_refused_by_a_short_limit_does_not_use_up_a_long_one(settings: Settings, shop: Shop) -> None:
+    async with an_api(settings, "3/hour; 2/minute") as api:
+        answers = [await read(api, shop.read_key) for _ in range(6)]
+
+    assert [answer.status_code for answer in answers] == [404, 404, *[429] * 4]
+    assert all(int(answer.headers["retry-after"]) <= 60 for answer in answers[2:])
+
+
 async def test_who_has_no_key_is_not_limited(settings: Settings) -> None:
     async with an_api(settings, "1/hour") as api:
         health = [await api.get("/healthz") for _ in range(3)]
