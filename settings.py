@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from cryptography.fernet import Fernet
+from limits import parse_many
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from redis.asyncio.connection import parse_url
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.service import TLSConfig
@@ -61,6 +63,11 @@ class Settings(BaseSettings):
     purchase_deadline_seconds: Annotated[float, Field(gt=0, le=300)] = 25.0
     """Seconds after which a purchase without a code gives up and returns the points."""
 
+    rate_limit: str = "50/second"
+    """How often each API key may call; several limits are separated by semicolons: `50/second; 1000/minute`."""
+    rate_limit_storage_url: SecretStr | None = None
+    """Redis where all API processes count together: `redis://`, `rediss://` or `unix://`. Else each for itself."""
+
     encryption_keys: Annotated[tuple[SecretStr, ...], NoDecode, Field(min_length=1)]
     """Fernet keys, separated by commas; the first encrypts vendors' credentials at rest, all decrypt."""
 
@@ -92,6 +99,23 @@ class Settings(BaseSettings):
     def _check_database(cls, url: SecretStr) -> SecretStr:
         if not url.get_secret_value().startswith("postgresql+asyncpg://"):
             raise ValueError("must begin with postgresql+asyncpg://")
+        return url
+
+    @field_validator("rate_limit")
+    @classmethod
+    def _check_rate_limit(cls, limit: str) -> str:
+        if not all(one.amount for one in parse_many(limit)):
+            raise ValueError("a limit must let at least one request through")
+        return limit
+
+    @field_validator("rate_limit_storage_url")
+    @classmethod
+    def _check_storage(cls, url: SecretStr | None) -> SecretStr | None:
+        try:
+            parse_url(url.get_secret_value() if url else "redis://")
+        except ValueError:
+            # Its own words quote the address, and with it the password.
+            raise ValueError("is no address like redis://:password@host:6379/0, rediss://... or unix://...") from None
         return url
 
     @property

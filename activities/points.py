@@ -6,11 +6,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from temporalio import activity
 
 from activities.attempt import Attempt
-from db import catalogue, metafields, points, redemptions
+from db import catalogue, eligibility, metafields, points, redemptions
 from db.engine import Sessions
 from db.tables import Customer, DiscountCode, Redemption, Reward, Shop
 from domain.discounts import DiscountType, new_code
-from domain.eligibility import Member, Refusal, refusals
+from domain.eligibility import Refusal, refusals
 from domain.errors import EarlierAttemptPending, RedemptionClosed
 from domain.points import draw_fifo
 from domain.redemptions import FAILED, PENDING, Standing, standing
@@ -88,8 +88,8 @@ async def _reserve(
     if now >= attempt.deadline:
         raise RedemptionClosed("the deadline has passed")
     reward = await catalogue.find_reward(session, attempt.shop_id, attempt.reward_id)
-    member = customer and await _member(session, customer, now)
-    offer = reward and await catalogue.offer_of(session, reward)
+    member = customer and await eligibility.member_of(session, customer, now=now)
+    offer = reward and await eligibility.lock_offer(session, reward)
     refusal = next(refusals(member, offer), None)
     if refusal is not None:
         return refusal
@@ -102,11 +102,6 @@ async def _reserve(
     draws = draw_fifo(points.as_domain(lots), reward.points_cost, now=now)
     await points.draw_points(session, row, lots, draws)
     return None
-
-
-async def _member(session: AsyncSession, customer: Customer, now: datetime) -> Member:
-    balance = await points.balance(session, customer.shop_id, customer.id, now=now)
-    return Member(excluded=customer.excluded, vip_tier_id=customer.vip_tier_id, points=balance)
 
 
 async def _plan_code(session: AsyncSession, row: Redemption, shop: Shop) -> None:

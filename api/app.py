@@ -7,12 +7,13 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from temporalio.client import Client
 
-from api import errors, health, purchases, reading, webhooks
+from api import errors, health, purchases, quotes, reading, webhooks
 from api.access_log import AccessLog
 from api.engine import Engine
 from api.intake import Intake
-from api.openapi import drop_default_errors
+from api.openapi import describe_rate_limits, drop_default_errors
 from api.purchasing import Purchasing
+from api.rate_limits import AllowanceHeaders, RateLimits
 from api.requests import RequestLimits
 from api.state import State
 from db.engine import Sessions, connect, sessions
@@ -36,8 +37,9 @@ def create_app(settings: Settings | None = None, temporal: Client | None = None)
         engine = connect(settings.database_url)
         # Lazy, so that the API starts, and says that it is not ready, before the engine is there.
         client = temporal or await connect_temporal(settings, lazy=True)
-        app.state.pointsaga = _state(settings, client, sessions(engine))
+        app.state.pointsaga = state = _state(settings, client, sessions(engine))
         yield
+        await state.rate_limits.close()
         await engine.dispose()
 
     # With the documentation page's scripts on board: nothing is fetched from elsewhere.
@@ -51,10 +53,12 @@ def create_app(settings: Settings | None = None, temporal: Client | None = None)
     )
     errors.install(app)
     app.add_middleware(RequestLimits)
+    app.add_middleware(AllowanceHeaders)
     app.add_middleware(AccessLog)
-    for module in (purchases, reading, webhooks, health):
+    for module in (purchases, quotes, reading, webhooks, health):
         app.include_router(module.router)
     drop_default_errors(app)
+    describe_rate_limits(app)
     return app
 
 
@@ -68,4 +72,5 @@ def _state(settings: Settings, temporal: Client, store: Sessions) -> State:
         task_queue=queue,
         purchasing=Purchasing(store, engine, deadline=settings.purchase_deadline),
         intake=Intake(store, vault, temporal, secrets=secrets, task_queue=queue),
+        rate_limits=RateLimits(settings.rate_limit, settings.rate_limit_storage_url),
     )

@@ -1,9 +1,9 @@
-"""Who calls: the API key decides the shop, and whether it may write."""
+"""Who calls: the API key decides the shop, whether it may write, and how often it may call."""
 
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import Depends, Security
+from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader
 
 from api.errors import ApiError
@@ -24,7 +24,7 @@ class Caller:
     can_write: bool
 
 
-async def _caller(state: StateOf, authorization: Annotated[str | None, Security(_HEADER)]) -> Caller:
+async def _caller(request: Request, state: StateOf, authorization: Annotated[str | None, Security(_HEADER)]) -> Caller:
     if not authorization:
         raise ApiError("unauthorized", "Missing Authorization header")
     scheme, _, rest = authorization.partition(" ")
@@ -35,6 +35,10 @@ async def _caller(state: StateOf, authorization: Annotated[str | None, Security(
     if found is None:
         raise ApiError("unauthorized", "Unknown or revoked API key")
     shop, row = found
+    request.state.allowance = allowance = await state.rate_limits.count(row.id)
+    if allowance is not None and not allowance.granted:
+        detail = "Rate limit exceeded. Please retry after a short delay."
+        raise ApiError("rate_limited", detail, retry_after=allowance.reset_seconds)
     return Caller(shop, can_write=row.scope == "full")
 
 

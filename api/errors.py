@@ -47,6 +47,7 @@ KINDS = {
     "insufficient_points": Kind(422, "Insufficient Points", "new_key"),
     "reward_sold_out": Kind(422, "Reward Sold Out", "new_key"),
     "idempotency_key_reused": Kind(422, "Idempotency Key Reused", "new_key"),
+    "rate_limited": Kind(429, "Too Many Requests", "same_key"),
     "internal_error": Kind(500, "Internal Server Error", "same_key"),
     "shopify_unavailable": Kind(503, "Service Unavailable", "same_key"),
     "engine_unavailable": Kind(503, "Service Unavailable", "same_key"),
@@ -93,12 +94,15 @@ class ErrorDocument(BaseModel):
 class ApiError(Exception):
     """An answer from the table. `detail` is for the client's developer, and never holds a stack trace."""
 
-    def __init__(self, code: str, detail: str, *, source: ErrorSource | None = None) -> None:
+    def __init__(
+        self, code: str, detail: str, *, source: ErrorSource | None = None, retry_after: int = RETRY_AFTER_SECONDS
+    ) -> None:
         super().__init__(detail)
         self.code = code
         self.kind = KINDS[code]
         self.detail = detail
         self.source = source
+        self.retry_after = retry_after
 
     def body(self) -> str:
         """The JSON document."""
@@ -114,7 +118,7 @@ class ApiError(Exception):
 
     def response(self) -> Response:
         """The HTTP answer."""
-        headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if self.kind.status == 503 else {}
+        headers = {"Retry-After": str(self.retry_after)} if self.kind.status in (429, 503) else {}
         return Response(self.body(), self.kind.status, headers, media_type="application/json")
 
 
@@ -178,4 +182,8 @@ async def _database_error(request: Request, error: Exception) -> Response:
 
 async def _bug(request: Request, error: Exception) -> Response:
     log.error("unexpected error", exc_info=error)
-    return await _api_error(request, ApiError("internal_error", "Something went wrong on our side"))
+    response = await _api_error(request, ApiError("internal_error", "Something went wrong on our side"))
+    # This answer is made outside of all middleware.
+    if allowance := getattr(request.state, "allowance", None):
+        response.headers.update(allowance.headers)
+    return response

@@ -8,6 +8,13 @@ from api.errors import KINDS, ErrorDocument
 
 _RETRY_AFTER = {"Retry-After": {"description": "Seconds to wait before trying again.", "schema": {"type": "integer"}}}
 
+_ERRORS = "#/components/schemas/ErrorDocument"
+_ALLOWANCE = {
+    "RateLimit-Limit": "Requests that the key has in the limit's window.",
+    "RateLimit-Remaining": "Those that are left.",
+    "RateLimit-Reset": "Seconds until there is room for more.",
+}
+
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The error answers of an endpoint, with the codes that each status can have."""
@@ -17,7 +24,7 @@ def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def _response(status: int) -> dict[str, Any]:
     codes = [code for code, kind in KINDS.items() if kind.status == status]
     described = {"model": ErrorDocument, "description": "One of: " + ", ".join(f"`{code}`" for code in codes)}
-    return {**described, "headers": _RETRY_AFTER} if status == 503 else described
+    return {**described, "headers": _RETRY_AFTER} if status in (429, 503) else described
 
 
 def drop_default_errors(app: FastAPI) -> None:
@@ -30,3 +37,17 @@ def drop_default_errors(app: FastAPI) -> None:
                 del operation["responses"]["422"]
     for schema in ("HTTPValidationError", "ValidationError"):
         document.get("components", {}).get("schemas", {}).pop(schema, None)
+
+
+def describe_rate_limits(app: FastAPI) -> None:
+    """Give every endpoint that takes a key its 429, and all answers to a known key their headers."""
+    too_many = _response(429) | {"content": {"application/json": {"schema": {"$ref": _ERRORS}}}}
+    del too_many["model"]
+    headers = {name: {"description": text, "schema": {"type": "integer"}} for name, text in _ALLOWANCE.items()}
+    for path in app.openapi()["paths"].values():
+        for operation in path.values():
+            if "security" in operation:
+                answers = operation["responses"]
+                answers["429"] = too_many
+                for status in answers.keys() - {"401"}:
+                    answers[status] = answers[status] | {"headers": answers[status].get("headers", {}) | headers}

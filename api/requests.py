@@ -9,7 +9,7 @@ from pydantic import BaseModel, StringConstraints, ValidationError
 from pydantic_core import ErrorDetails
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.auth import Writer
+from api.auth import Reader
 from api.errors import ApiError, ErrorSource
 
 MAX_BODY_BYTES = 16 * 1024
@@ -29,10 +29,10 @@ class PurchaseRequest(BaseModel):
     customer_identifier: Annotated[PlainText, StringConstraints(max_length=320)]
 
 
-def json_body(model: type[Body]) -> Callable[[Request, Writer], Awaitable[Body]]:
-    """A dependency that reads a JSON object, after the caller is known to be allowed to send one."""
+def json_body(model: type[Body]) -> Callable[[Request, Reader], Awaitable[Body]]:
+    """A dependency that reads a JSON object, after the caller is known. Ask for a `Writer`, if need be, before it."""
 
-    async def read(request: Request, _: Writer) -> Body:
+    async def read(request: Request, _: Reader) -> Body:
         kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
         if kind not in ("application/json", "application/vnd.api+json"):
             raise ApiError("unsupported_media_type", f"Send the body as application/json, not {kind}")

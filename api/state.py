@@ -8,6 +8,7 @@ from temporalio.client import Client
 
 from api.intake import Intake
 from api.purchasing import Purchasing
+from api.rate_limits import RateLimits
 from db.engine import Sessions
 
 
@@ -20,6 +21,7 @@ class State:
     task_queue: str
     purchasing: Purchasing
     intake: Intake
+    rate_limits: RateLimits
 
 
 def _state(request: Request) -> State:

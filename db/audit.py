@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from db.engine import read_only_snapshot
+
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
@@ -55,8 +57,8 @@ INVARIANTS = {
 
 async def audit(session: AsyncSession) -> list[Finding]:
     """Everything that breaks an invariant; empty when the ledger is sound."""
-    # One snapshot for all queries, so that purchases under way do not look like faults.
-    await session.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
+    # So that purchases under way do not look like faults.
+    await read_only_snapshot(session)
     return [
         Finding(invariant=invariant, subject=subject, detail=detail)
         for invariant, query in INVARIANTS.items()

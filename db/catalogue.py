@@ -1,15 +1,14 @@
 """Queries about shops, keys, customers and rewards. All take a session and never commit."""
 
 import hashlib
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, and_, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from db.tables import ApiKey, Customer, Delivery, Redemption, Reward, Shop, VipTier
+from db.tables import ApiKey, Customer, Delivery, Reward, Shop
 from domain.channels import Channel
-from domain.eligibility import Offer
-from domain.redemptions import CAPTURED, PENDING
 
 
 async def now(session: AsyncSession) -> datetime:
@@ -86,36 +85,17 @@ async def lock_customer(
     return (await session.execute(query.with_for_update(skip_locked=if_free))).scalar_one_or_none()
 
 
+def _on_offer(shop_id: int) -> ColumnElement[bool]:
+    return and_(Reward.shop_id == shop_id, Reward.is_active, Reward.deleted_at.is_(None))
+
+
 async def find_reward(session: AsyncSession, shop_id: int, reward_id: str) -> Reward | None:
     """A reward that can be bought: active and not deleted."""
-    query = select(Reward).where(Reward.shop_id == shop_id, Reward.id == reward_id)
-    return (await session.execute(query.where(Reward.is_active, Reward.deleted_at.is_(None)))).scalar_one_or_none()
+    query = select(Reward).where(_on_offer(shop_id), Reward.id == reward_id)
+    return (await session.execute(query)).scalar_one_or_none()
 
 
-async def offer_of(session: AsyncSession, reward: Reward) -> Offer:
-    """The reward as eligibility sees it.
-
-    A capped reward's row is locked, so that the last place is given away once.
-    """
-    tier = None if reward.vip_tier_id is None else await session.get_one(VipTier, (reward.shop_id, reward.vip_tier_id))
-    redemptions = 0
-    if reward.max_redemptions is not None:
-        await session.refresh(reward, with_for_update=True)
-        redemptions = await _places_taken(session, reward)
-    return Offer(
-        points_cost=reward.points_cost,
-        vip_tier_id=reward.vip_tier_id,
-        vip_tier=tier and tier.name,
-        max_redemptions=reward.max_redemptions,
-        redemptions=redemptions,
-    )
-
-
-async def _places_taken(session: AsyncSession, reward: Reward) -> int:
-    query = select(func.count()).where(
-        Redemption.shop_id == reward.shop_id,
-        Redemption.reward_id == reward.id,
-        Redemption.status.in_([PENDING, *CAPTURED]),
-        Redemption.is_refunded.is_(False),
-    )
-    return (await session.execute(query)).scalar_one()
+async def rewards_on_offer(session: AsyncSession, shop_id: int, *, limit: int) -> Sequence[Reward]:
+    """The rewards that can be bought, the cheapest first."""
+    query = select(Reward).where(_on_offer(shop_id)).order_by(Reward.points_cost, Reward.id)
+    return (await session.scalars(query.limit(limit))).all()

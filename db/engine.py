@@ -6,7 +6,7 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from pydantic import SecretStr
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
@@ -36,6 +36,11 @@ def connect(database_url: SecretStr, *, patience: timedelta | None = timedelta(s
 def sessions(engine: AsyncEngine) -> Sessions:
     """Sessions whose rows stay readable after the commit, as nothing here loads lazily."""
     return async_sessionmaker(engine, expire_on_commit=False)
+
+
+async def read_only_snapshot(session: AsyncSession) -> None:
+    """Begin a transaction that sees the database as it is now, whatever is committed meanwhile, and changes nothing."""
+    await session.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
 
 
 def is_away(error: Exception) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, func, or_, select, text
+from sqlalchemy import ColumnElement, Select, func, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.tables import LedgerEntry, PointLot, Redemption, RedemptionDraw
@@ -38,10 +38,19 @@ async def totals(session: AsyncSession, shop_id: int, customer_id: str) -> tuple
     return int(row[0]), int(row[1])
 
 
+async def spendable_lots(session: AsyncSession, shop_id: int, customer_id: str, *, now: datetime) -> Sequence[PointLot]:
+    """The customer's spendable lots, in the order in which they are drawn."""
+    return (await session.scalars(_lots(shop_id, customer_id, now))).all()
+
+
 async def lock_lots(session: AsyncSession, shop_id: int, customer_id: str, *, now: datetime) -> Sequence[PointLot]:
-    """The customer's spendable lots, locked in the order in which they are drawn."""
+    """The same lots, locked in that order."""
+    return (await session.scalars(_lots(shop_id, customer_id, now).with_for_update())).all()
+
+
+def _lots(shop_id: int, customer_id: str, now: datetime) -> Select[PointLot]:
     query = select(PointLot).where(*_spendable(shop_id, customer_id, now))
-    return (await session.scalars(query.order_by(PointLot.earned_at, PointLot.id).with_for_update())).all()
+    return query.order_by(PointLot.earned_at, PointLot.id)
 
 
 def as_domain(lots: Iterable[PointLot]) -> list[Lot]:

@@ -125,6 +125,14 @@ class Shop:
             json={"customer_identifier": customer or self.customers[0]},
         )
 
+    async def quote(self, *, reward: str = "reward_abc", customer: str | None = None) -> httpx.Response:
+        """Ask what such a purchase would do."""
+        return await self.service.api.post(
+            f"/v1/rewards/{reward}/quote",
+            headers={"Authorization": self.read_key},
+            json={"customer_identifier": customer or self.customers[0]},
+        )
+
     async def get(self, path: str, key: str | None = None) -> httpx.Response:
         """Read something of the shop's."""
         return await self.service.api.get(path, headers={"Authorization": key or self.read_key})

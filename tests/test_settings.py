@@ -20,6 +20,12 @@ KEY = Fernet.generate_key().decode()
         ({}, "ENCRYPTION_KEYS: Field required"),
         ({"ENCRYPTION_KEYS": "s3cret"}, "ENCRYPTION_KEYS: Value error, key 1 is no Fernet key"),
         ({"ENCRYPTION_KEYS": KEY, "DATABASE_URL": "sqlite://s3cret"}, "DATABASE_URL: Value error, must begin with"),
+        ({"ENCRYPTION_KEYS": KEY, "RATE_LIMIT": "often"}, "RATE_LIMIT: Value error, couldn't parse rate limit"),
+        ({"ENCRYPTION_KEYS": KEY, "RATE_LIMIT": "0/second"}, "RATE_LIMIT: Value error, a limit must let at least one"),
+        (
+            {"ENCRYPTION_KEYS": KEY, "RATE_LIMIT_STORAGE_URL": "redis://:s3cret/@host"},
+            "RATE_LIMIT_STORAGE_URL: Value error, is no address like redis://",
+        ),
         ({"ENCRYPTION_KEYS": KEY, "PURCHASE_DEADLINE_SECONDS": "0"}, "PURCHASE_DEADLINE_SECONDS: Input should be"),
     ],
 )

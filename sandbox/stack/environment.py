@@ -13,7 +13,8 @@ def stack_settings(*, database_url: str, temporal_address: str, encryption_key: 
 
     The engine is ours: its address, no TLS, no key. So is its worker, which is replaced in place and thus unversioned.
     """
-    defaults = {"ENCRYPTION_KEYS": encryption_key, "LOG_LEVEL": "INFO"}
+    # On a developer's machine one key does what many shops do elsewhere.
+    defaults = {"ENCRYPTION_KEYS": encryption_key, "LOG_LEVEL": "INFO", "RATE_LIMIT": "1000/second"}
     given = {name: value for name in sorted(SETTINGS) if not _of_the_engine(name) and (value := os.environ.get(name))}
     decided = {
         "DATABASE_URL": database_url,

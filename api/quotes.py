@@ -1,0 +1,203 @@
+"""What a customer could buy: one reward to the last point, or all of them. Nothing is moved or locked."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from api.auth import Caller, Reader
+from api.errors import ApiError, refused
+from api.openapi import errors
+from api.requests import PurchaseRequest, body_schema, json_body
+from api.resources import Timestamp
+from api.state import StateOf
+from db import catalogue, eligibility, points
+from db.engine import read_only_snapshot
+from db.tables import Customer, PointLot, Reward
+from domain.eligibility import Refusal, refusals
+from domain.points import draw_fifo
+
+# What a shop can show on a page; shops have a few dozen.
+MOST_REWARDS = 500
+
+router = APIRouter()
+
+
+class Reason(BaseModel):
+    """Why a purchase would be refused, in the words of its error."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    code: Literal["customer_excluded", "vip_tier_required", "insufficient_points", "reward_sold_out"]
+    detail: str
+
+
+class QuotedLot(BaseModel):
+    """Points that would be drawn from one lot."""
+
+    id: str
+    source: str
+    points: int
+    earned_at: Timestamp
+    expires_at: Timestamp | None
+
+
+class QuoteAttributes(BaseModel):
+    """What a purchase would do now. With any reason against it, it would do nothing: no lots, the balance stays.
+
+    The first reason is the one that the purchase would give; the lots come in the order in which they are drawn.
+    """
+
+    customer_id: str
+    reward_name: str
+    points_cost: int
+    redeemable: bool
+    reasons: list[Reason]
+    balance_before: int
+    balance_after: int
+    lots: list[QuotedLot]
+
+
+class Quote(BaseModel):
+    """A resource of type `quote`; its id is the reward's."""
+
+    type: Literal["quote"] = "quote"
+    id: str
+    attributes: QuoteAttributes
+
+
+class QuoteDocument(BaseModel):
+    """One quote."""
+
+    data: Quote
+
+
+class CustomerRewardAttributes(BaseModel):
+    """A reward as one customer sees it: whether they can buy it now, and every reason why not."""
+
+    name: str
+    discount_type: str
+    points_cost: int
+    redeemable: bool
+    reasons: list[Reason]
+
+
+class CustomerReward(BaseModel):
+    """A resource of type `reward`."""
+
+    type: Literal["reward"] = "reward"
+    id: str
+    attributes: CustomerRewardAttributes
+
+
+class CustomerRewardList(BaseModel):
+    """A customer's rewards."""
+
+    data: list[CustomerReward]
+
+
+@router.post(
+    "/v1/rewards/{reward_id}/quote",
+    tags=["Rewards"],
+    summary="Quote a reward",
+    responses=errors(400, 401, 404, 413, 415, 500, 503),
+    openapi_extra=body_schema(PurchaseRequest, {"customer_identifier": "6789012345"}),
+)
+async def quote(
+    reward_id: str,
+    caller: Reader,
+    body: Annotated[PurchaseRequest, Depends(json_body(PurchaseRequest))],
+    state: StateOf,
+) -> QuoteDocument:
+    """What a purchase would do now: its checks in their order, every reason against it, and the lots it would draw.
+
+    Read-only keys may ask. An unknown customer or reward is 404, even if the purchase would find another reason first.
+    """
+    async with state.sessions() as session:
+        # One snapshot, so that balance and lots agree.
+        await read_only_snapshot(session)
+        customer = await _customer(session, caller, body.customer_identifier)
+        reward = await catalogue.find_reward(session, caller.shop.id, reward_id)
+        if reward is None:
+            raise ApiError("reward_not_found", f"Reward '{reward_id}' not found")
+        return QuoteDocument(data=await _quote(session, customer, reward))
+
+
+@router.get(
+    "/v1/customers/{identifier}/rewards",
+    tags=["Customers"],
+    summary="List what a customer can redeem",
+    responses=errors(401, 404, 500, 503),
+)
+async def customer_rewards(identifier: str, caller: Reader, state: StateOf) -> CustomerRewardList:
+    """The rewards on offer, the cheapest first, each with whether this customer can buy it now and why not."""
+    async with state.sessions() as session:
+        await read_only_snapshot(session)
+        customer = await _customer(session, caller, identifier)
+        member = await eligibility.member_of(session, customer, now=await catalogue.now(session))
+        rewards = await catalogue.rewards_on_offer(session, caller.shop.id, limit=MOST_REWARDS)
+        offers = await eligibility.offers_of(session, caller.shop.id, rewards)
+    pairs = zip(rewards, offers, strict=True)
+    return CustomerRewardList(
+        data=[_for_customer(reward, _reasons(refusals(member, offer), reward, customer)) for reward, offer in pairs]
+    )
+
+
+async def _customer(session: AsyncSession, caller: Caller, identifier: str) -> Customer:
+    customer = await catalogue.find_customer(session, caller.shop.id, identifier)
+    if customer is None:
+        raise ApiError("customer_not_found", f"Customer '{identifier}' not found")
+    return customer
+
+
+async def _quote(session: AsyncSession, customer: Customer, reward: Reward) -> Quote:
+    now = await catalogue.now(session)
+    member = await eligibility.member_of(session, customer, now=now)
+    [offer] = await eligibility.offers_of(session, reward.shop_id, [reward])
+    reasons = _reasons(refusals(member, offer), reward, customer)
+    lots = [] if reasons else await _draw(session, customer, reward, now)
+    attributes = QuoteAttributes(
+        customer_id=customer.id,
+        reward_name=reward.name,
+        points_cost=reward.points_cost,
+        redeemable=not reasons,
+        reasons=reasons,
+        balance_before=member.points,
+        balance_after=member.points - sum(lot.points for lot in lots),
+        lots=lots,
+    )
+    return Quote(id=reward.id, attributes=attributes)
+
+
+def _reasons(found: Iterable[Refusal], reward: Reward, customer: Customer) -> list[Reason]:
+    return [
+        Reason.model_validate(refused(refusal, reward_id=reward.id, customer_identifier=customer.id))
+        for refusal in found
+    ]
+
+
+async def _draw(session: AsyncSession, customer: Customer, reward: Reward, now: datetime) -> list[QuotedLot]:
+    lots = await points.spendable_lots(session, customer.shop_id, customer.id, now=now)
+    by_id = {lot.id: lot for lot in lots}
+    draws = draw_fifo(points.as_domain(lots), reward.points_cost, now=now)
+    return [_quoted(by_id[draw.lot_id], draw.points) for draw in draws]
+
+
+def _quoted(lot: PointLot, drawn: int) -> QuotedLot:
+    return QuotedLot(
+        id=str(lot.id), source=lot.source, points=drawn, earned_at=lot.earned_at, expires_at=lot.expires_at
+    )
+
+
+def _for_customer(reward: Reward, reasons: list[Reason]) -> CustomerReward:
+    attributes = CustomerRewardAttributes(
+        name=reward.name,
+        discount_type=reward.discount_type,
+        points_cost=reward.points_cost,
+        redeemable=not reasons,
+        reasons=reasons,
+    )
+    return CustomerReward(id=reward.id, attributes=attributes)

@@ -1,0 +1,67 @@
+"""What eligibility is decided on. The purchase and the quote read it here, so that they cannot differ."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from db import points
+from db.tables import Customer, Redemption, Reward, VipTier
+from domain.eligibility import Member, Offer
+from domain.redemptions import CAPTURED, PENDING
+
+
+async def member_of(session: AsyncSession, customer: Customer, *, now: datetime) -> Member:
+    """The customer as eligibility sees them."""
+    balance = await points.balance(session, customer.shop_id, customer.id, now=now)
+    return Member(excluded=customer.excluded, vip_tier_id=customer.vip_tier_id, points=balance)
+
+
+async def lock_offer(session: AsyncSession, reward: Reward) -> Offer:
+    """The reward as eligibility sees it.
+
+    A capped reward's row is locked, so that the last place is given away once.
+    """
+    if reward.max_redemptions is not None:
+        await session.refresh(reward, with_for_update=True)
+    [offer] = await offers_of(session, reward.shop_id, [reward])
+    return offer
+
+
+async def offers_of(session: AsyncSession, shop_id: int, rewards: Sequence[Reward]) -> list[Offer]:
+    """Rewards of a shop as eligibility sees them, in two queries at most. Nothing is locked."""
+    tiers = await _tier_names(session, shop_id, rewards)
+    taken = await _places_taken(session, shop_id, rewards)
+    return [
+        Offer(
+            points_cost=reward.points_cost,
+            vip_tier_id=reward.vip_tier_id,
+            vip_tier=None if reward.vip_tier_id is None else tiers[reward.vip_tier_id],
+            max_redemptions=reward.max_redemptions,
+            redemptions=taken.get(reward.id, 0),
+        )
+        for reward in rewards
+    ]
+
+
+async def _tier_names(session: AsyncSession, shop_id: int, rewards: Sequence[Reward]) -> dict[str, str]:
+    ids = {reward.vip_tier_id for reward in rewards if reward.vip_tier_id is not None}
+    if not ids:
+        return {}
+    query = select(VipTier.id, VipTier.name).where(VipTier.shop_id == shop_id, VipTier.id.in_(ids))
+    return dict((await session.execute(query)).all())
+
+
+async def _places_taken(session: AsyncSession, shop_id: int, rewards: Sequence[Reward]) -> dict[str, int]:
+    """By reward; those without a cap are not counted."""
+    capped = [reward.id for reward in rewards if reward.max_redemptions is not None]
+    if not capped:
+        return {}
+    query = select(Redemption.reward_id, func.count()).where(
+        Redemption.shop_id == shop_id,
+        Redemption.reward_id.in_(capped),
+        Redemption.status.in_([PENDING, *CAPTURED]),
+        Redemption.is_refunded.is_(False),
+    )
+    return dict((await session.execute(query.group_by(Redemption.reward_id))).all())
