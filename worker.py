@@ -21,6 +21,7 @@ from activities.drift import Drift
 from activities.failures import FailureDoor
 from activities.housekeeping import Housekeeping
 from activities.points import Points
+from activities.refunds import Refunds
 from activities.senders import EventSender, MetafieldsSender
 from activities.webhooks import Webhooks
 from clients.klaviyo import Klaviyo
@@ -36,6 +37,7 @@ from workflows.deployment import ensure_current
 from workflows.process_webhook import ProcessWebhook
 from workflows.reconcile_redemptions import ReconcileRedemptions
 from workflows.redeem_reward import RedeemReward
+from workflows.refund_redemption import RefundRedemption
 from workflows.saga import INSIST_TIMEOUT
 from workflows.settle_redemption import SettleRedemption
 from workflows.stages import SEARCH_ATTRIBUTES
@@ -50,7 +52,7 @@ WORKFLOW_RUNNER = SandboxedWorkflowRunner(
 # Shorter than servers keep an idle connection: one that closes just as it is used again looks like a lost answer.
 CONNECTIONS = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=2)
 
-WORKFLOWS = [RedeemReward, SettleRedemption, ProcessWebhook, ReconcileRedemptions]
+WORKFLOWS = [RedeemReward, RefundRedemption, SettleRedemption, ProcessWebhook, ReconcileRedemptions]
 
 log = structlog.stdlib.get_logger("worker")
 
@@ -65,6 +67,7 @@ def build_worker(client: Client, settings: Settings, store: Sessions, http: http
     shopify = Shopify(http, url_template=settings.shopify_admin_url, api_version=settings.shopify_api_version)
     points = Points(store)
     discounts = Discounts(store, vault, shopify)
+    refunds = Refunds(store, vault, shopify)
     deliveries = Deliveries(store, _senders(settings, store, vault, shopify, http))
     housekeeping = Housekeeping(store, client)
     drift = Drift(store, vault, shopify)
@@ -78,9 +81,12 @@ def build_worker(client: Client, settings: Settings, store: Sessions, http: http
             points.release_points,
             discounts.generate_discount_code,
             discounts.void_discount_code,
+            refunds.remove_discount_code,
+            refunds.refund_points,
             deliveries.deliver,
             deliveries.skip_delivery,
             housekeeping.find_stranded_attempts,
+            housekeeping.find_stranded_refunds,
             housekeeping.prune_idempotency_keys,
             drift.check_codes,
             webhooks.process_webhook,
@@ -106,11 +112,11 @@ def _senders(
     omnisend = Omnisend(http, base_url=settings.omnisend_url, version=settings.omnisend_version)
     postscript = Postscript(http, base_url=settings.postscript_url)
     return {
-        Channel.KLAVIYO: EventSender(store, vault, "klaviyo", klaviyo.send_reward_redeemed, repeatable=True),
+        Channel.KLAVIYO: EventSender(store, vault, "klaviyo", klaviyo.send_event, repeatable=True),
         # A second e-mail is mild; a lost one is not.
-        Channel.OMNISEND: EventSender(store, vault, "omnisend", omnisend.send_reward_redeemed, repeatable=True),
+        Channel.OMNISEND: EventSender(store, vault, "omnisend", omnisend.send_event, repeatable=True),
         # A second text message costs money and the customer's consent.
-        Channel.POSTSCRIPT: EventSender(store, vault, "postscript", postscript.send_reward_redeemed, repeatable=False),
+        Channel.POSTSCRIPT: EventSender(store, vault, "postscript", postscript.send_event, repeatable=False),
         Channel.METAFIELDS: MetafieldsSender(store, vault, shopify),
     }
 

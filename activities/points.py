@@ -119,7 +119,7 @@ async def _plan_code(session: AsyncSession, row: Redemption, shop: Shop) -> None
 async def _release(session: AsyncSession, row: Redemption) -> None:
     row.status = FAILED
     shop = await catalogue.shop_by_id(session, row.shop_id)
-    await points.release_points(session, row, grace=shop.release_grace, now=await catalogue.now(session))
+    await points.give_back(session, row, "release", grace=shop.release_grace, now=await catalogue.now(session))
 
 
 async def _leave_tombstone(session: AsyncSession, attempt: Attempt, row: Redemption | None) -> None:

@@ -7,9 +7,8 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from temporalio.client import Client
 
-from api import errors, health, purchases, reading, webhooks
+from api import errors, health, purchases, reading, refunds, webhooks
 from api.access_log import AccessLog
-from api.engine import Engine
 from api.intake import Intake
 from api.openapi import drop_default_errors
 from api.purchasing import Purchasing
@@ -19,6 +18,8 @@ from db.engine import Sessions, connect, sessions
 from db.vault import Vault
 from settings import Settings, connect_temporal, read_settings
 from telemetry import configure_logging
+from workflows.asking import Engine
+from workflows.refunding import Refunding
 
 _DESCRIPTION = """Spend loyalty points on Shopify discount codes. Compatible with Mage Loyalty's public API.
 
@@ -52,7 +53,7 @@ def create_app(settings: Settings | None = None, temporal: Client | None = None)
     errors.install(app)
     app.add_middleware(RequestLimits)
     app.add_middleware(AccessLog)
-    for module in (purchases, reading, webhooks, health):
+    for module in (purchases, refunds, reading, webhooks, health):
         app.include_router(module.router)
     drop_default_errors(app)
     return app
@@ -67,5 +68,7 @@ def _state(settings: Settings, temporal: Client, store: Sessions) -> State:
         temporal=temporal,
         task_queue=queue,
         purchasing=Purchasing(store, engine, deadline=settings.purchase_deadline),
+        # A refund is made however long it takes; its caller waits as long as one who buys.
+        refunding=Refunding(store, engine, patience=settings.purchase_deadline),
         intake=Intake(store, vault, temporal, secrets=secrets, task_queue=queue),
     )

@@ -18,10 +18,11 @@ _HEADER = APIKeyHeader(
 
 @dataclass(frozen=True)
 class Caller:
-    """The shop a key speaks for."""
+    """The shop a key speaks for, and the key as the activity log names it."""
 
     shop: Shop
     can_write: bool
+    name: str
 
 
 async def _caller(state: StateOf, authorization: Annotated[str | None, Security(_HEADER)]) -> Caller:
@@ -35,7 +36,8 @@ async def _caller(state: StateOf, authorization: Annotated[str | None, Security(
     if found is None:
         raise ApiError("unauthorized", "Unknown or revoked API key")
     shop, row = found
-    return Caller(shop, can_write=row.scope == "full")
+    name = f"API key {row.id}" + (f" ({row.label})" if row.label else "")
+    return Caller(shop, can_write=row.scope == "full", name=name)
 
 
 Reader = Annotated[Caller, Depends(_caller)]

@@ -9,6 +9,7 @@ from temporalio.client import Client
 from api.intake import Intake
 from api.purchasing import Purchasing
 from db.engine import Sessions
+from workflows.refunding import Refunding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +21,7 @@ class State:
     task_queue: str
     purchasing: Purchasing
     intake: Intake
+    refunding: Refunding
 
 
 def _state(request: Request) -> State:

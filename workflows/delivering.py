@@ -1,4 +1,4 @@
-"""The forward side of a redemption: every channel is told, or an operator says to leave it."""
+"""The forward side of a redemption, and of its refund: every channel is told, or an operator says to leave it."""
 
 import asyncio
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ from temporalio.exceptions import ApplicationError
 from activities.attempt import Attempt
 from activities.deliveries import Deliver, Deliveries, SkipDelivery
 from domain.channels import Channel
+from domain.events import EventKind
 from workflows.saga import insist
 from workflows.stages import Stage, enter
 
@@ -17,8 +18,9 @@ from workflows.stages import Stage, enter
 class DeliversRedemption:
     """A workflow that delivers, and waits in `NeedsAttention` while a vendor has refused for good."""
 
-    def __init__(self, attempt: Attempt) -> None:
+    def __init__(self, attempt: Attempt, event: EventKind) -> None:
         self._attempt = attempt
+        self._event = event
         self._refused: list[Channel] = []
         self._to_retry: list[Channel] = []
 
@@ -48,7 +50,7 @@ class DeliversRedemption:
     async def skip_deliveries(self, channels: list[Channel], reason: str) -> None:
         """Give deliveries up. One that is being tried is left at its next try."""
         for channel in channels:
-            skip = SkipDelivery(**self._ids, channel=channel, reason=reason)
+            skip = SkipDelivery(**self._whose, channel=channel, reason=reason)
             await insist(Deliveries.skip_delivery, skip, about=self._about(channel), activity_id=f"skip-{channel}")
         self._refused = [one for one in self._refused if one not in channels]
 
@@ -64,12 +66,13 @@ class DeliversRedemption:
         return [channel for channel, status in zip(channels, statuses, strict=True) if status == "failed"]
 
     async def _tell_one(self, channel: Channel, *, again: bool) -> str:
-        order = Deliver(**self._ids, channel=channel, again=again)
+        order = Deliver(**self._whose, channel=channel, again=again)
         return await insist(Deliveries.deliver, order, about=self._about(channel), activity_id=channel)
 
     @property
-    def _ids(self) -> dict[str, Any]:
-        return {"shop_id": self._attempt.shop_id, "redemption_id": self._attempt.redemption_id}
+    def _whose(self) -> dict[str, Any]:
+        ids = {"shop_id": self._attempt.shop_id, "redemption_id": self._attempt.redemption_id}
+        return {**ids, "event": self._event}
 
     def _about(self, channel: Channel) -> str:
         return f"{channel} · {self._attempt.redemption_id}"

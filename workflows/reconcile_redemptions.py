@@ -1,4 +1,4 @@
-"""Find redemptions and webhooks that nobody is working on, and have each seen to; then look for drift.
+"""Find redemptions, refunds and webhooks that nobody is working on, and have each seen to; then look for drift.
 
 Started every minute.
 """
@@ -14,7 +14,9 @@ from activities.drift import Drift
 from activities.housekeeping import Housekeeping
 from activities.webhooks import ReceivedWebhook, Webhooks
 from domain.redemptions import settlement_id, webhook_run_id
+from domain.refunds import refund_id
 from workflows.process_webhook import ProcessWebhook
+from workflows.refund_redemption import RefundRedemption
 from workflows.saga import INSIST_TIMEOUT, Step, insist
 from workflows.settle_redemption import SettleRedemption
 from workflows.stages import Stage, of_shop, searchable
@@ -28,22 +30,30 @@ class ReconcileRedemptions:
 
     @workflow.run
     async def run(self) -> int:
-        """Start a settlement for each stranded attempt; returns how many."""
-        stranded = await insist(Housekeeping.find_stranded_attempts, None, about="without a live run")
-        for attempt in stranded:
+        """Start a settlement for each stranded attempt, and each stranded refund again; returns how many."""
+        attempts = await insist(Housekeeping.find_stranded_attempts, None, about="without a live run")
+        for attempt in attempts:
             await _settle(attempt)
+        refunds = await insist(Housekeeping.find_stranded_refunds, None, about="without a live run")
+        for attempt in refunds:
+            await _refund(attempt)
         for webhook in await _try_to(Webhooks.find_waiting_webhooks) or []:
             await _process(webhook)
         await _try_to(Drift.check_codes)
         await _try_to(Housekeeping.prune_idempotency_keys)
         await _try_to(Webhooks.prune_webhooks)
-        return len(stranded)
+        return len(attempts) + len(refunds)
 
 
 async def _settle(attempt: Attempt) -> None:
     run_id = settlement_id(attempt.redemption_id, attempt.number)
     summary = f"settle {attempt.redemption_id}, attempt {attempt.number}"
     await _start(SettleRedemption.run, attempt, run_id, summary, searchable(attempt, Stage.COMPENSATING))
+
+
+async def _refund(attempt: Attempt) -> None:
+    run_id, found_by = refund_id(attempt.redemption_id), searchable(attempt, Stage.COMPENSATING)
+    await _start(RefundRedemption.run, attempt, run_id, f"refund {attempt.redemption_id}", found_by)
 
 
 async def _process(webhook: ReceivedWebhook) -> None:
