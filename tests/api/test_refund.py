@@ -197,26 +197,31 @@ async def test_a_read_only_key_refunds_nothing(shop: Shop) -> None:
     assert await shop.balance() == 700
 
 
-@pytest.mark.parametrize("body", [b"", b"{}", b'{"reason": null}', b'{"reason": "a reason", "more": 1}'])
-async def test_a_reason_need_not_be_given(shop: Shop, body: bytes) -> None:
-    assert (await refund_with(shop, await bought(shop), body)).status_code == 200
+async def test_a_reason_need_not_be_given(shop: Shop) -> None:
+    redemption = await bought(shop)
+
+    for body in (b"", b"{}", b'{"reason": null}', b'{"reason": "a reason", "more": 1}'):
+        assert (await refund_with(shop, redemption, body)).status_code == 200
+
+    assert (await log_of(shop, redemption))["reward_refunded"]["reason"] is None
 
 
-@pytest.mark.parametrize(
-    ("body", "code"),
-    [
-        (b"[]", "invalid_json"),
-        (b"{", "invalid_json"),
-        (b'{"reason": ""}', "invalid_request"),
-        (b'{"reason": 7}', "invalid_request"),
-        (b'{"reason": "a\\u0000b"}', "invalid_request"),
-        (b'{"reason": "' + b"a" * 501 + b'"}', "invalid_request"),
-    ],
-)
-async def test_a_bad_reason_gets_a_clear_error(shop: Shop, body: bytes, code: str) -> None:
-    answer = await refund_with(shop, await bought(shop), body)
+BAD_REASONS = {
+    b"[]": "invalid_json",
+    b"{": "invalid_json",
+    b'{"reason": ""}': "invalid_request",
+    b'{"reason": 7}': "invalid_request",
+    b'{"reason": "a\\u0000b"}': "invalid_request",
+    b'{"reason": "' + b"a" * 501 + b'"}': "invalid_request",
+}
 
-    assert error_of(answer) == (400, code, "never")
+
+async def test_a_bad_reason_gets_a_clear_error(shop: Shop) -> None:
+    redemption = await bought(shop)
+
+    for body, code in BAD_REASONS.items():
+        assert error_of(await refund_with(shop, redemption, body)) == (400, code, "never")
+
     assert await shop.balance() == 700
 
 
