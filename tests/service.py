@@ -301,11 +301,11 @@ class Service:
 
     async def end_of(self, redemption_id: str, attempt: int = 1) -> str:
         """Wait until the attempt's workflow has ended, and tell how."""
-        return await _end(self.run_of(redemption_id, attempt))
+        return await ending(self.run_of(redemption_id, attempt))
 
     async def end_of_refund(self, redemption_id: str) -> str:
         """Wait until the refund's workflow has ended, and tell how."""
-        return await _end(self.refund_of(redemption_id))
+        return await ending(self.refund_of(redemption_id))
 
     def refund_of(self, redemption_id: str) -> "WorkflowHandle[RefundRedemption, Any]":
         """The workflow of a refund."""
@@ -317,7 +317,8 @@ class Service:
             return await audit(session)
 
 
-async def _end(handle: "WorkflowHandle[Any, Any]") -> str:
+async def ending(handle: "WorkflowHandle[Any, Any]") -> str:
+    """Wait until the workflow has ended, and tell how."""
     await asyncio.wait([asyncio.ensure_future(_outcome(handle))], timeout=60)
     status = (await handle.describe()).status
     assert status is not None

@@ -11,7 +11,7 @@ import pytest
 from tests.service import Service, a_customer, a_lot, a_reward, a_shop, until
 
 
-def _readable(history: str) -> str:
+def readable(history: str) -> str:
     """A history as an operator can read it: payloads are base 64 in the JSON form."""
     parts = re.findall(r'"data": ?"([A-Za-z0-9+/=]+)"', history)
     return history + "".join(base64.b64decode(part).decode() for part in parts)
@@ -48,7 +48,7 @@ async def test_the_history_of_a_purchase_is_short_and_names_nobody(service: Serv
     history = await service.run_of(entry["id"]).fetch_history()
 
     assert len(history.events) <= 45
-    text = _readable(history.to_json())
+    text = readable(history.to_json())
     assert shop.customers[0] in text
     for secret in (entry["attributes"]["discount_code"], "@shopper.io", "+4477009", "shpat_", "pk_", "full-"):
         assert secret not in text
@@ -63,7 +63,7 @@ async def test_a_failed_purchase_shows_the_vendors_words_and_no_secret(service: 
 
     [redemption] = await shop.redemptions()
     await service.end_of(redemption.id)
-    text = _readable((await service.run_of(redemption.id).fetch_history()).to_json())
+    text = readable((await service.run_of(redemption.id).fetch_history()).to_json())
     assert "Invalid API key" in text
     assert "shpat_" not in text
     assert "MAGE-" not in text
