@@ -101,8 +101,23 @@ class Void:
     weather: Weather = Weather.FAIR
 
 
+@dataclass(frozen=True)
+class Use:
+    """An order uses the code of a captured redemption at Shopify, and nobody has told us yet."""
+
+    redemption: int
+
+
+@dataclass(frozen=True)
+class Refund:
+    """Somebody wants a redemption refunded: the wish, and the steps of `workflows/refund_redemption.py`."""
+
+    redemption: int
+    weather: Weather = Weather.FAIR
+
+
 Message = Reserve | Generate | Release | Void
-Operation = Message | Earn | Expire | Overdue
+Operation = Message | Earn | Expire | Overdue | Use | Refund
 
 # Weighted so that lives get somewhere: most points suffice, most attempts are first ones, most requests are answered.
 _redemptions = st.integers(0, len(BUYS) - 1)
@@ -112,6 +127,8 @@ _weathers = st.one_of(st.just(Weather.FAIR), st.just(Weather.FAIR), _faults)
 _earnings = st.builds(Earn, st.integers(40, 150), day=st.integers(0, 3), expires=st.booleans())
 _expiries = st.builds(Expire, st.integers(0, 5))
 _overdues = st.builds(Overdue, _redemptions, _attempts)
+_refunds = st.builds(Refund, _redemptions, _weathers)
+_uses = st.builds(Use, _redemptions)
 _messages = st.one_of(
     st.builds(Reserve, _redemptions, _attempts),
     st.builds(Generate, _redemptions, _attempts, _weathers),
@@ -124,7 +141,11 @@ _messages = st.one_of(
 def _runs(draw: st.DrawFn) -> list[Operation]:
     """One attempt as a saga makes it, cut short anywhere, with something from outside in the middle."""
     whose = (draw(_redemptions), draw(_attempts))
-    rest = draw(st.sampled_from((_bought, _given_up, _given_up, _undone, _overtaken)).flatmap(lambda end: end(*whose)))
+    rest = draw(
+        st.sampled_from((_bought, _taken_back, _given_up, _given_up, _undone, _overtaken)).flatmap(
+            lambda end: end(*whose)
+        )
+    )
     others = st.one_of(_expiries, _expiries, _expiries, _earnings, _earnings, st.just(Overdue(*whose)))
     meanwhile = draw(st.lists(others, max_size=2))
     return [Reserve(*whose), *meanwhile, *rest[: len(rest) - draw(st.sampled_from((0, 0, 1, 2)))]]
@@ -133,6 +154,14 @@ def _runs(draw: st.DrawFn) -> list[Operation]:
 def _bought(redemption: int, attempt: int) -> st.SearchStrategy[list[Message]]:
     whose = (redemption, attempt)
     return _weathers.map(lambda weather: [Generate(*whose, weather), Generate(*whose), Release(*whose)])
+
+
+def _taken_back(redemption: int, attempt: int) -> st.SearchStrategy[list[Operation]]:
+    use: st.SearchStrategy[list[Operation]] = st.sampled_from(([], [], [], [Use(redemption)]))
+    refund = _weathers.map(
+        lambda weather: [Refund(redemption, weather), Refund(redemption), Release(redemption, attempt)]
+    )
+    return st.tuples(use, refund).map(lambda rest: [Generate(redemption, attempt), *rest[0], *rest[1]])
 
 
 def _given_up(redemption: int, attempt: int) -> st.SearchStrategy[list[Message]]:
@@ -151,8 +180,8 @@ def _overtaken(redemption: int, attempt: int) -> st.SearchStrategy[list[Message]
 
 _turns: st.SearchStrategy[list[Operation]] = st.one_of(
     *[_runs()] * 4,
-    st.one_of(_earnings, _expiries, _overdues).map(lambda operation: [operation]),
-    _messages.map(lambda message: [message, message]),
+    st.one_of(_earnings, _expiries, _overdues, _uses).map(lambda operation: [operation]),
+    st.one_of(_messages, _messages, _messages, _refunds).map(lambda message: [message, message]),
 )
 _awards = st.lists(_earnings, min_size=2, max_size=4)
 
