@@ -178,8 +178,9 @@ async def test_deactivating_tells_how_often_a_discount_was_used(shopify: Shopify
 async def test_a_discount_whose_uses_cannot_be_read_is_not_taken_for_unused(
     shopify: Shopify, script: ScriptFault
 ) -> None:
-    payload: dict[str, Any] = {"codeDiscountNode": {"id": "gid", "codeDiscount": {"__typename": "Novel"}}}
-    answer = {"data": {"discountCodeDeactivate": {**payload, "userErrors": []}}}
+    node = {"id": "gid", "codeDiscount": {"__typename": "Novel"}}
+    payload: dict[str, Any] = {"codeDiscountNode": node, "userErrors": []}
+    answer: dict[str, Any] = {"data": {"discountCodeDeactivate": payload}}
     await script("shopify", kind="status", status=200, body=answer)
 
     with pytest.raises(Unknown):

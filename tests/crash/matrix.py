@@ -1,4 +1,4 @@
-"""One purchase, one death, another worker; and many of these at a time, as they mostly wait for time-outs."""
+"""One purchase or refund, one death, another worker; and many at a time, as they mostly wait for time-outs."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -8,10 +8,11 @@ from functools import partial
 from itertools import count
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from typing import Any
 
 import httpx
 from sqlalchemy.ext.asyncio import AsyncEngine
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowHandle
 
 from api.app import create_app
 from db.audit import Finding, audit
@@ -23,7 +24,7 @@ from settings import Settings
 from tests.crash.stories import Story
 from tests.crash.verdict import POINTS, Ended
 from tests.crash.worker import Orders, start_worker
-from tests.service import Service, Shop, a_customer, a_lot, a_shop, until
+from tests.service import Service, Shop, a_customer, a_lot, a_shop, ending, until
 
 DEADLINE_SECONDS = 60
 """A step whose worker died is tried again after 15 seconds: that must leave time for it, however busy the machine."""
@@ -84,15 +85,17 @@ class Matrix:
 
     async def _play(self, case: Case, service: Service, notes: Path) -> list[str]:
         shop = await service.open_shop(a_shop(a_customer(a_lot(POINTS))))
+        redemption = await _bought(service, shop) if case.story.is_refund else None
         for fault in filter(None, (case.story.mishap, case.story.refusal)):
             await service.fault("shopify", **fault)
         async with self._workers:
-            purchase = asyncio.ensure_future(shop.purchase())
-            await _live(start_worker(self._orders(case, service, notes)), service, shop, purchase)
+            answer = asyncio.ensure_future(shop.refund(redemption) if redemption else shop.purchase())
+            asked = Asked(service=service, shop=shop, answer=answer, is_refund=case.story.is_refund)
+            await _live(start_worker(self._orders(case, service, notes)), asked)
         if case.deadly and case.story.refusal:
             await service.fault("shopify", **case.story.refusal)
         async with service.worker():
-            ended = await _end(service, shop, purchase)
+            ended = await asked.end()
         return [*_surprises(case, ended.answer, notes), *await ended.objections()]
 
     def _orders(self, case: Case, service: Service, notes: Path) -> Orders:
@@ -132,42 +135,56 @@ def a_client_of_vendors(url: str) -> httpx.AsyncClient:
     return httpx.AsyncClient(base_url=url, timeout=60, trust_env=False, verify=False, limits=limits)
 
 
-async def _live(
-    worker: ForkServerProcess, service: Service, shop: Shop, purchase: "asyncio.Future[httpx.Response]"
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What the API was asked for, and who works on it."""
+
+    service: Service
+    shop: Shop
+    answer: "asyncio.Future[httpx.Response]"
+    is_refund: bool
+
+    async def is_over(self) -> bool:
+        """Whether the caller has an answer, and nobody works on it any more."""
+        if not self.answer.done():
+            return False
+        rows = await self.shop.redemptions()
+        return bool(rows) and all([(await self._run(row).describe()).close_time is not None for row in rows])
+
+    async def end(self) -> Ended:
+        """Wait for the end."""
+        answer = await self.answer
+        [row] = await self.shop.redemptions()
+        return Ended(service=self.service, shop=self.shop, answer=answer, workflow=await ending(self._run(row)))
+
+    def _run(self, row: Redemption) -> "WorkflowHandle[Any, Any]":
+        return self.service.refund_of(row.id) if self.is_refund else self.service.run_of(row.id, row.attempt)
+
+
+async def _bought(service: Service, shop: Shop) -> str:
+    """A redemption that has come to its end."""
+    async with service.worker():
+        redemption = (await shop.purchase()).json()["data"]["id"]
+        await service.end_of(redemption)
+    return redemption
+
+
+async def _live(worker: ForkServerProcess, asked: Asked) -> None:
     """The worker's life: until it kills itself, or has nothing left to do."""
     try:
-        await until(partial(_is_over, worker, service, shop, purchase), seconds=60)
+        await until(partial(_is_over, worker, asked), seconds=60)
     finally:
         worker.kill()
         await until(partial(_is_dead, worker))
         worker.close()
 
 
-async def _is_over(
-    worker: ForkServerProcess, service: Service, shop: Shop, purchase: "asyncio.Future[httpx.Response]"
-) -> bool:
-    if await _is_dead(worker):
-        return True
-    if not purchase.done():
-        return False
-    rows = await shop.redemptions()
-    return bool(rows) and all([await _has_ended(service, row) for row in rows])
+async def _is_over(worker: ForkServerProcess, asked: Asked) -> bool:
+    return await _is_dead(worker) or await asked.is_over()
 
 
 async def _is_dead(worker: ForkServerProcess) -> bool:
     return not worker.is_alive()
-
-
-async def _has_ended(service: Service, row: Redemption) -> bool:
-    return (await service.run_of(row.id, row.attempt).describe()).close_time is not None
-
-
-async def _end(service: Service, shop: Shop, purchase: "asyncio.Future[httpx.Response]") -> Ended:
-    answer = await purchase
-    [row] = await shop.redemptions()
-    workflow = await service.end_of(row.id, row.attempt)
-    return Ended(service=service, shop=shop, answer=answer, workflow=workflow)
 
 
 def _surprises(case: Case, answer: httpx.Response, notes: Path) -> list[str]:

@@ -114,8 +114,8 @@ def a_repeat_changes_nothing(step: Step) -> None:
 
 
 def codes_are_live_or_gone(step: Step) -> None:
-    """8. A captured redemption has one live code at Shopify until somebody wants it refunded; a failed one whose void
-    has run has none, and a refunded one neither.
+    """8. A captured redemption has one live code at Shopify while nobody wants it refunded. A failed one whose void has
+    run has none, and a refunded one neither.
     """
     live = Counter(step.after.live)
     for redemption, redemption_id in enumerate(step.ids):

@@ -141,11 +141,8 @@ _messages = st.one_of(
 def _runs(draw: st.DrawFn) -> list[Operation]:
     """One attempt as a saga makes it, cut short anywhere, with something from outside in the middle."""
     whose = (draw(_redemptions), draw(_attempts))
-    rest = draw(
-        st.sampled_from((_bought, _taken_back, _given_up, _given_up, _undone, _overtaken)).flatmap(
-            lambda end: end(*whose)
-        )
-    )
+    ends = (_bought, _taken_back, _given_up, _given_up, _undone, _overtaken)
+    rest = draw(st.sampled_from(ends).flatmap(lambda end: end(*whose)))
     others = st.one_of(_expiries, _expiries, _expiries, _earnings, _earnings, st.just(Overdue(*whose)))
     meanwhile = draw(st.lists(others, max_size=2))
     return [Reserve(*whose), *meanwhile, *rest[: len(rest) - draw(st.sampled_from((0, 0, 1, 2)))]]
@@ -157,11 +154,10 @@ def _bought(redemption: int, attempt: int) -> st.SearchStrategy[list[Message]]:
 
 
 def _taken_back(redemption: int, attempt: int) -> st.SearchStrategy[list[Operation]]:
-    use: st.SearchStrategy[list[Operation]] = st.sampled_from(([], [], [], [Use(redemption)]))
-    refund = _weathers.map(
-        lambda weather: [Refund(redemption, weather), Refund(redemption), Release(redemption, attempt)]
-    )
-    return st.tuples(use, refund).map(lambda rest: [Generate(redemption, attempt), *rest[0], *rest[1]])
+    again: list[Operation] = [Refund(redemption), Release(redemption, attempt)]
+    uses: st.SearchStrategy[list[Operation]] = st.sampled_from(([], [], [], [Use(redemption)]))
+    refunds = _weathers.map(lambda weather: [Refund(redemption, weather), *again])
+    return st.tuples(uses, refunds).map(lambda rest: [Generate(redemption, attempt), *rest[0], *rest[1]])
 
 
 def _given_up(redemption: int, attempt: int) -> st.SearchStrategy[list[Message]]:

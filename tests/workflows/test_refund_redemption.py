@@ -13,7 +13,7 @@ from domain.refunds import refund_id
 from tests.service import Service, Shop, a_customer, a_lot, a_shop, until
 from tests.workflows.test_reconciliation import reconcile
 from tests.workflows.test_redeem_reward import CHANNELS, readable
-from workflows.stages import REDEMPTION_STAGE
+from workflows.stages import CUSTOMER_ID, REDEMPTION_STAGE, REWARD_ID, SHOP_DOMAIN
 
 
 @pytest.fixture
@@ -254,8 +254,7 @@ async def test_a_refund_is_found_where_its_redemption_is(service: Service, shop:
 
     description = await service.refund_of(redemption).describe()
 
-    attributes = {pair.key.name: pair.value for pair in description.typed_search_attributes}
-    assert attributes["ShopDomain"] == shop.domain
-    assert (attributes["CustomerId"], attributes["RewardId"]) == (shop.customers[0], "reward_abc")
-    assert attributes["RedemptionStage"] == "Done"
+    found = description.typed_search_attributes
+    assert (found[SHOP_DOMAIN], found[CUSTOMER_ID]) == (shop.domain, shop.customers[0])
+    assert (found[REWARD_ID], found[REDEMPTION_STAGE]) == ("reward_abc", "Done")
     assert await description.static_summary() == "refund 500 points of £5 off your next order"
