@@ -3,6 +3,8 @@
 import asyncio
 from datetime import timedelta
 
+from typing import Any
+
 import pytest
 from sqlalchemy import func, select, update
 
@@ -80,7 +82,7 @@ async def test_a_lost_answer_does_not_make_us_forget_that_the_code_was_there(
 
 async def test_a_discount_that_outlives_its_deletion_is_deleted_again(service: Service, steps: Steps) -> None:
     await wished(service, steps)
-    done = {"data": {"discountCodeDelete": {"userErrors": []}}}
+    done: dict[str, Any] = {"data": {"discountCodeDelete": {"userErrors": []}}}
     await service.fault("shopify", operation="discountCodeDelete", kind="status", status=200, body=done)
 
     with pytest.raises(Unknown):

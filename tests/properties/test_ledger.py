@@ -8,9 +8,9 @@ A life is a list of operations (`operations.py`). They are done to one customer 
  3. No lot is below zero or above what was awarded.
  4. An older usable lot is never skipped, an expired one never drawn.
  5. A refused or failed operation changes nothing.
- 6. A release and a refund restore exactly what was drawn, spendable again; points beside it that have expired stay so.
+ 6. Releases and refunds restore exactly what was drawn, spendable again; points beside it that have expired stay so.
  7. A repeated step changes nothing.
- 8. A captured redemption has exactly one live code at Shopify; a failed one whose void has run, or a refunded one, none.
+ 8. A captured redemption has one live code at Shopify; a failed one whose void has run, or a refunded one, has none.
  9. Caps are never overshot.
 10. A status changes only along the arrows of the ledger's design.
 11. The ledger only grows.
