@@ -1,7 +1,7 @@
 """Taking codes and giving points back, when answers are lost, tries overlap, and a use comes in between."""
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,7 +11,6 @@ from clients.outcomes import Unknown, VendorError
 from db import redemptions, refunds
 from db.engine import Sessions
 from db.tables import Delivery, DiscountCode, PointLot, Redemption, Refund
-from domain.redemptions import ACTIVE, USED
 from tests.activities.conftest import Steps, steps_for
 from tests.service import Service, a_lot, until
 
@@ -31,11 +30,9 @@ async def refund_of(service: Service, steps: Steps) -> Refund:
 
 
 async def use(store: Sessions, steps: Steps) -> bool:
-    """What the order webhook does: `active` → `used`, if that is still so."""
-    mine = (Redemption.id == steps.first.redemption_id, Redemption.status == ACTIVE)
+    """What the order's webhook does."""
     async with store.begin() as session:
-        used = await session.scalars(update(Redemption).where(*mine).values(status=USED).returning(Redemption.id))
-        return used.one_or_none() is not None
+        return await redemptions.use(session, steps.first.redemption_id, at=datetime.now(UTC))
 
 
 async def test_refunding_twice_gives_the_points_back_once(service: Service, steps: Steps) -> None:
@@ -133,7 +130,7 @@ async def test_of_a_use_and_a_refund_the_one_that_commits_first_wins(
             assert await redemptions.refund(first, mine, number)
             second = asyncio.ensure_future(use(service.store, steps))
         else:
-            await first.execute(update(Redemption).where(Redemption.id == mine).values(status=USED))
+            assert await redemptions.use(first, mine, at=datetime.now(UTC))
             second = asyncio.ensure_future(steps.refunds.refund_points(steps.first))
         await asyncio.wait([second], timeout=0.3)
         assert not second.done()
