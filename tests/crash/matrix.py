@@ -1,7 +1,7 @@
 """One purchase or refund, one death, another worker; and many at a time, as they mostly wait for time-outs."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,6 +21,7 @@ from db.tables import Redemption
 from sandbox.stack import LocalStack
 from sandbox.stack.environment import vendor_settings
 from settings import Settings
+from tests.activities.conftest import steps_for
 from tests.crash.stories import Story
 from tests.crash.verdict import POINTS, Ended
 from tests.crash.worker import Orders, start_worker
@@ -84,12 +85,11 @@ class Matrix:
             return await audit(session)
 
     async def _play(self, case: Case, service: Service, notes: Path) -> list[str]:
-        shop = await service.open_shop(a_shop(a_customer(a_lot(POINTS))))
-        redemption = await _bought(service, shop) if case.story.is_refund else None
+        shop, ask = await (_to_refund(service) if case.story.is_refund else _to_purchase(service))
         for fault in filter(None, (case.story.mishap, case.story.refusal)):
             await service.fault("shopify", **fault)
         async with self._workers:
-            answer = asyncio.ensure_future(shop.refund(redemption) if redemption else shop.purchase())
+            answer = asyncio.ensure_future(ask)
             asked = Asked(service=service, shop=shop, answer=answer, is_refund=case.story.is_refund)
             await _live(start_worker(self._orders(case, service, notes)), asked)
         if case.deadly and case.story.refusal:
@@ -161,12 +161,21 @@ class Asked:
         return self.service.refund_of(row.id) if self.is_refund else self.service.run_of(row.id, row.attempt)
 
 
-async def _bought(service: Service, shop: Shop) -> str:
-    """A redemption that has come to its end."""
-    async with service.worker():
-        redemption = (await shop.purchase()).json()["data"]["id"]
-        await service.end_of(redemption)
-    return redemption
+Ask = tuple[Shop, Coroutine[Any, Any, httpx.Response]]
+"""A shop, and what it will ask the API for."""
+
+
+async def _to_purchase(service: Service) -> Ask:
+    shop = await service.open_shop(a_shop(a_customer(a_lot(POINTS))))
+    return shop, shop.purchase()
+
+
+async def _to_refund(service: Service) -> Ask:
+    """Of a redemption that was captured, and announced nowhere."""
+    steps = await steps_for(service, a_lot(POINTS))
+    await steps.points.reserve_points(steps.first)
+    await steps.discounts.generate_discount_code(steps.first)
+    return steps.shop, steps.shop.refund(steps.first.redemption_id)
 
 
 async def _live(worker: ForkServerProcess, asked: Asked) -> None:

@@ -15,7 +15,7 @@ class Story:
     name: str
     answer: int
     is_refund: bool = False
-    """Of a purchase that was made before, with nobody dying."""
+    """Of a redemption that was captured before, with nobody dying."""
     mishap: Json | None = None
     refusal: Json | None = None
     """Shopify says it again after a death: a story must not turn into another one because a question was repeated."""
