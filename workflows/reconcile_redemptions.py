@@ -1,4 +1,4 @@
-"""Find redemptions and webhooks that nobody is working on, and have each seen to; then tidy up.
+"""Find redemptions, refunds and webhooks that nobody is working on, and have each seen to; then tidy up.
 
 Started every minute.
 """
@@ -15,11 +15,13 @@ from activities.housekeeping import Housekeeping
 from activities.metafields import Metafields
 from activities.webhooks import ReceivedWebhook, Webhooks
 from domain.redemptions import settlement_id, webhook_run_id
+from domain.refunds import refund_id
 from workflows.process_webhook import ProcessWebhook
+from workflows.refund_redemption import RefundRedemption
 from workflows.saga import INSIST_TIMEOUT, Step, insist
 from workflows.settle_redemption import SettleRedemption
 from workflows.stages import Stage, of_shop, searchable
-from workflows.telling import round_details, settlement_details
+from workflows.telling import refund_details, round_details, settlement_details
 
 Result = TypeVar("Result", int, list[ReceivedWebhook])
 
@@ -34,17 +36,21 @@ class ReconcileRedemptions:
 
     @workflow.run
     async def run(self) -> int:
-        """Start a settlement for each stranded attempt; returns how many."""
+        """Start a settlement for each stranded attempt, and each stranded refund again; returns how many."""
         self._stranded = await insist(Housekeeping.find_stranded_attempts, None, about="without a live run")
         for attempt in self._stranded:
             await _settle(attempt)
+        refunds = await insist(Housekeeping.find_stranded_refunds, None, about="without a live run")
+        for attempt in refunds:
+            await _refund(attempt)
+        self._note(Housekeeping.find_stranded_refunds, str(len(refunds)))
         for webhook in await self._try_to(Webhooks.find_waiting_webhooks) or []:
             await _process(webhook)
         await self._try_to(Metafields.sync_metafields)
         await self._try_to(Drift.check_codes)
         await self._try_to(Housekeeping.prune_idempotency_keys)
         await self._try_to(Webhooks.prune_webhooks)
-        return len(self._stranded)
+        return len(self._stranded) + len(refunds)
 
     async def _try_to(self, step: Step[None, Result]) -> Result | None:
         """What can as well be done in the next round must not keep this one, and the settlements after it, waiting."""
@@ -73,6 +79,17 @@ async def _settle(attempt: Attempt) -> None:
         searchable(attempt, Stage.COMPENSATING),
         summary=f"settle {attempt.redemption_id}, attempt {attempt.number}",
         details=settlement_details(attempt),
+    )
+
+
+async def _refund(attempt: Attempt) -> None:
+    await _start(
+        RefundRedemption.run,
+        attempt,
+        refund_id(attempt.redemption_id),
+        searchable(attempt, Stage.COMPENSATING),
+        summary=f"refund {attempt.redemption_id}",
+        details=refund_details(attempt),
     )
 
 

@@ -11,6 +11,7 @@ from temporalio import workflow
 from activities.attempt import Attempt
 from activities.discounts import Discounts
 from activities.points import Points
+from domain.events import EventKind
 from workflows.answers import Answer, Outcome, unavailable
 from workflows.delivering import DeliversRedemption
 from workflows.saga import Saga, to_the_end
@@ -22,7 +23,7 @@ class RedeemReward(DeliversRedemption):
 
     @workflow.init
     def __init__(self, attempt: Attempt) -> None:
-        super().__init__(attempt)
+        super().__init__(attempt, EventKind.REWARD_REDEEMED)
         self._answer: Answer | None = None
         self._saga = Saga(self._journal, deadline=attempt.deadline)
 

@@ -9,6 +9,7 @@ from temporalio import workflow
 from activities.attempt import Attempt
 from activities.discounts import Discounts
 from activities.points import Points
+from domain.events import EventKind
 from workflows.delivering import DeliversRedemption
 from workflows.saga import take_back, to_the_end
 from workflows.stages import Stage
@@ -20,7 +21,7 @@ class SettleRedemption(DeliversRedemption):
 
     @workflow.init
     def __init__(self, attempt: Attempt) -> None:
-        super().__init__(attempt, Stage.COMPENSATING)
+        super().__init__(attempt, EventKind.REWARD_REDEEMED, Stage.COMPENSATING)
 
     @workflow.run
     async def run(self, attempt: Attempt) -> str:

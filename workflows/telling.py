@@ -16,17 +16,26 @@ from activities.drift import Drift
 from activities.housekeeping import Housekeeping
 from activities.metafields import Metafields
 from activities.points import Points
+from activities.refunds import Refunds
 from activities.webhooks import Webhooks
 from domain.eligibility import Refusal
+from domain.events import EventKind
 from domain.redemptions import settlement_id
 from workflows.stages import Stage
 
 RESERVE = Points.reserve_points.__name__
 GENERATE = Discounts.generate_discount_code.__name__
+REMOVE = Refunds.remove_discount_code.__name__
+REFUND = Refunds.refund_points.__name__
+
+_BEFORE_DELIVERIES = {EventKind.REWARD_REDEEMED: (RESERVE, GENERATE), EventKind.REWARD_REFUNDED: (REMOVE, REFUND)}
 
 _NAMES = {
     RESERVE: "Reserve the points",
     GENERATE: "Make the discount code, spend the points",
+    REMOVE: "Remove the discount code",
+    REFUND: "Give the points back",
+    Housekeeping.find_stranded_refunds.__name__: "Refunds without a live run, taken up again",
     Webhooks.find_waiting_webhooks.__name__: "Webhooks that nobody was processing",
     Metafields.sync_metafields.__name__: "Customers whose metafield was behind",
     Drift.check_codes.__name__: "Codes that had drifted from Shopify",
@@ -34,7 +43,10 @@ _NAMES = {
     Webhooks.prune_webhooks.__name__: "Webhooks forgotten",
 }
 
-_PURCHASED = "**Purchased: the points are spent, and the customer has the code.**"
+_PASSED = {
+    EventKind.REWARD_REDEEMED: "**Purchased: the points are spent, and the customer has the code.**",
+    EventKind.REWARD_REFUNDED: "**Refunded: the points are back, and the code can not be used.**",
+}
 _PENDING = "*Pending Activities* tells what a vendor answered last, and when the next try comes."
 
 
@@ -61,16 +73,32 @@ class Step:
 
 @dataclass
 class Page:
-    """What is told of an attempt. `why` it did not become a purchase; `steps` by activity id, in order."""
+    """What is told of an attempt, or of its refund.
+
+    Attributes:
+        why: why it did not become a purchase.
+        steps: by activity id, in order.
+    """
 
     attempt: Attempt
+    event: EventKind
     stage: Stage
     why: str = ""
     refusal: Refusal | None = None
     steps: dict[str, Step] = field(default_factory=dict[str, Step])
 
     def __post_init__(self) -> None:
-        self.steps |= dict.fromkeys((RESERVE, GENERATE, *self.attempt.channels), Step())
+        self.steps |= dict.fromkeys((*self.before_deliveries, *self.attempt.channels), Step())
+
+    @property
+    def before_deliveries(self) -> tuple[str, str]:
+        """The steps of the ledger and of Shopify, up to the pivot."""
+        return _BEFORE_DELIVERIES[self.event]
+
+    @property
+    def passed(self) -> str:
+        """What is true once these are done."""
+        return _PASSED[self.event]
 
     def those(self, state: State) -> list[str]:
         """The steps in this state."""
@@ -79,7 +107,8 @@ class Page:
 
 def current_details(page: Page) -> str:
     """The page of an attempt, as of now."""
-    return _paragraphs(*_TOLD[page.stage](page))
+    told = _REFUND_TOLD if page.event is EventKind.REWARD_REFUNDED else _TOLD
+    return _paragraphs(*told[page.stage](page))
 
 
 def static_details(attempt: Attempt) -> str:
@@ -98,6 +127,15 @@ def settlement_details(attempt: Attempt) -> str:
         "The run of this attempt is gone: terminated, timed out or lost. "
         "The reconciler found it, and this run brings it to its end.",
         static_details(attempt),
+    )
+
+
+def refund_details(attempt: Attempt) -> str:
+    """What holds for a refund."""
+    return _paragraphs(
+        f"A redemption is taken back: redemption `{attempt.redemption_id}` at `{attempt.shop_domain}`. "
+        "First its code is removed, then its points are given back.",
+        f"Look closer with `pointsaga show {attempt.redemption_id}`.",
     )
 
 
@@ -161,7 +199,7 @@ def _compensating(page: Page) -> list[str]:
 def _delivering(page: Page) -> list[str]:
     waiting = page.those(State.UNDER_WAY)
     return [
-        f"{_PURCHASED} Now those who should know of it are told.",
+        f"{page.passed} Now those who should know of it are told.",
         _steps(page),
         f"**Waits for** {' and '.join(f'`{name}`' for name in waiting)}. {_PENDING}",
         "**What to do:** nothing: a vendor that is down is asked again.",
@@ -172,7 +210,7 @@ def _delivering(page: Page) -> list[str]:
 def _needs_attention(page: Page) -> list[str]:
     refused, about = page.those(State.REFUSED), page.attempt.redemption_id
     return [
-        f"{_PURCHASED} But {' and '.join(f'`{name}`' for name in refused)} refused to be told of it.",
+        f"{page.passed} But {' and '.join(f'`{name}`' for name in refused)} refused to be told of it.",
         _steps(page),
         "**Waits for** an operator: asking again is no use before the reason is mended. "
         "Mostly that is a key: `pointsaga import` brings a new one.",
@@ -190,7 +228,7 @@ def _done(page: Page) -> list[str]:
     if page.refusal is not None:
         return [f"**Refused: nothing was changed.** The customer was told why: {_figures(page.refusal)}."]
     if page.steps[GENERATE].state is State.DONE:
-        return [_PURCHASED, _steps(page), "**What to do:** nothing; this is the end."]
+        return [page.passed, _steps(page), "**What to do:** nothing; this is the end."]
     return [
         "**No purchase: the points are back, and no code can be used.**",
         _because(page),
@@ -208,13 +246,32 @@ _TOLD = {
 }
 
 
+def _refunding(page: Page) -> list[str]:
+    return [
+        "**The redemption is being refunded.** The points come back once it is sure that the code works no more.",
+        _steps(page),
+        f"**What to do:** nothing: it is tried until it is done. {_PENDING} "
+        "If that is a refusal, mend the shop's access to Shopify.",
+    ]
+
+
+def _refund_done(page: Page) -> list[str]:
+    if page.steps[REFUND].state is State.DONE:
+        return [page.passed, _steps(page), "**What to do:** nothing; this is the end."]
+    return ["**Not refunded: the code had been used.** The points stay spent."]
+
+
+_REFUND_TOLD = {**_TOLD, Stage.COMPENSATING: _refunding, Stage.DONE: _refund_done}
+
+
 def _because(page: Page) -> str:
     return f"**Because:** {quoted(page.why)}" if page.why else ""
 
 
 def _steps(page: Page) -> str:
     """Steps that will never come are left out of a purchase that is not made."""
-    undone = page.stage is Stage.COMPENSATING or page.steps[RESERVE].state is State.UNDONE
+    first = page.steps[page.before_deliveries[0]].state
+    undone = page.event is EventKind.REWARD_REDEEMED and (page.stage is Stage.COMPENSATING or first is State.UNDONE)
     listed = [(name, step) for name, step in page.steps.items() if not (undone and step.state is State.NOT_YET)]
     return _list(_line(name, step) for name, step in listed)
 
