@@ -5,14 +5,13 @@ from dataclasses import asdict
 from datetime import timedelta
 
 from temporalio import activity
-from temporalio.client import Client, WorkflowExecutionStatus
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.client import Client
 
 from activities.attempt import Attempt
+from activities.runs import live_run
 from db import catalogue, housekeeping
 from db.engine import Sessions
 from db.housekeeping import Stranded
-from domain.redemptions import settlement_id, workflow_id
 
 # Longer than a run that lives takes to say so, short enough for a customer who waits for points.
 PATIENCE = timedelta(seconds=20)
@@ -42,15 +41,5 @@ class Housekeeping:
 
     async def _without_a_run(self, candidates: list[Stranded]) -> AsyncGenerator[Attempt]:
         for one in candidates:
-            ids = (workflow_id(one.redemption_id, one.number), settlement_id(one.redemption_id, one.number))
-            if not any([await self._is_running(run) for run in ids]):
+            if await live_run(self._temporal, one.redemption_id, one.number) is None:
                 yield Attempt.model_validate(asdict(one))
-
-    async def _is_running(self, run: str) -> bool:
-        try:
-            description = await self._temporal.get_workflow_handle(run).describe()
-        except RPCError as error:
-            if error.status is RPCStatusCode.NOT_FOUND:
-                return False
-            raise
-        return description.status is WorkflowExecutionStatus.RUNNING

@@ -1,5 +1,6 @@
 """Queries of the reconciler."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -40,13 +41,32 @@ _UNFINISHED = text("""
            r.customer_id, r.reward_id, r.deadline,
            ARRAY(SELECT channel FROM deliveries d WHERE d.redemption_id = r.id ORDER BY channel) AS channels
     FROM unfinished u JOIN redemptions r USING (id) JOIN shops s ON s.id = r.shop_id
-    ORDER BY r.deadline LIMIT :at_most
+    WHERE (CAST(:among AS text[]) IS NULL OR r.id = ANY(CAST(:among AS text[])))
+      AND (CAST(:deadline AS timestamptz) IS NULL
+           OR (r.deadline, r.id, u.attempt) > (CAST(:deadline AS timestamptz), :id, CAST(:attempt AS integer)))
+    ORDER BY r.deadline, r.id, u.attempt LIMIT :at_most
 """)
 
 
-async def unfinished(session: AsyncSession, *, before: datetime, at_most: int) -> list[Stranded]:
-    """Attempts that should have come to their end before that time and have not, the oldest first."""
-    rows = (await session.execute(_UNFINISHED, {"before": before, "at_most": at_most})).mappings().all()
+async def unfinished(
+    session: AsyncSession,
+    *,
+    before: datetime,
+    at_most: int,
+    after: Stranded | None = None,
+    among: Sequence[str] | None = None,
+) -> list[Stranded]:
+    """Attempts that should have come to their end before that time and have not, the oldest first.
+
+    `after` is the last one of the page before; `among` looks at these redemptions only.
+    """
+    page = {
+        "deadline": after and after.deadline,
+        "id": after and after.redemption_id,
+        "attempt": after and after.number,
+    }
+    limits = {"before": before, "at_most": at_most, "among": among and list(among), **page}
+    rows = (await session.execute(_UNFINISHED, limits)).mappings().all()
     return [Stranded(**dict(row)) for row in rows]
 
 

@@ -22,16 +22,19 @@ class DeliversRedemption:
         self._refused: list[Channel] = []
         self._to_retry: list[Channel] = []
 
-    async def deliver(self) -> None:
-        """Tell every channel, side by side. Ends when each was told, or need not be any more."""
+    async def deliver(self, *, again: Sequence[Channel] = ()) -> None:
+        """Tell every channel, side by side, those in `again` even if they refused before.
+
+        Ends when each was told, or need not be any more.
+        """
         enter(Stage.DELIVERING)
-        self._refused = await self._tell(self._attempt.channels, again=False)
+        self._refused = await self._tell(self._attempt.channels, again=again)
         while self._refused:
             enter(Stage.NEEDS_ATTENTION)
             await workflow.wait_condition(lambda: bool(self._to_retry) or not self._refused)
             enter(Stage.DELIVERING)
             retried, self._to_retry = self._to_retry, []
-            refused_again = await self._tell(retried, again=True)
+            refused_again = await self._tell(retried, again=retried)
             self._refused = [one for one in self._refused if one not in retried or one in refused_again]
 
     @workflow.update(description="Try these channels again, now that what their vendor refused has been mended.")
@@ -58,9 +61,9 @@ class DeliversRedemption:
         if not 0 < len(reason.strip()) <= 500:
             raise ApplicationError("give a reason of 1 to 500 characters", type="BadArgument")
 
-    async def _tell(self, channels: Sequence[Channel], *, again: bool) -> list[Channel]:
+    async def _tell(self, channels: Sequence[Channel], *, again: Sequence[Channel]) -> list[Channel]:
         """Tell these channels; returns those that refused for good."""
-        statuses = await asyncio.gather(*(self._tell_one(channel, again=again) for channel in channels))
+        statuses = await asyncio.gather(*(self._tell_one(channel, again=channel in again) for channel in channels))
         return [channel for channel, status in zip(channels, statuses, strict=True) if status == "failed"]
 
     async def _tell_one(self, channel: Channel, *, again: bool) -> str:

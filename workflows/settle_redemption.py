@@ -4,14 +4,23 @@ not captured ──> release the points ──> void the code
 captured     ──> deliver what is missing
 """
 
+from collections.abc import Sequence
+
 from temporalio import workflow
 
 from activities.attempt import Attempt
 from activities.discounts import Discounts
 from activities.points import Points
+from domain.channels import Channel
 from workflows.delivering import DeliversRedemption
 from workflows.saga import insist, to_the_end
 from workflows.stages import Stage, enter
+
+
+class Settlement(Attempt):
+    """An attempt to settle; `again` are channels to try although they refused before."""
+
+    again: Sequence[Channel] = ()
 
 
 @workflow.defn
@@ -19,22 +28,22 @@ class SettleRedemption(DeliversRedemption):
     """What is left to do for one attempt. Safe beside a live run: the row decides, and every step may be repeated."""
 
     @workflow.init
-    def __init__(self, attempt: Attempt) -> None:
+    def __init__(self, attempt: Settlement) -> None:
         super().__init__(attempt)
 
     @workflow.run
-    async def run(self, attempt: Attempt) -> str:
+    async def run(self, attempt: Settlement) -> str:
         """Compensate, or deliver; tells which."""
         return await to_the_end(self._settle(attempt))
 
-    async def _settle(self, attempt: Attempt) -> str:
+    async def _settle(self, attempt: Settlement) -> str:
         about = attempt.redemption_id
         if await insist(Points.release_points, attempt, about=about):
             enter(Stage.COMPENSATING)
             await insist(Discounts.void_discount_code, attempt, about=about)
             ending = "compensated"
         else:
-            await self.deliver()
+            await self.deliver(again=attempt.again)
             ending = "delivered"
         enter(Stage.DONE)
         await workflow.wait_condition(workflow.all_handlers_finished)

@@ -1,0 +1,25 @@
+"""Whether somebody is working on an attempt, as the engine says."""
+
+from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
+from temporalio.service import RPCError, RPCStatusCode
+
+from domain.redemptions import settlement_id, workflow_id
+
+
+async def live_run(temporal: Client, redemption_id: str, attempt: int) -> str | None:
+    """The workflow id of the attempt's open run: its own, or its settlement. None when nobody is working on it."""
+    for run in (workflow_id(redemption_id, attempt), settlement_id(redemption_id, attempt)):
+        description = await describe(temporal, run)
+        if description is not None and description.status is WorkflowExecutionStatus.RUNNING:
+            return run
+    return None
+
+
+async def describe(temporal: Client, run: str) -> WorkflowExecutionDescription | None:
+    """The newest run of this workflow id; None when the engine knows none."""
+    try:
+        return await temporal.get_workflow_handle(run).describe()
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            return None
+        raise
