@@ -129,6 +129,9 @@ class Deliveries:
         async with self._sessions.begin() as session:
             row = await redemptions.lock_delivery(session, order.shop_id, order.redemption_id, order.channel)
             assert row is not None
+            if row.status == "skipped" and status == "failed":
+                # Skipped while it was being sent, which came to nothing.
+                return "skipped"
             row.status, row.last_error = status, reason
             row.sent_at = await catalogue.now(session) if status == "sent" else None
         return status

@@ -72,7 +72,7 @@ def _print(console: Console, receipt: Receipt, runs: Sequence[Run] | None) -> No
             "attempt": lambda one: one.attempt,
             "code": lambda one: one.code,
             "state": lambda one: one.state,
-            "unanswered": lambda one: one.unanswered,
+            "unanswered": lambda one: one.unanswered if one.state == "planned" else "",
         },
     )
     _print_table(

@@ -31,7 +31,7 @@ def stuck(*, older_than: OlderThan = "2m", as_json: AsJson = False) -> None:  # 
 
     found = with_service(work)
     if as_json:
-        print_json([asdict(one) | {"help": one.help} for one in found])
+        print_json([asdict(one) | {"advice": one.advice, "command": one.command} for one in found])
     elif found:
         print_stuck(found)
     else:
@@ -51,17 +51,25 @@ def print_stuck(found: Sequence[Stuck]) -> None:
 
 
 def _listed(found: Sequence[Stuck]) -> Table:
-    table = Table("redemption", "for", "why", "what helps", title=_title(found))
+    table = _table("for", title=_title(found))
     for one in found:
-        table.add_row(one.redemption_id or one.run, _ago(one), f"{_kind(one)}: {one.why}", one.help)
+        table.add_row(_ago(one), _why(one), f"{one.advice}\n{one.command}")
     return table
 
 
 def _counted(found: Sequence[Stuck]) -> Table:
-    table = Table("how many", "for up to", "why", "what helps, for the oldest", title=_title(found))
+    table = _table("how many", "for up to", title=_title(found))
     for _, group in groupby(found, key=lambda one: (one.kind, one.why)):
         alike = list(group)
-        table.add_row(str(len(alike)), _ago(alike[0]), f"{_kind(alike[0])}: {alike[0].why}", alike[0].help)
+        oldest = alike[0]
+        table.add_row(str(len(alike)), _ago(oldest), _why(oldest), f"{oldest.advice}\n{oldest.command_for_many}")
+    return table
+
+
+def _table(*columns: str, title: str) -> Table:
+    table = Table(*columns, "why", title=title, show_lines=True)
+    # A command that is broken in two cannot be copied.
+    table.add_column("what helps", no_wrap=True)
     return table
 
 
@@ -69,8 +77,8 @@ def _title(found: Sequence[Stuck]) -> str:
     return f"stuck: {len(found)}"
 
 
-def _kind(one: Stuck) -> str:
-    return one.kind.replace("_", " ")
+def _why(one: Stuck) -> str:
+    return f"{one.kind.replace('_', ' ')}: {one.why}"
 
 
 def _ago(one: Stuck) -> str:

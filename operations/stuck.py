@@ -38,13 +38,23 @@ class Kind(StrEnum):
 REDRIVABLE = frozenset({Kind.NEEDS_ATTENTION, Kind.RUN_GONE})
 """What somebody has to set going again. The others go on by themselves once their cause is gone."""
 
+
+@dataclass(frozen=True)
+class Help:
+    """What to do, and the command that does it, or shows more; `for_many` is the one for all of a kind."""
+
+    advice: str
+    command: str
+    for_many: str
+
+
 _HELP = {
-    Kind.NEEDS_ATTENTION: "mend it, then: pointsaga retry {id}",
-    Kind.RUN_GONE: "wait for the reconciler, or: pointsaga redrive {id}",
-    Kind.VENDOR_DOWN: "wait, or: pointsaga retry {id}",
-    Kind.WORKFLOW_FAILING: "deploy a fix; the run goes on by itself",
-    Kind.UNFENCED: "wait for Shopify, or see its pending step: pointsaga show {id}",
-    Kind.UNDECIDED: "see that a worker runs",
+    Kind.NEEDS_ATTENTION: Help("mend it, then", "pointsaga retry {id}", "pointsaga redrive"),
+    Kind.RUN_GONE: Help("wait a minute, or", "pointsaga redrive {id}", "pointsaga redrive"),
+    Kind.VENDOR_DOWN: Help("wait, or", "pointsaga retry {id}", "pointsaga retry {id} …"),
+    Kind.WORKFLOW_FAILING: Help("deploy a fix; see", "pointsaga show {id}", "pointsaga show {id}"),
+    Kind.UNFENCED: Help("wait for Shopify; see", "pointsaga show {id}", "pointsaga show {id}"),
+    Kind.UNDECIDED: Help("see that a worker runs;", "pointsaga show {id}", "pointsaga show {id}"),
 }
 
 
@@ -54,6 +64,7 @@ class Stuck:
 
     Attributes:
         redemption_id: None for a run that is not about a redemption.
+        shop: its domain; None when the ledger has no such attempt.
         run: the workflow id of the run that has it in hand; None when there is none.
         channels: those that have not been told.
     """
@@ -68,9 +79,19 @@ class Stuck:
     channels: Sequence[str] = ()
 
     @property
-    def help(self) -> str:
+    def advice(self) -> str:
         """What to do about it."""
-        return _HELP[self.kind].format(id=self.redemption_id)
+        return _HELP[self.kind].advice
+
+    @property
+    def command(self) -> str:
+        """The command that does it, or shows more."""
+        return _HELP[self.kind].command.format(id=self.redemption_id) if self.shop else f"run {self.run}"
+
+    @property
+    def command_for_many(self) -> str:
+        """The command for this one and others of its kind."""
+        return _HELP[self.kind].for_many.format(id=self.redemption_id) if self.shop else f"run {self.run}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,33 +19,37 @@ class DeliversRedemption:
 
     def __init__(self, attempt: Attempt) -> None:
         self._attempt = attempt
+        self._stage = Stage.REDEEMING
         self._refused: list[Channel] = []
-        self._to_retry: list[Channel] = []
+        self._skipped: list[Channel] = []
 
     async def deliver(self, *, again: Sequence[Channel] = ()) -> None:
         """Tell every channel, side by side, those in `again` even if they refused before.
 
         Ends when each was told, or need not be any more.
         """
-        enter(Stage.DELIVERING)
-        self._refused = await self._tell(self._attempt.channels, again=again)
-        while self._refused:
-            enter(Stage.NEEDS_ATTENTION)
-            await workflow.wait_condition(lambda: bool(self._to_retry) or not self._refused)
-            enter(Stage.DELIVERING)
-            retried, self._to_retry = self._to_retry, []
-            refused_again = await self._tell(retried, again=retried)
-            self._refused = [one for one in self._refused if one not in retried or one in refused_again]
+        self._show_stage()
+        await asyncio.gather(*(self._see_to(channel, again=channel in again) for channel in self._attempt.channels))
+
+    async def _see_to(self, channel: Channel, *, again: bool) -> None:
+        """Tell one channel. What another vendor does, or does not, keeps nobody from mending this one."""
+        while await self._tell(channel, again=again) == "failed" and channel not in self._skipped:
+            self._refused.append(channel)
+            self._show_stage()
+            await workflow.wait_condition(lambda: channel not in self._refused)
+            self._show_stage()
+            if channel in self._skipped:
+                return
+            again = True
 
     @workflow.update(description="Try these channels again, now that what their vendor refused has been mended.")
     async def retry_deliveries(self, channels: list[Channel]) -> None:
         """Try refused deliveries again."""
-        self._to_retry += channels
+        self._refused = [one for one in self._refused if one not in channels]
 
     @retry_deliveries.validator
     def _check_retry(self, channels: list[Channel]) -> None:
-        waiting = [one for one in self._refused if one not in self._to_retry]
-        _demand(channels, among=waiting, saying="were not refused, or are being tried")
+        _demand(channels, among=self._refused, saying="were not refused, or are being tried")
 
     @workflow.update(description="Leave these channels untold, for this reason.")
     async def skip_deliveries(self, channels: list[Channel], reason: str) -> None:
@@ -53,6 +57,7 @@ class DeliversRedemption:
         for channel in channels:
             skip = SkipDelivery(**self._ids, channel=channel, reason=reason)
             await insist(Deliveries.skip_delivery, skip, about=self._about(channel), activity_id=f"skip-{channel}")
+        self._skipped += channels
         self._refused = [one for one in self._refused if one not in channels]
 
     @skip_deliveries.validator
@@ -61,14 +66,15 @@ class DeliversRedemption:
         if not 0 < len(reason.strip()) <= 500:
             raise ApplicationError("give a reason of 1 to 500 characters", type="BadArgument")
 
-    async def _tell(self, channels: Sequence[Channel], *, again: Sequence[Channel]) -> list[Channel]:
-        """Tell these channels; returns those that refused for good."""
-        statuses = await asyncio.gather(*(self._tell_one(channel, again=channel in again) for channel in channels))
-        return [channel for channel, status in zip(channels, statuses, strict=True) if status == "failed"]
-
-    async def _tell_one(self, channel: Channel, *, again: bool) -> str:
+    async def _tell(self, channel: Channel, *, again: bool) -> str:
         order = Deliver(**self._ids, channel=channel, again=again)
         return await insist(Deliveries.deliver, order, about=self._about(channel), activity_id=channel)
+
+    def _show_stage(self) -> None:
+        stage = Stage.NEEDS_ATTENTION if self._refused else Stage.DELIVERING
+        if stage is not self._stage:
+            self._stage = stage
+            enter(stage)
 
     @property
     def _ids(self) -> dict[str, Any]:
