@@ -1,6 +1,7 @@
 """`pointsaga audit`."""
 
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Annotated
 
 import httpx
@@ -42,6 +43,11 @@ def audit(
     raise typer.Exit(TROUBLE if findings else DONE)
 
 
+def vendors() -> AbstractAsyncContextManager[httpx.AsyncClient]:
+    """Connections to Shopify."""
+    return httpx.AsyncClient()
+
+
 async def _ledger(store: Sessions) -> list[Finding]:
     async with store.begin() as session:
         return await find_broken_invariants(session)
@@ -51,7 +57,7 @@ async def _drift(service: Service) -> list[Finding]:
     settings = service.settings
     async with service.store() as session:
         total = await count_codes(session)
-    async with httpx.AsyncClient() as http:
+    async with vendors() as http:
         shopify = Shopify(http, url_template=settings.shopify_admin_url, api_version=settings.shopify_api_version)
         drift = Drift(service.store, Vault(settings.encryption_keys), shopify)
         with progress_bar() as bar:

@@ -32,7 +32,7 @@ from workflows.settle_redemption import Settlement, SettleRedemption
 from workflows.stages import Stage, searchable
 
 # An update is answered by a worker; this long is waited for one.
-_ANSWERED_WITHIN = timedelta(seconds=10)
+ANSWERED_WITHIN = timedelta(seconds=10)
 
 Verb = Literal["retry", "try_now", "skip", "settle"]
 
@@ -229,14 +229,14 @@ class Reprocessing:
         assert action.run is not None
         handle = self.temporal.get_workflow_handle(action.run)
         try:
-            async with asyncio.timeout(_ANSWERED_WITHIN.total_seconds()):
+            async with asyncio.timeout(ANSWERED_WITHIN.total_seconds()):
                 await handle.execute_update(update, args=arguments, id=action.mark)  # pyright: ignore[reportUnknownMemberType]
         except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 # The SDK swallows a cancellation.
                 raise asyncio.CancelledError from None
-            seconds = _ANSWERED_WITHIN.total_seconds()
+            seconds = ANSWERED_WITHIN.total_seconds()
             raise NotDone(f"no worker answered within {seconds:.0f} s; it may yet be taken up") from None
 
 

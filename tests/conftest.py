@@ -73,6 +73,7 @@ async def temporal() -> AsyncGenerator[WorkflowEnvironment]:
             "--dynamic-config-value=history.transferProcessorMaxPollRPS=1000",
             "--dynamic-config-value=history.timerProcessorMaxPollRPS=1000",
             "--dynamic-config-value=history.visibilityProcessorMaxPollRPS=1000",
+            "--dynamic-config-value=system.numConsecutiveWorkflowTaskProblemsToTriggerSearchAttribute=1",
         ],
         data_converter=pydantic_data_converter,
         search_attributes=SEARCH_ATTRIBUTES,
