@@ -19,6 +19,7 @@ app = typer.Typer(
     help="Pointsaga: loyalty points for Shopify discount codes.\n\n"
     "Exit status 0: done; 1: found trouble; 2: used wrongly. Settings come from the environment, see .env.example.",
     no_args_is_help=True,
+    rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     add_completion=False,
 )

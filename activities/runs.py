@@ -6,9 +6,19 @@ from temporalio.service import RPCError, RPCStatusCode
 from domain.redemptions import settlement_id, workflow_id
 
 
+def run_ids(redemption_id: str, attempt: int) -> tuple[str, str]:
+    """The workflow ids under which an attempt can be in hand: its own, and its settlement's."""
+    return workflow_id(redemption_id, attempt), settlement_id(redemption_id, attempt)
+
+
+def all_open(task_queue: str) -> str:
+    """The search for every open run of a deployment. The search lags by a moment."""
+    return f"ExecutionStatus = 'Running' AND TaskQueue = '{task_queue}'"
+
+
 async def live_run(temporal: Client, redemption_id: str, attempt: int) -> str | None:
     """The workflow id of the attempt's open run: its own, or its settlement. None when nobody is working on it."""
-    for run in (workflow_id(redemption_id, attempt), settlement_id(redemption_id, attempt)):
+    for run in run_ids(redemption_id, attempt):
         description = await describe(temporal, run)
         if description is not None and description.status is WorkflowExecutionStatus.RUNNING:
             return run

@@ -36,7 +36,7 @@ def create(
 ) -> None:
     """Make a key and print it, once: nobody can print it again.
 
-    Example: pointsaga keys create --shop demo.myshopify.com --scope full --label storefront
+    Example: `pointsaga keys create --shop demo.myshopify.com --scope full --label storefront`
     """
     key = keyring.new_key()
 

@@ -47,8 +47,7 @@ def redrive_many(
     Without ids and without --query: everything that `stuck` lists and that needs it. It can be interrupted and run
     again at any time: what is left is done, and nothing is done twice.
 
-    Examples: pointsaga redrive --dry-run ·
-    pointsaga redrive --query "ShopDomain = 'demo.myshopify.com' AND ExecutionStatus = 'Terminated'"
+    Example: `pointsaga redrive --query "ShopDomain = 'demo.myshopify.com' AND ExecutionStatus = 'Terminated'"`
     """
     if ids and query:
         raise typer.BadParameter("name redemptions or give a query, not both", param_hint="--query")

@@ -31,7 +31,7 @@ def retry(
 
     Where the run that should try is gone, a settlement is started. Repeating the command does nothing twice.
 
-    Example: pointsaga retry cr_4k1t9zq0m2x7c8v5b3n6 --channel klaviyo --reason "the key is mended"
+    Example: `pointsaga retry cr_4k1t9zq0m2x7c8v5b3n6 --channel klaviyo --reason "the key is mended"`
     """
     request = Request(by=by, reason=reason or None)
     _reprocess(ids, request, lambda them, one: them.plan_retry(one, channel), yes=yes, dry_run=dry_run, as_json=as_json)
@@ -53,7 +53,7 @@ def skip(
 ) -> None:
     """Leave channels untold for good. The purchase stands; a run that waited for them goes on to its end.
 
-    Example: pointsaga skip cr_4k1t9zq0m2x7c8v5b3n6 --channel klaviyo --reason "the shop has left Klaviyo"
+    Example: `pointsaga skip cr_4k1t9zq0m2x7c8v5b3n6 --channel klaviyo --reason "the shop has left Klaviyo"`
     """
     if not 0 < len(reason.strip()) <= 500:
         raise typer.BadParameter("give a reason of 1 to 500 characters", param_hint="--reason")

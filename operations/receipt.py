@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from pydantic import BaseModel
 from temporalio.client import Client, WorkflowExecutionDescription
 
-from activities.runs import describe
-from domain.redemptions import settlement_id, workflow_id
+from activities.runs import describe, run_ids
 from workflows.stages import REDEMPTION_STAGE
 
 
@@ -34,7 +33,7 @@ async def runs_of(temporal: Client, redemption_id: str, attempts: int, *, ui: st
     Raises:
         temporalio.service.RPCError: the engine cannot be asked.
     """
-    ids = [name(redemption_id, number) for number in range(1, attempts + 1) for name in (workflow_id, settlement_id)]
+    ids = [run for number in range(1, attempts + 1) for run in run_ids(redemption_id, number)]
     found = [(run, await describe(temporal, run)) for run in ids]
     return [_run(description, _link(ui, temporal.namespace, run)) for run, description in found if description]
 

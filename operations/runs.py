@@ -7,6 +7,8 @@ from datetime import datetime
 from temporalio.client import Client, WorkflowExecution
 from temporalio.common import SearchAttributeKey
 
+from activities.runs import all_open
+
 _PROBLEMS = SearchAttributeKey.for_keyword_list("TemporalReportedProblems")
 _IDS_PER_QUERY = 100
 
@@ -23,8 +25,7 @@ class OpenRun:
 
 async def open_runs(temporal: Client, *, task_queue: str) -> dict[str, OpenRun]:
     """Every open run of this deployment, by workflow id."""
-    query = f"ExecutionStatus = 'Running' AND TaskQueue = '{task_queue}'"
-    return {run.id: _open_run(run) async for run in temporal.list_workflows(query)}
+    return {run.id: _open_run(run) async for run in temporal.list_workflows(all_open(task_queue))}
 
 
 async def matching(temporal: Client, query: str) -> list[str]:

@@ -12,12 +12,12 @@ from enum import StrEnum
 from temporalio.client import Client, WorkflowExecutionStatus
 
 from activities.housekeeping import PATIENCE
-from activities.runs import describe
+from activities.runs import describe, run_ids
 from db import catalogue
 from db.engine import Sessions
 from db.stuck import Case, cases
 from db.tables import Delivery
-from domain.redemptions import attempt_of, settlement_id, workflow_id
+from domain.redemptions import attempt_of
 from operations.runs import OpenRun, endings, open_runs
 
 # The longest deadline that the settings allow: until then a run may rightly have left no trace in the ledger.
@@ -145,8 +145,7 @@ class Finder:
 
 
 def _ids(case: Case) -> tuple[str, str]:
-    attempt = case.attempt
-    return workflow_id(attempt.redemption_id, attempt.number), settlement_id(attempt.redemption_id, attempt.number)
+    return run_ids(case.redemption_id, case.attempt.number)
 
 
 def _take(runs: dict[str, OpenRun], case: Case) -> OpenRun | None:
@@ -161,7 +160,7 @@ def _in_hand(case: Case, run: OpenRun) -> Stuck:
         return _stuck(case, Kind.WORKFLOW_FAILING, run.problem, run=run.id)
     if failed:
         since = min(delivery.updated_at for delivery in failed)
-        return _stuck(case, Kind.NEEDS_ATTENTION, _reasons([*failed, *pending]), run=run.id, since=since)
+        return _stuck(case, Kind.NEEDS_ATTENTION, _reasons(failed), run=run.id, since=since)
     if pending:
         return _stuck(case, Kind.VENDOR_DOWN, _reasons(pending), run=run.id)
     if case.holds_points:
