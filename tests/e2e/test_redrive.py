@@ -11,13 +11,12 @@ from tests.e2e.deployment import Deployment
 from tests.service import Shop, a_customer, a_lot, a_shop, until
 
 PURCHASES = 50
-WRONG_KEY = {"kind": "status", "status": 401, "times": None}
 
 
 async def test_fifty_purchases_that_klaviyo_refused_are_redriven_and_told_once(deployment: Deployment) -> None:
     shop = await deployment.open_large_shop(a_shop(*(a_customer(a_lot(500)) for _ in range(PURCHASES))))
     await deployment.start_worker()
-    await deployment.fault("klaviyo", **WRONG_KEY)
+    await deployment.fault("klaviyo", "status", status=401, times=None)
     ids = await buy(shop)
 
     await until(lambda: is_stuck(deployment, ids))
