@@ -82,17 +82,19 @@ def revoke(
 ) -> None:
     """Refuse a key from now on, in every API process. Safe to repeat."""
 
-    async def work(store: Sessions) -> ApiKey | None:
+    async def work(store: Sessions) -> tuple[ApiKey, Shop] | None:
         async with store.begin() as session:
             return await keyring.revoke_key(session, key_id)
 
-    row = with_database(work)
-    if row is None:
+    found = with_database(work)
+    if found is None:
         fail(f"there is no key {key_id}; `pointsaga keys list --shop …` shows the ids", status=MISUSE)
+    row, shop = found
     if as_json:
-        print_json(_shown(row))
+        print_json({**_shown(row), "shop": shop.domain})
     else:
-        typer.echo(f"key {row.id} ({row.label or 'no label'}) is refused since {at(row.revoked_at)} UTC")
+        label = row.label or "no label"
+        typer.echo(f"key {row.id} of {shop.domain} ({label}) is refused since {at(row.revoked_at)} UTC")
 
 
 def _shown(row: ApiKey) -> dict[str, int | str | datetime | None]:

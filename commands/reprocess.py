@@ -85,7 +85,8 @@ def _reprocess(ids: Sequence[str], request: Request, plan: Plan, *, yes: bool, d
 
 
 def _show(planned: dict[str, list[Action]]) -> None:
-    table = Table("redemption", "what is done", "run")
+    table = Table("redemption", "what is done")
+    table.add_column("run", overflow="fold")
     for one, actions in planned.items():
         for action in actions:
             table.add_row(one, str(action), action.run or "none: a row of the ledger, or a new settlement")

@@ -28,9 +28,11 @@ async def keys_of(session: AsyncSession, shop: Shop) -> Sequence[ApiKey]:
     return (await session.scalars(select(ApiKey).where(ApiKey.shop_id == shop.id).order_by(ApiKey.id))).all()
 
 
-async def revoke_key(session: AsyncSession, key_id: int) -> ApiKey | None:
+async def revoke_key(session: AsyncSession, key_id: int) -> tuple[ApiKey, Shop] | None:
     """Refuse the key from now on; one that was revoked before keeps its time. None when there is no such key."""
     row = await session.get(ApiKey, key_id, with_for_update=True)
-    if row is not None and row.revoked_at is None:
+    if row is None:
+        return None
+    if row.revoked_at is None:
         row.revoked_at = (await session.execute(select(func.now()))).scalar_one()
-    return row
+    return row, await session.get_one(Shop, row.shop_id)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from pydantic import BaseModel
-from temporalio.client import Client, WorkflowExecutionDescription
+from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
 
 from activities.runs import describe, run_ids
 from workflows.stages import REDEMPTION_STAGE
@@ -44,7 +44,9 @@ def _link(ui: str | None, namespace: str, run: str) -> str | None:
 
 def _run(description: WorkflowExecutionDescription, link: str | None) -> Run:
     assert description.status is not None
-    pending = description.raw_description.pending_activities
+    # The engine keeps those of a run that was terminated, too.
+    is_open = description.status is WorkflowExecutionStatus.RUNNING
+    pending = description.raw_description.pending_activities if is_open else ()
     return Run(
         id=description.id,
         link=link,
