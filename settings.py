@@ -39,6 +39,8 @@ class Settings(BaseSettings):
     """PEM file of the client certificate for mTLS."""
     temporal_tls_client_key_path: str | None = None
     """PEM file of the client key for mTLS."""
+    temporal_ui_url: str | None = None
+    """Address of the Temporal Web UI, for links to runs; without it their ids are shown."""
 
     worker_deployment_name: Annotated[str, Field(pattern=r"^[^.]+$")] = "pointsaga"
     """Worker deployment that the versions of the worker belong to; without a dot."""

@@ -143,6 +143,9 @@ class Deliveries:
         async with self._sessions.begin() as session:
             row = await _lock(session, order)
             assert row is not None
+            if row.status == "skipped" and status == "failed":
+                # Skipped while it was being sent, which came to nothing.
+                return _outcome(row)
             row.status, row.last_error = status, reason
             row.sent_at = await catalogue.now(session) if status == "sent" else None
         return Delivered(status=status, reason=reason)

@@ -37,15 +37,22 @@ class Drift:
             batch = await drift.next_codes(session, again_after=AGAIN_AFTER, at_most=AT_A_TIME)
         return sum([await self._check(code) for code in batch])
 
+    async def find(self, code: Checked) -> FoundDiscount | None:
+        """What Shopify has under this code.
+
+        Raises:
+            VendorError: Shopify does not say.
+        """
+        return await self._shopify.find_discount(await self._store(code), code.code)
+
     async def _check(self, code: Checked) -> bool:
         try:
-            store = await self._store(code)
-            found = await self._shopify.find_discount(store, code.code)
-            if code.is_paid:
-                return found is None and await self._report(code, "discount_code_missing")
-            if found is None or not _can_be_used(found, code):
+            found = await self.find(code)
+            if not has_drifted(code, found):
                 return False
-            await self._shopify.delete_discount(store, found.id)
+            if found is None:
+                return await self._report(code, "discount_code_missing")
+            await self._shopify.delete_discount(await self._store(code), found.id)
             return await self._report(code, "unpaid_discount_code_removed")
         except VendorError as error:
             # Its turn comes again; meanwhile the others are looked at.
@@ -64,5 +71,8 @@ class Drift:
         return True
 
 
-def _can_be_used(found: FoundDiscount, code: Checked) -> bool:
-    return found.is_for(code.redemption_id) and found.status != "EXPIRED"
+def has_drifted(code: Checked, found: FoundDiscount | None) -> bool:
+    """Whether a paid code is gone, or one can be used that nobody paid for."""
+    if code.is_paid:
+        return found is None
+    return found is not None and found.is_for(code.redemption_id) and found.status != "EXPIRED"

@@ -239,6 +239,7 @@ class Redemption(Base):
         _one_of("status", STATUSES),
         Index("ix_redemptions_customer", "shop_id", "customer_id", "created_at"),
         Index("ix_redemptions_reward", "shop_id", "reward_id", "status"),
+        Index("ix_redemptions_pending", "deadline", postgresql_where=text("status = 'pending'")),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -302,6 +303,7 @@ Index(
     unique=True,
     postgresql_where=DiscountCode.state != "foreign",
 )
+Index("ix_discount_codes_planned", DiscountCode.redemption_id, postgresql_where=DiscountCode.state == "planned")
 
 
 class RedemptionDraw(Base):
@@ -366,7 +368,11 @@ class ActivityLog(Base):
     """What a merchant reads about a customer."""
 
     __tablename__ = "activity_log"
-    __table_args__ = (_of_customer(), Index("ix_activity_log_customer", "shop_id", "customer_id", "created_at"))
+    __table_args__ = (
+        _of_customer(),
+        Index("ix_activity_log_customer", "shop_id", "customer_id", "created_at"),
+        Index("uq_activity_log_mark", "redemption_id", "mark", unique=True),
+    )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     shop_id: Mapped[int]
@@ -374,6 +380,8 @@ class ActivityLog(Base):
     redemption_id: Mapped[str | None] = mapped_column(ForeignKey("redemptions.id"))
     kind: Mapped[str]
     facts: Mapped[dict[str, Any]] = _personal({})
+    mark: Mapped[str | None]
+    """What an entry that may be written again is known by."""
     created_at: Mapped[datetime] = _now()
 
 
@@ -410,6 +418,7 @@ class Delivery(Base):
     __table_args__ = (
         _one_of("event", tuple(EventKind)),
         _one_of("status", ("pending", "sent", "failed", "unknown", "skipped")),
+        Index("ix_deliveries_undelivered", "redemption_id", postgresql_where=text("status IN ('pending', 'failed')")),
     )
 
     redemption_id: Mapped[str] = mapped_column(ForeignKey("redemptions.id"), primary_key=True)

@@ -7,6 +7,7 @@
                       └─ compensation ─> failed ── same key again ─> pending (attempt + 1)
 """
 
+import re
 import secrets
 import string
 from datetime import timedelta
@@ -46,6 +47,12 @@ def webhook_run_id(shop_domain: str, webhook_id: str) -> str:
 def settlement_id(redemption_id: str, attempt: int) -> str:
     """The Temporal workflow that settles an attempt whose own run is gone."""
     return f"settlement-{redemption_id}-{attempt}"
+
+
+def attempt_of(run: str) -> tuple[str, int] | None:
+    """The redemption and the attempt that a workflow's id names; None when it is about something else."""
+    match = re.fullmatch(r"(?:redemption|settlement)-(cr_[a-z0-9]+)-([0-9]+)", run)
+    return match and (match[1], int(match[2]))
 
 
 class Standing(Enum):

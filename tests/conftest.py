@@ -1,10 +1,11 @@
 """Real parts for every test: PostgreSQL, the Temporal server, and the vendor sandbox at the wire."""
 
+import asyncio
 import gc
 import secrets
 import sys
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -66,7 +67,12 @@ def settings(database_url: SecretStr) -> Settings:
 @pytest.fixture(scope="session")
 async def temporal() -> AsyncGenerator[WorkflowEnvironment]:
     """A real Temporal server on which a workflow that waits skips ahead in time."""
-    async with await WorkflowEnvironment.start_time_skipping_v2(
+    async with await _patiently(_start_temporal) as environment:
+        yield environment
+
+
+async def _start_temporal() -> WorkflowEnvironment:
+    return await WorkflowEnvironment.start_time_skipping_v2(
         dev_server_existing_path=str(Path(sys.executable).with_name("temporal")),
         dev_server_extra_args=[
             "--dynamic-config-value=frontend.WorkflowTimeSkippingEnabled=true",
@@ -75,11 +81,21 @@ async def temporal() -> AsyncGenerator[WorkflowEnvironment]:
             "--dynamic-config-value=history.transferProcessorMaxPollRPS=1000",
             "--dynamic-config-value=history.timerProcessorMaxPollRPS=1000",
             "--dynamic-config-value=history.visibilityProcessorMaxPollRPS=1000",
+            "--dynamic-config-value=system.numConsecutiveWorkflowTaskProblemsToTriggerSearchAttribute=1",
         ],
         data_converter=pydantic_data_converter,
         search_attributes=SEARCH_ATTRIBUTES,
-    ) as environment:
-        yield environment
+    )
+
+
+async def _patiently(start: Callable[[], Awaitable[WorkflowEnvironment]]) -> WorkflowEnvironment:
+    """The SDK gives the server five seconds, which a busy machine may not have."""
+    for _ in range(5):
+        try:
+            return await start()
+        except RuntimeError:
+            await asyncio.sleep(1)
+    return await start()
 
 
 @pytest.fixture

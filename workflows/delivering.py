@@ -35,10 +35,13 @@ class DeliversRedemption:
         self._journal = Journal(attempt, event, stage)
         self._to_retry: list[Channel] = []
 
-    async def deliver(self) -> None:
-        """Tell every channel, side by side. Ends when each was told, or need not be any more."""
+    async def deliver(self, *, again: Sequence[Channel] = ()) -> None:
+        """Tell every channel, side by side, those in `again` even if they refused before.
+
+        Ends when each was told, or need not be any more.
+        """
         self._journal.enter(Stage.DELIVERING)
-        await asyncio.gather(*(self._deliver_to(channel) for channel in self._attempt.channels))
+        await asyncio.gather(*(self._deliver_to(one, again=one in again) for one in self._attempt.channels))
 
     @workflow.update(description="Try these channels again, now that what their vendor refused has been mended.")
     async def retry_deliveries(self, channels: list[Channel]) -> None:
@@ -63,8 +66,8 @@ class DeliversRedemption:
         if not 0 < len(reason.strip()) <= 500:
             raise ApplicationError("give a reason of 1 to 500 characters", type="BadArgument")
 
-    async def _deliver_to(self, channel: Channel) -> None:
-        await self._tell(channel, again=False)
+    async def _deliver_to(self, channel: Channel, *, again: bool) -> None:
+        await self._tell(channel, again=again)
         while channel in self._refused:
             await workflow.wait_condition(lambda: channel in self._to_retry or channel not in self._refused)
             if channel in self._to_retry:

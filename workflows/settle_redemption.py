@@ -4,15 +4,24 @@ not captured ──> release the points ──> void the code
 captured     ──> deliver what is missing
 """
 
+from collections.abc import Sequence
+
 from temporalio import workflow
 
 from activities.attempt import Attempt
 from activities.discounts import Discounts
 from activities.points import Points
+from domain.channels import Channel
 from domain.events import EventKind
 from workflows.delivering import DeliversRedemption
 from workflows.saga import take_back, to_the_end
 from workflows.stages import Stage
+
+
+class Settlement(Attempt):
+    """An attempt to settle; `again` are channels to try although they refused before."""
+
+    again: Sequence[Channel] = ()
 
 
 @workflow.defn
@@ -20,15 +29,15 @@ class SettleRedemption(DeliversRedemption):
     """What is left to do for one attempt. Safe beside a live run: the row decides, and every step may be repeated."""
 
     @workflow.init
-    def __init__(self, attempt: Attempt) -> None:
+    def __init__(self, attempt: Settlement) -> None:
         super().__init__(attempt, EventKind.REWARD_REDEEMED, Stage.COMPENSATING)
 
     @workflow.run
-    async def run(self, attempt: Attempt) -> str:
+    async def run(self, attempt: Settlement) -> str:
         """Compensate, or deliver; tells which."""
         return await to_the_end(self._settle(attempt))
 
-    async def _settle(self, attempt: Attempt) -> str:
+    async def _settle(self, attempt: Settlement) -> str:
         journal = self._journal
         if await take_back(Points.reserve_points, attempt, undo=Points.release_points, journal=journal):
             await take_back(
@@ -36,7 +45,7 @@ class SettleRedemption(DeliversRedemption):
             )
             ending = "compensated"
         else:
-            await self.deliver()
+            await self.deliver(again=attempt.again)
             ending = "delivered"
         journal.close()
         await workflow.wait_condition(workflow.all_handlers_finished)

@@ -8,7 +8,9 @@ from settings import Settings
 SETTINGS = frozenset(name.upper() for name in Settings.model_fields)
 
 
-def stack_settings(*, database_url: str, temporal_address: str, encryption_key: str) -> dict[str, str]:
+def stack_settings(
+    *, database_url: str, temporal_address: str, temporal_ui_url: str, encryption_key: str
+) -> dict[str, str]:
     """What the stack decides, around what the environment says.
 
     The engine is ours: its address, no TLS, no key. So is its worker, which is replaced in place and thus unversioned.
@@ -20,6 +22,7 @@ def stack_settings(*, database_url: str, temporal_address: str, encryption_key: 
         "DATABASE_URL": database_url,
         "TEMPORAL_ADDRESS": temporal_address,
         "TEMPORAL_NAMESPACE": "default",
+        "TEMPORAL_UI_URL": temporal_ui_url,
         "TEMPORAL_TASK_QUEUE": "pointsaga",
         "LOG_FORMAT": "text",
     }

@@ -121,6 +121,7 @@ class LocalStack:
         settings = stack_settings(
             database_url=self.database_url,
             temporal_address=self.temporal_address,
+            temporal_ui_url=self.temporal_ui_url,
             encryption_key=encryption_key(self.home),
         )
         vendors = vendor_settings(self.vendor_url) if "sandbox" in self.options.parts else {}

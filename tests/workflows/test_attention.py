@@ -31,6 +31,10 @@ async def tell(service: Service, redemption: str, update_name: str, *arguments: 
     await run.execute_update(update_name, args=arguments)  # pyright: ignore[reportUnknownMemberType]
 
 
+async def _is(shop: Shop, channel: str, status: str) -> bool:
+    return (await shop.deliveries()).get(channel) == status
+
+
 async def _stage_is(service: Service, redemption: str, stage: str) -> bool:
     description = await service.run_of(redemption).describe()
     return description.typed_search_attributes[REDEMPTION_STAGE] == stage
@@ -70,6 +74,30 @@ async def test_what_is_refused_again_needs_attention_again(service: Service, sho
 
 async def _is_told(service: Service, redemption: str, words: str) -> bool:
     return words in await service.page_of(workflow_id(redemption, 1))
+
+
+async def test_what_was_mended_does_not_wait_for_another_vendor(service: Service, shop: Shop) -> None:
+    await service.fault("omnisend", kind="down")
+    redemption = await refused_by_klaviyo(shop)
+
+    await tell(service, redemption, "retry_deliveries", ["klaviyo"])
+
+    await until(lambda: _is(shop, "klaviyo", "sent"))
+    await until(lambda: _stage_is(service, redemption, "Delivering"))
+    assert (await shop.deliveries())["omnisend"] == "pending"
+    await service.heal("omnisend")
+    assert await service.end_of(redemption) == "COMPLETED"
+
+
+async def test_what_was_skipped_while_another_vendor_was_down_stays_skipped(service: Service, shop: Shop) -> None:
+    await service.fault("omnisend", kind="down")
+    redemption = await refused_by_klaviyo(shop)
+
+    await tell(service, redemption, "skip_deliveries", ["klaviyo"], "the shop has left Klaviyo")
+    await service.heal("omnisend")
+
+    assert await service.end_of(redemption) == "COMPLETED"
+    assert (await shop.deliveries())["klaviyo"] == "skipped"
 
 
 SLIPS: list[tuple[str, list[object]]] = [

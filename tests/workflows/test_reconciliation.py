@@ -4,9 +4,9 @@ import asyncio
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import func, update
+from sqlalchemy import func, select, update
 
-from db.tables import IdempotencyKey, Redemption
+from db.tables import Delivery, IdempotencyKey, Redemption
 from domain.redemptions import settlement_id
 from tests.service import Service, Shop, a_customer, a_lot, a_shop, until
 from workflows.reconcile_redemptions import ReconcileRedemptions
@@ -38,9 +38,9 @@ async def settled(service: Service, redemption_id: str, attempt: int = 1) -> str
     return await service.temporal.get_workflow_handle(settlement_id(redemption_id, attempt)).result()
 
 
-async def later(service: Service, redemption: str) -> None:
+async def later(service: Service, redemption: str, *, minutes: float = 5) -> None:
     """Long after the purchase, for the database."""
-    then = func.now() - timedelta(minutes=5)
+    then = func.now() - timedelta(minutes=minutes)
     async with service.store.begin() as session:
         mine = Redemption.id == redemption
         await session.execute(update(Redemption).where(mine).values(deadline=then))
@@ -105,6 +105,35 @@ async def test_a_live_run_is_left_alone(service: Service, shop: Shop) -> None:
 
     runs = [run.id async for run in service.temporal.list_workflows(f"WorkflowId = '{settlement_id(redemption, 1)}'")]
     assert runs == []
+
+
+async def test_many_that_wait_do_not_hide_one_whose_run_is_gone(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("activities.housekeeping.AT_A_TIME", 2)
+    shop = await service.open_shop(a_shop(*(a_customer(a_lot(500)) for _ in range(4))))
+    await service.fault("klaviyo", kind="status", status=401, times=None)
+    ids = [(await shop.purchase(customer=one)).json()["data"]["id"] for one in shop.customers]
+    await until(lambda: _all_failed(service, ids))
+    for number, redemption in enumerate(ids):
+        await later(service, redemption, minutes=60 - number)
+    await service.run_of(ids[-1]).terminate(reason="an operator's mistake")
+    await until(lambda: _settlement_of(service, ids[-1]))
+
+    await service.heal("klaviyo")
+
+
+async def _settlement_of(service: Service, redemption: str) -> bool:
+    """Whether a round of the reconciler started one; the first may come before the engine's search knows."""
+    await reconcile(service)
+    query = f"WorkflowId = '{settlement_id(redemption, 1)}'"
+    return bool([run.id async for run in service.temporal.list_workflows(query)])
+
+
+async def _all_failed(service: Service, ids: list[str]) -> bool:
+    failed = select(func.count()).where(Delivery.redemption_id.in_(ids), Delivery.status == "failed")
+    async with service.store() as session:
+        return await session.scalar(failed) == len(ids)
 
 
 async def test_what_has_come_to_its_end_is_not_settled_again(service: Service, shop: Shop) -> None:

@@ -239,6 +239,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("shop_id", "customer_id", name=op.f("pk_stale_metafields")),
     )
     op.create_index("ix_stale_metafields_due", "stale_metafields", ["shop_id", "due_at"], unique=False)
+    op.create_index(
+        "ix_redemptions_pending",
+        "redemptions",
+        ["deadline"],
+        unique=False,
+        postgresql_where=sa.text("status = 'pending'"),
+    )
     op.create_table(
         "activity_log",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
@@ -247,6 +254,7 @@ def upgrade() -> None:
         sa.Column("redemption_id", sa.String(), nullable=True),
         sa.Column("kind", sa.String(), nullable=False),
         sa.Column("facts", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("mark", sa.String(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.ForeignKeyConstraint(["redemption_id"], ["redemptions.id"], name=op.f("fk_activity_log_redemption_id")),
         sa.ForeignKeyConstraint(
@@ -257,6 +265,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_activity_log")),
     )
     op.create_index("ix_activity_log_customer", "activity_log", ["shop_id", "customer_id", "created_at"], unique=False)
+    op.create_index("uq_activity_log_mark", "activity_log", ["redemption_id", "mark"], unique=True)
     op.create_table(
         "deliveries",
         sa.Column("redemption_id", sa.String(), nullable=False),
@@ -302,6 +311,13 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("state = 'pending'"),
     )
+    op.create_index(
+        "ix_deliveries_undelivered",
+        "deliveries",
+        ["redemption_id"],
+        unique=False,
+        postgresql_where=sa.text("status IN ('pending', 'failed')"),
+    )
     op.create_table(
         "discount_codes",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
@@ -332,6 +348,13 @@ def upgrade() -> None:
         ["redemption_id", "attempt"],
         unique=True,
         postgresql_where=sa.text("state != 'foreign'"),
+    )
+    op.create_index(
+        "ix_discount_codes_planned",
+        "discount_codes",
+        ["redemption_id"],
+        unique=False,
+        postgresql_where=sa.text("state = 'planned'"),
     )
     op.create_table(
         "ledger_entries",

@@ -1,0 +1,32 @@
+"""Administration of the database."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from commands.shared import MISUSE, fail, with_database, with_engine
+from db.engine import migrate as upgrade_schema
+from db.import_writing import write_import
+from db.importing import BadImport, read_import
+from db.vault import Vault
+from settings import read_settings
+
+
+def import_file(
+    file: Annotated[Path, typer.Argument(help="JSON file of shops, see docs/import.md.", exists=True, dir_okay=False)],
+) -> None:
+    """Import shops, rewards, customers and their points. Safe to repeat: what is known is updated, not doubled."""
+    settings = read_settings()
+    vault = Vault(settings.encryption_keys)
+    try:
+        content = read_import(file)
+        with_database(lambda sessions: write_import(sessions, vault, content, tell=typer.echo), settings)
+    except BadImport as error:
+        fail(f"{file} was not imported:\n{error}", status=MISUSE)
+
+
+def migrate() -> None:
+    """Bring the database's schema up to date. Safe to repeat, and from two places at once."""
+    with_engine(upgrade_schema)
+    typer.echo("the database is up to date")

@@ -1,0 +1,28 @@
+"""What runs by the clock."""
+
+import asyncio
+
+import typer
+from temporalio.service import RPCError
+
+from commands.shared import no_engine
+from settings import connect_temporal, read_settings
+from workflows.schedules import apply_schedules
+
+schedules = typer.Typer(help="What runs by the clock.", no_args_is_help=True)
+
+
+@schedules.command("apply")
+def apply() -> None:
+    """Create the schedules in Temporal, or bring them up to date. Safe to repeat."""
+    settings = read_settings()
+
+    async def run() -> list[str]:
+        client = await connect_temporal(settings)
+        return await apply_schedules(client, task_queue=settings.temporal_task_queue)
+
+    try:
+        applied = asyncio.run(run())
+    except (RPCError, RuntimeError) as error:
+        no_engine(settings, error)
+    typer.echo(f"applied: {', '.join(applied)}")
