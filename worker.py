@@ -23,6 +23,7 @@ from activities.failures import FailureDoor
 from activities.housekeeping import Housekeeping
 from activities.metafields import Metafields
 from activities.points import Points
+from activities.refunds import Refunds
 from activities.senders import EventSender, MetafieldsSender
 from activities.webhooks import Webhooks
 from clients.klaviyo import Klaviyo
@@ -39,6 +40,7 @@ from workflows.expire_points import ExpirePoints
 from workflows.process_webhook import ProcessWebhook
 from workflows.reconcile_redemptions import ReconcileRedemptions
 from workflows.redeem_reward import RedeemReward
+from workflows.refund_redemption import RefundRedemption
 from workflows.saga import INSIST_TIMEOUT
 from workflows.settle_redemption import SettleRedemption
 from workflows.stages import SEARCH_ATTRIBUTES
@@ -53,7 +55,7 @@ WORKFLOW_RUNNER = SandboxedWorkflowRunner(
 # Shorter than servers keep an idle connection: one that closes just as it is used again looks like a lost answer.
 CONNECTIONS = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=2)
 
-WORKFLOWS = [RedeemReward, SettleRedemption, ProcessWebhook, ReconcileRedemptions, ExpirePoints]
+WORKFLOWS = [RedeemReward, RefundRedemption, SettleRedemption, ProcessWebhook, ReconcileRedemptions, ExpirePoints]
 
 log = structlog.stdlib.get_logger("worker")
 
@@ -68,6 +70,7 @@ def build_worker(client: Client, settings: Settings, store: Sessions, http: http
     shopify = Shopify(http, url_template=settings.shopify_admin_url, api_version=settings.shopify_api_version)
     points = Points(store)
     discounts = Discounts(store, vault, shopify)
+    refunds = Refunds(store, vault, shopify)
     metafields = MetafieldsSender(store, vault, shopify)
     deliveries = Deliveries(store, {**_senders(settings, store, vault, http), Channel.METAFIELDS: metafields})
     housekeeping = Housekeeping(store, client)
@@ -84,9 +87,12 @@ def build_worker(client: Client, settings: Settings, store: Sessions, http: http
             points.release_points,
             discounts.generate_discount_code,
             discounts.void_discount_code,
+            refunds.remove_discount_code,
+            refunds.refund_points,
             deliveries.deliver,
             deliveries.skip_delivery,
             housekeeping.find_stranded_attempts,
+            housekeeping.find_stranded_refunds,
             housekeeping.prune_idempotency_keys,
             drift.check_codes,
             webhooks.process_webhook,
@@ -113,11 +119,11 @@ def _senders(settings: Settings, store: Sessions, vault: Vault, http: httpx.Asyn
     omnisend = Omnisend(http, base_url=settings.omnisend_url, version=settings.omnisend_version)
     postscript = Postscript(http, base_url=settings.postscript_url)
     return {
-        Channel.KLAVIYO: EventSender(store, vault, "klaviyo", klaviyo.send_reward_redeemed, repeatable=True),
+        Channel.KLAVIYO: EventSender(store, vault, "klaviyo", klaviyo.send_event, repeatable=True),
         # A second e-mail is mild; a lost one is not.
-        Channel.OMNISEND: EventSender(store, vault, "omnisend", omnisend.send_reward_redeemed, repeatable=True),
+        Channel.OMNISEND: EventSender(store, vault, "omnisend", omnisend.send_event, repeatable=True),
         # A second text message costs money and the customer's consent.
-        Channel.POSTSCRIPT: EventSender(store, vault, "postscript", postscript.send_reward_redeemed, repeatable=False),
+        Channel.POSTSCRIPT: EventSender(store, vault, "postscript", postscript.send_event, repeatable=False),
     }
 
 

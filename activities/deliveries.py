@@ -1,4 +1,4 @@
-"""Announcing a redemption: one step, one row and one vendor per channel."""
+"""Announcing what happens to a redemption: one step, one row and one vendor per event and channel."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -14,6 +14,7 @@ from db import catalogue, redemptions
 from db.engine import Sessions
 from db.tables import Delivery
 from domain.channels import Channel
+from domain.events import EventKind
 
 DeliveryStatus = Literal["sent", "failed", "unknown", "skipped"]
 
@@ -29,21 +30,24 @@ class Delivered(BaseModel):
 NOT_PLANNED = "the captured purchase did not have this channel"
 
 
-class Deliver(BaseModel):
-    """Tell this channel of this redemption; `again` when an operator wants a refused delivery tried once more."""
+class _Delivery(BaseModel):
+    """One event of one redemption on one channel."""
 
     shop_id: int
     redemption_id: str
     channel: Channel
+    event: EventKind = EventKind.REWARD_REDEEMED
+
+
+class Deliver(_Delivery):
+    """Tell the channel; `again` when an operator wants a refused delivery tried once more."""
+
     again: bool = False
 
 
-class SkipDelivery(BaseModel):
-    """Leave this channel untold, for a reason that an operator gave."""
+class SkipDelivery(_Delivery):
+    """Leave the channel untold, for a reason that an operator gave."""
 
-    shop_id: int
-    redemption_id: str
-    channel: Channel
     reason: str
 
 
@@ -60,7 +64,7 @@ class Sender(Protocol):
         """The age at which news is worse than none; None for a state, which is always as of now."""
         ...
 
-    async def send(self, shop_id: int, redemption_id: str) -> None:
+    async def send(self, shop_id: int, redemption_id: str, event: EventKind) -> None:
         """Tell the vendor.
 
         Raises:
@@ -88,7 +92,7 @@ class Deliveries:
         if settled is not None:
             return settled
         try:
-            await sender.send(order.shop_id, order.redemption_id)
+            await sender.send(order.shop_id, order.redemption_id, order.event)
         except NotExecuted as error:
             await self._try_later(order, error.reason)
             raise
@@ -106,7 +110,7 @@ class Deliveries:
     async def skip_delivery(self, order: SkipDelivery) -> Delivered:
         """Skip what has not been sent. A try under way is not stopped, but it is the last."""
         async with self._sessions.begin() as session:
-            row = await redemptions.lock_delivery(session, order.shop_id, order.redemption_id, order.channel)
+            row = await _lock(session, order)
             if row is None:
                 return Delivered(status="skipped", reason=NOT_PLANNED)
             if row.status in ("pending", "failed"):
@@ -116,7 +120,7 @@ class Deliveries:
     async def _begin(self, order: Deliver, sender: Sender) -> Delivered | None:
         """Note the try before it is made; tells the outcome when there is one already."""
         async with self._sessions.begin() as session:
-            row = await redemptions.lock_delivery(session, order.shop_id, order.redemption_id, order.channel)
+            row = await _lock(session, order)
             if row is None:
                 return Delivered(status="skipped", reason=NOT_PLANNED)
             if row.status == "failed" and order.again:
@@ -131,13 +135,13 @@ class Deliveries:
 
     async def _try_later(self, order: Deliver, reason: str) -> None:
         async with self._sessions.begin() as session:
-            row = await redemptions.lock_delivery(session, order.shop_id, order.redemption_id, order.channel)
+            row = await _lock(session, order)
             assert row is not None
             row.attempted_at, row.last_error = None, reason
 
     async def _settle(self, order: Deliver, status: DeliveryStatus, reason: str | None = None) -> Delivered:
         async with self._sessions.begin() as session:
-            row = await redemptions.lock_delivery(session, order.shop_id, order.redemption_id, order.channel)
+            row = await _lock(session, order)
             assert row is not None
             row.status, row.last_error = status, reason
             row.sent_at = await catalogue.now(session) if status == "sent" else None
@@ -146,6 +150,10 @@ class Deliveries:
 
 def _outcome(row: Delivery) -> Delivered:
     return Delivered(status=cast(DeliveryStatus, row.status), reason=row.last_error)
+
+
+async def _lock(session: AsyncSession, order: _Delivery) -> Delivery | None:
+    return await redemptions.lock_delivery(session, order.shop_id, order.redemption_id, order.channel, order.event)
 
 
 async def _may_be_sent(session: AsyncSession, row: Delivery, sender: Sender) -> tuple[str, str | None]:

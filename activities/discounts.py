@@ -18,6 +18,7 @@ from db.tables import DiscountCode, Redemption
 from db.vault import Vault
 from domain.discounts import Discount, DiscountType, new_code
 from domain.errors import RedemptionClosed
+from domain.events import EventKind
 from domain.redemptions import Standing, standing
 
 
@@ -167,7 +168,7 @@ class Discounts:
             code.state, code.shopify_id = "live", shopify_id
             row = await session.get_one(Redemption, attempt.redemption_id)
             redemptions.log_redemption(session, row)
-            redemptions.add_deliveries(session, row, attempt.channels)
+            redemptions.add_deliveries(session, row, attempt.channels, EventKind.REWARD_REDEEMED)
             return True
 
     async def _fence(self, ask: Ask) -> None:

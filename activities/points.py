@@ -114,7 +114,7 @@ async def _plan_code(session: AsyncSession, row: Redemption, shop: Shop) -> None
 async def _release(session: AsyncSession, row: Redemption) -> None:
     row.status = FAILED
     shop = await catalogue.shop_by_id(session, row.shop_id)
-    await points.release_points(session, row, grace=shop.release_grace, now=await catalogue.now(session))
+    await points.give_back(session, row, "release", grace=shop.release_grace, now=await catalogue.now(session))
     # Another redemption may have been announced, with the lower balance, while this one held its points.
     await metafields.mark_stale(session, row.shop_id, row.customer_id)
 

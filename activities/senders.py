@@ -1,7 +1,7 @@
 """How each channel is told of a redemption."""
 
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -9,15 +9,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from clients.shopify import Shopify, Store
 from db import catalogue, points, redemptions
 from db.engine import Sessions
-from db.tables import Customer, Redemption, Shop, VipTier
+from db.tables import Customer, Redemption, Refund, Shop, VipTier
 from db.vault import Vault
-from domain.events import CustomerState, RewardRedeemed
+from domain.events import CustomerState, EventKind, RewardEvent
 
-Send = Callable[[SecretStr, RewardRedeemed], Awaitable[None]]
+Send = Callable[[SecretStr, RewardEvent], Awaitable[None]]
 
 
 class EventSender:
-    """A marketing vendor that takes one event per redemption."""
+    """A marketing vendor that takes events."""
 
     def __init__(self, sessions: Sessions, vault: Vault, vendor: str, send: Send, *, repeatable: bool) -> None:
         self._sessions = sessions
@@ -27,12 +27,12 @@ class EventSender:
         self.repeatable = repeatable
         self.oldest = timedelta(hours=24)
 
-    async def send(self, shop_id: int, redemption_id: str) -> None:
-        """Send the event. All of it was fixed at the capture, so every try is byte for byte the same."""
+    async def send(self, shop_id: int, redemption_id: str, event: EventKind) -> None:
+        """Send the event. All of it was fixed when it happened, so every try is byte for byte the same."""
         async with self._sessions() as session:
             shop = await catalogue.shop_by_id(session, shop_id)
-            event = await _event(session, shop, redemption_id)
-        await self._send(self._vault.open(shop, self._vendor, "api_key"), event)
+            news = await _news(session, shop, redemption_id, event)
+        await self._send(self._vault.open(shop, self._vendor, "api_key"), news)
 
 
 class MetafieldsSender:
@@ -46,7 +46,7 @@ class MetafieldsSender:
         self._vault = vault
         self._shopify = shopify
 
-    async def send(self, shop_id: int, redemption_id: str) -> None:
+    async def send(self, shop_id: int, redemption_id: str, event: EventKind) -> None:
         """Write the state of the redemption's customer."""
         async with self._sessions() as session:
             customer_id = (await session.get_one(Redemption, redemption_id)).customer_id
@@ -83,26 +83,38 @@ class MetafieldsSender:
             )
 
 
-async def _event(session: AsyncSession, shop: Shop, redemption_id: str) -> RewardRedeemed:
+async def _news(session: AsyncSession, shop: Shop, redemption_id: str, kind: EventKind) -> RewardEvent:
     row = await session.get_one(Redemption, redemption_id)
     customer = await session.get_one(Customer, (row.shop_id, row.customer_id))
     code = await redemptions.code_of(session, row)
     assert code is not None, "announced after the capture"
-    assert row.captured_at is not None
-    assert row.balance_after is not None
-    return RewardRedeemed(
+    occurred_at, balance = await _fixed(session, row, kind)
+    return RewardEvent(
+        kind=kind,
         redemption_id=row.id,
         reward_id=row.reward_id,
         reward_name=row.reward_name,
         customer_id=customer.id,
         email=customer.email,
         phone=customer.phone,
-        points_spent=row.points_spent,
-        points_balance=row.balance_after,
+        points=row.points_spent,
+        points_balance=balance,
         discount_type=row.discount_type,
         discount_code=code,
         discount_value=row.discount_amount,
         currency=shop.currency,
-        redeemed_at=row.captured_at,
-        expires_at=row.expires_at,
+        occurred_at=occurred_at,
+        expires_at=row.expires_at if kind is EventKind.REWARD_REDEEMED else None,
     )
+
+
+async def _fixed(session: AsyncSession, row: Redemption, kind: EventKind) -> tuple[datetime, int]:
+    """When it happened, and the customer's balance right after it."""
+    if kind is EventKind.REWARD_REDEEMED:
+        occurred_at, balance = row.captured_at, row.balance_after
+    else:
+        refund = await session.get_one(Refund, row.id)
+        occurred_at, balance = refund.refunded_at, refund.balance_after
+    assert occurred_at is not None
+    assert balance is not None
+    return occurred_at, balance

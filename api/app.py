@@ -7,9 +7,8 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from temporalio.client import Client
 
-from api import errors, health, purchases, quotes, reading, webhooks
+from api import errors, health, purchases, quotes, reading, refunds, webhooks
 from api.access_log import AccessLog
-from api.engine import Engine
 from api.intake import Intake
 from api.openapi import describe_rate_limits, drop_default_errors
 from api.purchasing import Purchasing
@@ -20,6 +19,8 @@ from db.engine import Sessions, connect, sessions
 from db.vault import Vault
 from settings import Settings, connect_temporal, read_settings
 from telemetry import configure_logging
+from workflows.asking import Engine
+from workflows.refunding import Refunding
 
 _DESCRIPTION = """Spend loyalty points on Shopify discount codes. Compatible with Mage Loyalty's public API.
 
@@ -55,7 +56,7 @@ def create_app(settings: Settings | None = None, temporal: Client | None = None)
     app.add_middleware(RequestLimits)
     app.add_middleware(AllowanceHeaders)
     app.add_middleware(AccessLog)
-    for module in (purchases, quotes, reading, webhooks, health):
+    for module in (purchases, quotes, refunds, reading, webhooks, health):
         app.include_router(module.router)
     drop_default_errors(app)
     describe_rate_limits(app)
@@ -71,6 +72,8 @@ def _state(settings: Settings, temporal: Client, store: Sessions) -> State:
         temporal=temporal,
         task_queue=queue,
         purchasing=Purchasing(store, engine, deadline=settings.purchase_deadline),
+        # A refund is made however long it takes; its caller waits as long as one who buys.
+        refunding=Refunding(store, engine, patience=settings.purchase_deadline),
         intake=Intake(store, vault, temporal, secrets=secrets, task_queue=queue),
         rate_limits=RateLimits(settings.rate_limit, settings.rate_limit_storage_url),
     )

@@ -18,10 +18,11 @@ _HEADER = APIKeyHeader(
 
 @dataclass(frozen=True)
 class Caller:
-    """The shop a key speaks for."""
+    """The shop a key speaks for, and the key as the activity log names it."""
 
     shop: Shop
     can_write: bool
+    name: str
 
 
 async def _caller(request: Request, state: StateOf, authorization: Annotated[str | None, Security(_HEADER)]) -> Caller:
@@ -39,7 +40,8 @@ async def _caller(request: Request, state: StateOf, authorization: Annotated[str
     if allowance is not None and not allowance.granted:
         detail = "Rate limit exceeded. Please retry after a short delay."
         raise ApiError("rate_limited", detail, retry_after=allowance.reset_seconds)
-    return Caller(shop, can_write=row.scope == "full")
+    name = f"API key {row.id}" + (f" ({row.label})" if row.label else "")
+    return Caller(shop, can_write=row.scope == "full", name=name)
 
 
 Reader = Annotated[Caller, Depends(_caller)]

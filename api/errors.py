@@ -46,6 +46,8 @@ KINDS = {
     "unsupported_media_type": Kind(415, "Unsupported Media Type", "never"),
     "insufficient_points": Kind(422, "Insufficient Points", "new_key"),
     "reward_sold_out": Kind(422, "Reward Sold Out", "new_key"),
+    "reward_already_used": Kind(422, "Reward Already Used", "never"),
+    "reward_not_redeemed": Kind(422, "Reward Not Redeemed", "never"),
     "idempotency_key_reused": Kind(422, "Idempotency Key Reused", "new_key"),
     "rate_limited": Kind(429, "Too Many Requests", "same_key"),
     "internal_error": Kind(500, "Internal Server Error", "same_key"),

@@ -8,9 +8,9 @@ from typing import TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
+from temporalio.common import WorkflowIDReusePolicy
 
 from activities.attempt import Attempt
-from api.engine import PAUSE_SECONDS, Engine, Run
 from api.errors import ApiError, refused
 from api.resources import reward_history_document
 from db import catalogue, idempotency, redemptions
@@ -18,10 +18,17 @@ from db.engine import Sessions, is_away
 from db.idempotency import Decision
 from db.tables import IdempotencyKey, Shop
 from domain.eligibility import Member, Refusal, refusals
-from domain.redemptions import CAPTURED, PENDING, new_redemption_id
+from domain.redemptions import CAPTURED, PENDING, new_redemption_id, workflow_id
 from workflows.answers import Answer, Outcome
+from workflows.asking import PAUSE_SECONDS, Engine, Run
+from workflows.redeem_reward import RedeemReward
+from workflows.stages import Stage
+from workflows.telling import static_details
 
 Result = TypeVar("Result")
+
+# At the deadline the workflow still gives the points back before it answers.
+GRACE = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +142,7 @@ class Purchasing:
             row = await redemptions.find_redemption(session, shop.id, redemption_id)
             return row and row.status
 
-    async def _run(self, intention: Intention, claim: IdempotencyKey) -> Run:
+    async def _run(self, intention: Intention, claim: IdempotencyKey) -> Run[Answer]:
         shop = intention.shop
         assert claim.customer_id is not None, "an undecided key has its customer"
         async with self._sessions() as session:
@@ -151,7 +158,18 @@ class Purchasing:
                 channels=catalogue.channels_of(shop),
             )
         summary = f"{reward.points_cost} points → {reward.name}" if reward else intention.reward_id
-        return Run(attempt=attempt, patience=self._deadline, summary=summary)
+        return Run(
+            id=workflow_id(attempt.redemption_id, attempt.number),
+            story=RedeemReward.run,
+            answer=RedeemReward.answer,
+            attempt=attempt,
+            stage=Stage.REDEEMING,
+            # The default would start a second redemption once the first run is closed.
+            reuse=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+            patience=self._deadline + GRACE,
+            summary=summary,
+            details=static_details(attempt),
+        )
 
     async def _purchased(self, shop: Shop, redemption_id: str) -> Decision:
         async with self._sessions() as session:

@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.auth import Reader
-from api.errors import ApiError, ErrorSource
+from api.errors import KINDS, ApiError, ErrorSource
 
 MAX_BODY_BYTES = 16 * 1024
 
@@ -29,25 +29,34 @@ class PurchaseRequest(BaseModel):
     customer_identifier: Annotated[PlainText, StringConstraints(max_length=320)]
 
 
-def json_body(model: type[Body]) -> Callable[[Request, Reader], Awaitable[Body]]:
-    """A dependency that reads a JSON object, after the caller is known. Ask for a `Writer`, if need be, before it."""
+class RefundRequest(BaseModel):
+    """Why a redemption is refunded, for the activity log."""
+
+    reason: Annotated[PlainText, StringConstraints(max_length=500)] | None = None
+
+
+def json_body(model: type[Body], *, empty: bytes = b"") -> Callable[[Request, Reader], Awaitable[Body]]:
+    """A dependency that reads a JSON object, after the caller is known. Ask for a `Writer`, if need be, before it.
+
+    `empty` is what a body without a byte stands for.
+    """
 
     async def read(request: Request, _: Reader) -> Body:
         kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
         if kind not in ("application/json", "application/vnd.api+json"):
             raise ApiError("unsupported_media_type", f"Send the body as application/json, not {kind}")
         try:
-            return model.model_validate_json(await request.body(), strict=True)
+            return model.model_validate_json(await request.body() or empty, strict=True)
         except ValidationError as error:
             raise _bad_body(error.errors(include_url=False, include_input=True)[0]) from None
 
     return read
 
 
-def body_schema(model: type[BaseModel], example: dict[str, Any]) -> dict[str, Any]:
+def body_schema(model: type[BaseModel], example: dict[str, Any], *, required: bool = True) -> dict[str, Any]:
     """What OpenAPI says of such a body."""
     content = {"application/json": {"schema": model.model_json_schema(), "example": example}}
-    return {"requestBody": {"required": True, "content": content}}
+    return {"requestBody": {"required": required, "content": content}}
 
 
 def _bad_body(error: ErrorDetails) -> ApiError:
@@ -56,8 +65,9 @@ def _bad_body(error: ErrorDetails) -> ApiError:
         return ApiError("invalid_json", detail)
     field = "/".join(str(part) for part in error["loc"])
     source = ErrorSource(pointer=f"/{field}")
-    if error["type"] in ("missing", "string_too_short", "string_type"):
-        return ApiError(f"{field}_missing", f"{field} is required and must be a non-empty string", source=source)
+    missing = f"{field}_missing"
+    if missing in KINDS and error["type"] in ("missing", "string_too_short", "string_type"):
+        return ApiError(missing, f"{field} is required and must be a non-empty string", source=source)
     return ApiError("invalid_request", f"{field}: {error['msg']}", source=source)
 
 

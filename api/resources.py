@@ -50,6 +50,18 @@ class RewardHistoryDocument(BaseModel):
     data: RewardHistoryEntry
 
 
+class RefundMeta(BaseModel):
+    """How the code went: false when the shop had already deleted it."""
+
+    code_removed: bool
+
+
+class RefundDocument(RewardHistoryDocument):
+    """A refunded entry: `status` is `expired`, `is_refunded` true."""
+
+    meta: RefundMeta
+
+
 class CustomerTier(BaseModel):
     """The VIP tier a customer is on."""
 

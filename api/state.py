@@ -10,6 +10,7 @@ from api.intake import Intake
 from api.purchasing import Purchasing
 from api.rate_limits import RateLimits
 from db.engine import Sessions
+from workflows.refunding import Refunding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +23,7 @@ class State:
     purchasing: Purchasing
     intake: Intake
     rate_limits: RateLimits
+    refunding: Refunding
 
 
 def _state(request: Request) -> State:

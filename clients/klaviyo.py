@@ -5,10 +5,10 @@ from typing import Any
 import httpx
 from pydantic import SecretStr
 
-from clients.marketing import EVENT_NAME, READ_SECONDS, event_properties, rfc3339, valid_email, valid_phone
+from clients.marketing import EVENT_NAMES, READ_SECONDS, event_properties, rfc3339, valid_email, valid_phone
 from clients.outcomes import Unknown
 from clients.wire import Censor, Lenient, Wire, censor, read, retry_after_header
-from domain.events import RewardRedeemed
+from domain.events import RewardEvent
 
 
 class Klaviyo:
@@ -19,7 +19,7 @@ class Klaviyo:
         self._url = f"{base_url.rstrip('/')}/api/events"
         self._revision = revision
 
-    async def send_reward_redeemed(self, api_key: SecretStr, event: RewardRedeemed) -> None:
+    async def send_event(self, api_key: SecretStr, event: RewardEvent) -> None:
         """Record the event; Klaviyo makes the profile where it has none.
 
         Raises:
@@ -48,18 +48,18 @@ class Klaviyo:
             raise Unknown(self._wire.vendor, f"unreadable answer, {reason}")
 
 
-def _event_body(event: RewardRedeemed) -> dict[str, Any]:
+def _event_body(event: RewardEvent) -> dict[str, Any]:
     attributes = {
         "properties": event_properties(event),
-        "time": rfc3339(event.redeemed_at),
+        "time": rfc3339(event.occurred_at),
         "unique_id": str(event.event_id),
-        "metric": {"data": {"type": "metric", "attributes": {"name": EVENT_NAME}}},
+        "metric": {"data": {"type": "metric", "attributes": {"name": EVENT_NAMES[event.kind]}}},
         "profile": {"data": {"type": "profile", "attributes": _profile(event)}},
     }
     return {"data": {"type": "event", "attributes": attributes}}
 
 
-def _profile(event: RewardRedeemed) -> dict[str, Any]:
+def _profile(event: RewardEvent) -> dict[str, Any]:
     # A balance of zero in an event counts as never set (Klaviyo's events overview); on the profile it counts.
     profile: dict[str, Any] = {
         "external_id": event.customer_id,

@@ -3,20 +3,22 @@
 import re
 from datetime import UTC, datetime
 
-from domain.events import RewardRedeemed
+from domain.events import EventKind, RewardEvent
 
-EVENT_NAME = "Reward Redeemed"
+# Merchants build their flows on these words.
+EVENT_NAMES = {EventKind.REWARD_REDEEMED: "Reward Redeemed", EventKind.REWARD_REFUNDED: "Reward Refunded"}
+POINTS_NAMES = {EventKind.REWARD_REDEEMED: "Points Spent", EventKind.REWARD_REFUNDED: "Points Refunded"}
 READ_SECONDS = 10.0
 
 _E164 = re.compile(r"\+[1-9]\d{6,14}")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 
 
-def event_properties(event: RewardRedeemed) -> dict[str, str | int | float]:
+def event_properties(event: RewardEvent) -> dict[str, str | int | float]:
     """Flat, each of one type for ever, absent rather than null: vendors fix a property's type by its first value."""
     properties: dict[str, str | int | float | None] = {
         "Reward Name": event.reward_name,
-        "Points Spent": event.points_spent,
+        POINTS_NAMES[event.kind]: event.points,
         "Discount Type": event.discount_type,
         "redemption_id": event.redemption_id,
         "reward_id": event.reward_id,
@@ -34,13 +36,13 @@ def rfc3339(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def valid_email(event: RewardRedeemed) -> str | None:
+def valid_email(event: RewardEvent) -> str | None:
     """The customer's e-mail address, if a vendor would take it (Klaviyo: valid and under 100 characters)."""
     email = (event.email or "").strip()
     return email if _EMAIL.fullmatch(email) and len(email) < 100 else None
 
 
-def valid_phone(event: RewardRedeemed) -> str | None:
+def valid_phone(event: RewardEvent) -> str | None:
     """The customer's phone number if it is E.164; an invalid one can cost the whole event (Klaviyo: 400)."""
     phone = (event.phone or "").strip()
     return phone if _E164.fullmatch(phone) else None

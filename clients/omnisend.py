@@ -5,10 +5,10 @@ from typing import Any
 import httpx
 from pydantic import Field, SecretStr
 
-from clients.marketing import EVENT_NAME, READ_SECONDS, event_properties, rfc3339, valid_email, valid_phone
+from clients.marketing import EVENT_NAMES, READ_SECONDS, event_properties, rfc3339, valid_email, valid_phone
 from clients.outcomes import Refused, Unknown
 from clients.wire import Censor, Lenient, Wire, censor, read, retry_after_header, seconds
-from domain.events import RewardRedeemed
+from domain.events import RewardEvent
 
 # Omnisend's contact schema: a phone has at most 15 characters, one less than the longest E.164 number.
 PHONE_LENGTH = 15
@@ -22,7 +22,7 @@ class Omnisend:
         self._url = f"{base_url.rstrip('/')}/api/events"
         self._version = version
 
-    async def send_reward_redeemed(self, api_key: SecretStr, event: RewardRedeemed) -> None:
+    async def send_event(self, api_key: SecretStr, event: RewardEvent) -> None:
         """Record the event; Omnisend makes an unsubscribed contact where it has none.
 
         Raises:
@@ -47,18 +47,18 @@ class Omnisend:
             raise Unknown(self._wire.vendor, f"unreadable answer, {reason}")
 
 
-def _event_body(event: RewardRedeemed, contact: dict[str, str]) -> dict[str, Any]:
+def _event_body(event: RewardEvent, contact: dict[str, str]) -> dict[str, Any]:
     return {
-        "eventName": EVENT_NAME,
+        "eventName": EVENT_NAMES[event.kind],
         "origin": "api",
         "eventID": str(event.event_id),
-        "eventTime": rfc3339(event.redeemed_at),
+        "eventTime": rfc3339(event.occurred_at),
         "contact": contact,
         "properties": event_properties(event),
     }
 
 
-def _contact(event: RewardRedeemed) -> dict[str, str]:
+def _contact(event: RewardEvent) -> dict[str, str]:
     contact: dict[str, str] = {}
     if email := valid_email(event):
         contact["email"] = email

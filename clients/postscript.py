@@ -6,10 +6,10 @@ from typing import Any
 import httpx
 from pydantic import SecretStr
 
-from clients.marketing import EVENT_NAME, READ_SECONDS, event_properties, valid_email, valid_phone
+from clients.marketing import EVENT_NAMES, READ_SECONDS, event_properties, valid_email, valid_phone
 from clients.outcomes import NotExecuted, Refused, Unknown
 from clients.wire import Censor, Lenient, Wire, censor, read, retry_after_header
-from domain.events import RewardRedeemed
+from domain.events import RewardEvent
 
 RATE_LIMIT_EXCEEDED = 3002
 
@@ -21,7 +21,7 @@ class Postscript:
         self._wire = Wire("Postscript", http, READ_SECONDS)
         self._url = f"{base_url.rstrip('/')}/api/v2/events"
 
-    async def send_reward_redeemed(self, api_key: SecretStr, event: RewardRedeemed) -> None:
+    async def send_event(self, api_key: SecretStr, event: RewardEvent) -> None:
         """Record the event; Postscript looks for the subscriber later and texts nobody if there is none.
 
         Raises:
@@ -48,18 +48,18 @@ class Postscript:
             raise Unknown(self._wire.vendor, f"unreadable answer, {reason}")
 
 
-def _event_body(event: RewardRedeemed, subscriber: dict[str, str]) -> dict[str, Any]:
+def _event_body(event: RewardEvent, subscriber: dict[str, str]) -> dict[str, Any]:
     return {
         # Postscript takes letters, digits and underscores only.
-        "type": EVENT_NAME.replace(" ", "_"),
+        "type": EVENT_NAMES[event.kind].replace(" ", "_"),
         **subscriber,
-        "occurred_at": _postscript_time(event.redeemed_at),
+        "occurred_at": _postscript_time(event.occurred_at),
         "external_id": str(event.event_id),
         "properties": event_properties(event),
     }
 
 
-def _subscriber(event: RewardRedeemed) -> dict[str, str]:
+def _subscriber(event: RewardEvent) -> dict[str, str]:
     subscriber: dict[str, str] = {}
     if phone := valid_phone(event):
         subscriber["phone"] = phone

@@ -55,8 +55,13 @@ class CodeTaken(Refused):
     """A discount with this code exists: ours, made by a call whose answer was lost, or somebody else's. Look."""
 
 
+class _Usage(Camel):
+    async_usage_count: int
+
+
 class _Node(Camel):
     id: str
+    code_discount: _Usage | None = None
 
 
 class _Mutation(Camel):
@@ -105,9 +110,19 @@ class Shopify:
         """Delete the discount; one that does not exist (any more) is as good as deleted."""
         await self._end(store, "discountCodeDelete", gid)
 
-    async def deactivate_discount(self, store: Store, gid: str) -> None:
-        """Expire the discount now; one that has expired or does not exist is left as it is."""
-        await self._end(store, "discountCodeDeactivate", gid)
+    async def deactivate_discount(self, store: Store, gid: str) -> int | None:
+        """Expire the discount now and tell how often it was used; None when it does not exist (any more).
+
+        One that has expired is left as it is. Shopify counts uses after the fact: the figure can be too low for a
+        moment, and is never too high (Admin schema, `asyncUsageCount`).
+        """
+        payload = await self._end(store, "discountCodeDeactivate", gid)
+        if payload is None:
+            return None
+        node = payload.code_discount_node
+        if node is None or node.code_discount is None:
+            raise Unknown(self._wire.vendor, "neither a discount nor an error")
+        return node.code_discount.async_usage_count
 
     async def set_loyalty_metafield(self, store: Store, customer_id: str, state: CustomerState) -> None:
         """Write the customer's state where the shop's theme reads it. The last writer wins, so repeating is safe."""
@@ -140,10 +155,13 @@ class Shopify:
         reason = f"a free product needs a collection of all products with the handle `{EVERYTHING}`"
         raise Refused(self._wire.vendor, reason, alarm=True)
 
-    async def _end(self, store: Store, field: str, gid: str) -> None:
+    async def _end(self, store: Store, field: str, gid: str) -> _Mutation | None:
+        """What came of it; None when there is no such discount."""
         payload = await self._mutate(store, field, {"id": gid}, self._censor(store))
-        if not any("does not exist" in error.message for error in payload.user_errors):
-            self._check(payload, self._censor(store))
+        if any("does not exist" in error.message for error in payload.user_errors):
+            return None
+        self._check(payload, self._censor(store))
+        return payload
 
     async def _mutate(self, store: Store, field: str, variables: dict[str, Any], private: Censor) -> _Mutation:
         return self._read(_Mutation, await self._ask(store, field, variables, private))

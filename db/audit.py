@@ -45,12 +45,29 @@ INVARIANTS = {
         ) held
         WHERE held.points <> CASE WHEN r.status = 'failed' OR r.is_refunded THEN 0 ELSE r.points_spent END
     """,
-    "a captured redemption has one live code, any other has none": """
+    "a captured redemption has one live code until it is refunded, any other has none": """
         SELECT 'redemption ' || r.id, r.status || ' with ' || count(c.id) || ' live codes'
         FROM redemptions r LEFT JOIN discount_codes c ON c.redemption_id = r.id AND c.state = 'live'
-        WHERE NOT r.is_refunded
         GROUP BY r.id
-        HAVING count(c.id) <> CASE WHEN r.status IN ('active', 'used', 'expired') THEN 1 ELSE 0 END
+        HAVING count(c.id) <>
+               CASE WHEN r.status IN ('active', 'used', 'expired') AND NOT r.is_refunded THEN 1 ELSE 0 END
+    """,
+    "a refund gives back each draw of its redemption": """
+        SELECT 'redemption ' || r.id, 'drawn ' || drawn.points::text || ', refunded ' || refunded.points::text
+        FROM redemptions r CROSS JOIN LATERAL (
+            SELECT coalesce(array_agg(d.points ORDER BY d.points), '{}') AS points
+            FROM redemption_draws d WHERE d.redemption_id = r.id AND d.attempt = r.attempt
+        ) drawn CROSS JOIN LATERAL (
+            SELECT coalesce(array_agg(e.points ORDER BY e.points), '{}') AS points
+            FROM ledger_entries e WHERE e.redemption_id = r.id AND e.kind = 'refund'
+        ) refunded
+        WHERE refunded.points <> CASE WHEN r.is_refunded THEN drawn.points ELSE '{}' END
+    """,
+    "a redemption is refunded when its refund is done, and is then expired": """
+        SELECT 'redemption ' || r.id, r.status || CASE WHEN r.is_refunded THEN ', refunded' ELSE '' END
+               || ', refund ' || coalesce(f.state, 'none')
+        FROM redemptions r LEFT JOIN refunds f ON f.redemption_id = r.id
+        WHERE r.is_refunded <> coalesce(f.state = 'done', false) OR (r.is_refunded AND r.status <> 'expired')
     """,
 }
 

@@ -22,7 +22,7 @@ class Checked:
 
 
 # Codes that are settled, one way or the other, of shops that can be asked. A paid code is looked for while it is
-# active; an unpaid one for as long as Shopify could be late, and a good while more.
+# active and nobody asked to refund it; an unpaid one for as long as Shopify could be late, and a good while more.
 _NEXT = text("""
     WITH turn AS (
         SELECT c.id, c.state = 'live' AS is_paid, r.customer_id
@@ -30,6 +30,7 @@ _NEXT = text("""
         WHERE coalesce(c.checked_at, c.updated_at) < now() - CAST(:again_after AS interval)
           AND s.credentials ? 'shopify'
           AND (c.state = 'live' AND r.status = 'active' AND (r.expires_at IS NULL OR r.expires_at > now())
+                   AND NOT EXISTS (SELECT FROM refunds f WHERE f.redemption_id = r.id)
                OR c.state IN ('void', 'fenced') AND c.created_at > now() - interval '7 days')
         ORDER BY c.checked_at NULLS FIRST, c.id LIMIT :at_most
     )

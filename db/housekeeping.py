@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, func, text
+from sqlalchemy import TextClause, delete, func, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.tables import IdempotencyKey
@@ -13,7 +13,7 @@ KEYS_ARE_KEPT = timedelta(days=30)
 
 @dataclass(frozen=True, kw_only=True)
 class Stranded:
-    """An attempt that has something left to do; `channels` are those it has deliveries for."""
+    """An attempt, or its refund, that has something left to do; `channels` are those it is announced on."""
 
     shop_id: int
     shop_domain: str
@@ -34,19 +34,44 @@ _UNFINISHED = text("""
           AND (r.status = 'failed' OR r.attempt > c.attempt)
         UNION
         SELECT d.redemption_id, r.attempt FROM deliveries d JOIN redemptions r ON r.id = d.redemption_id
-        WHERE d.status IN ('pending', 'failed') AND r.captured_at < :before
+        WHERE d.status IN ('pending', 'failed') AND d.event = 'reward_redeemed' AND r.captured_at < :before
     )
     SELECT r.shop_id, s.domain AS shop_domain, r.id AS redemption_id, u.attempt AS number,
            r.customer_id, r.reward_id, r.deadline,
-           ARRAY(SELECT channel FROM deliveries d WHERE d.redemption_id = r.id ORDER BY channel) AS channels
+           ARRAY(SELECT channel FROM deliveries d WHERE d.redemption_id = r.id AND d.event = 'reward_redeemed'
+                 ORDER BY channel) AS channels
     FROM unfinished u JOIN redemptions r USING (id) JOIN shops s ON s.id = r.shop_id
     ORDER BY r.deadline LIMIT :at_most
 """)
 
 
+_UNFINISHED_REFUNDS = text("""
+    WITH unfinished AS (
+        SELECT redemption_id FROM refunds WHERE state = 'pending' AND created_at < :before
+        UNION
+        SELECT d.redemption_id FROM deliveries d
+        WHERE d.status IN ('pending', 'failed') AND d.event = 'reward_refunded' AND d.created_at < :before
+    )
+    SELECT r.shop_id, s.domain AS shop_domain, r.id AS redemption_id, r.attempt AS number,
+           r.customer_id, r.reward_id, r.deadline, f.channels
+    FROM unfinished u JOIN refunds f USING (redemption_id) JOIN redemptions r ON r.id = f.redemption_id
+    JOIN shops s ON s.id = r.shop_id
+    ORDER BY f.created_at LIMIT :at_most
+""")
+
+
 async def unfinished(session: AsyncSession, *, before: datetime, at_most: int) -> list[Stranded]:
     """Attempts that should have come to their end before that time and have not, the oldest first."""
-    rows = (await session.execute(_UNFINISHED, {"before": before, "at_most": at_most})).mappings().all()
+    return await _stranded(session, _UNFINISHED, before, at_most)
+
+
+async def unfinished_refunds(session: AsyncSession, *, before: datetime, at_most: int) -> list[Stranded]:
+    """Refunds that were asked for before that time, or have news from before it, and are not through."""
+    return await _stranded(session, _UNFINISHED_REFUNDS, before, at_most)
+
+
+async def _stranded(session: AsyncSession, query: TextClause, before: datetime, at_most: int) -> list[Stranded]:
+    rows = (await session.execute(query, {"before": before, "at_most": at_most})).mappings().all()
     return [Stranded(**dict(row)) for row in rows]
 
 

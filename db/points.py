@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from typing import Literal
 
 from sqlalchemy import ColumnElement, Select, func, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -74,7 +75,14 @@ async def draw_points(
     await session.flush()
 
 
-async def release_points(session: AsyncSession, redemption: Redemption, *, grace: timedelta, now: datetime) -> None:
+async def give_back(
+    session: AsyncSession,
+    redemption: Redemption,
+    kind: Literal["release", "refund"],
+    *,
+    grace: timedelta,
+    now: datetime,
+) -> None:
     """Give each lot exactly what this attempt drew from it; what the customer earned meanwhile stays."""
     drawn = (RedemptionDraw.redemption_id == redemption.id, RedemptionDraw.attempt == redemption.attempt)
     query = select(PointLot, RedemptionDraw.points).join(RedemptionDraw, RedemptionDraw.lot_id == PointLot.id)
@@ -83,7 +91,7 @@ async def release_points(session: AsyncSession, redemption: Redemption, *, grace
         lot = await _lot_to_restore(session, drawn_from, points, now)
         lot.remaining += points
         lot.expires_at = expiry_after_release(lot.expires_at, now=now, grace=grace)
-        session.add(_entry(redemption, lot.id, points, "release"))
+        session.add(_entry(redemption, lot.id, points, kind))
     await session.flush()
 
 

@@ -8,7 +8,8 @@ from sqlalchemy import Row, and_, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.tables import ActivityLog, Delivery, DiscountCode, Redemption
-from domain.redemptions import ACTIVE, EXPIRED, PENDING, USE_GRACE, USED
+from domain.events import EventKind
+from domain.redemptions import ACTIVE, CAPTURED, EXPIRED, PENDING, USE_GRACE, USED
 
 
 async def find_redemption(session: AsyncSession, shop_id: int, redemption_id: str) -> Redemption | None:
@@ -55,6 +56,22 @@ async def use(session: AsyncSession, redemption_id: str, *, at: datetime) -> boo
     return result.scalar_one_or_none() is not None
 
 
+async def refund(session: AsyncSession, redemption_id: str, attempt: int) -> bool:
+    """`active` or `expired` → `expired` and refunded, unless the code was used, or the refund has been made."""
+    result = await session.execute(
+        update(Redemption)
+        .where(
+            Redemption.id == redemption_id,
+            Redemption.status.in_([ACTIVE, EXPIRED]),
+            Redemption.attempt == attempt,
+            Redemption.is_refunded.is_(False),
+        )
+        .values(status=EXPIRED, is_refunded=True)
+        .returning(Redemption.id)
+    )
+    return result.scalar_one_or_none() is not None
+
+
 async def find_codes(session: AsyncSession, shop_id: int, codes: Iterable[str]) -> Sequence[Row[DiscountCode, str]]:
     """Those of the codes, in any case, that this shop's redemptions ask or asked for, each with its customer's id."""
     query = select(DiscountCode, Redemption.customer_id).join(Redemption, Redemption.id == DiscountCode.redemption_id)
@@ -89,11 +106,13 @@ async def lock_code(session: AsyncSession, code_id: int) -> DiscountCode:
 
 
 async def code_of(session: AsyncSession, redemption: Redemption) -> str | None:
-    """The code the customer was given; None before the capture."""
+    """The code the customer was given, even if it works no more; None before the capture."""
+    if redemption.status not in CAPTURED:
+        return None
     query = select(DiscountCode.code).where(
         DiscountCode.redemption_id == redemption.id,
         DiscountCode.attempt == redemption.attempt,
-        DiscountCode.state == "live",
+        DiscountCode.state != "foreign",
     )
     return (await session.execute(query)).scalar_one_or_none()
 
@@ -123,16 +142,20 @@ async def tell_once(session: AsyncSession, redemption: Redemption, kind: str, fa
         session.add(ActivityLog(**whose, redemption_id=redemption.id, kind=kind, facts=facts))
 
 
-def add_deliveries(session: AsyncSession, redemption: Redemption, channels: Iterable[str]) -> None:
-    """One delivery per channel that is to be told."""
-    session.add_all(
-        Delivery(redemption_id=redemption.id, channel=channel, shop_id=redemption.shop_id) for channel in channels
-    )
+def add_deliveries(session: AsyncSession, redemption: Redemption, channels: Iterable[str], event: EventKind) -> None:
+    """One delivery of the event per channel that is to be told."""
+    whose = {"redemption_id": redemption.id, "shop_id": redemption.shop_id}
+    session.add_all(Delivery(**whose, channel=channel, event=event) for channel in channels)
 
 
-async def lock_delivery(session: AsyncSession, shop_id: int, redemption_id: str, channel: str) -> Delivery | None:
+async def lock_delivery(
+    session: AsyncSession, shop_id: int, redemption_id: str, channel: str, event: EventKind
+) -> Delivery | None:
     """One delivery, locked until the transaction ends."""
     query = select(Delivery).where(
-        Delivery.shop_id == shop_id, Delivery.redemption_id == redemption_id, Delivery.channel == channel
+        Delivery.shop_id == shop_id,
+        Delivery.redemption_id == redemption_id,
+        Delivery.channel == channel,
+        Delivery.event == event,
     )
     return (await session.execute(query.with_for_update())).scalar_one_or_none()

@@ -23,7 +23,9 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from domain.events import EventKind
 from domain.redemptions import ACTIVE, STATUSES
+from domain.refunds import STATES
 
 _NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -375,14 +377,44 @@ class ActivityLog(Base):
     created_at: Mapped[datetime] = _now()
 
 
+class Refund(Base):
+    """The wish to take a redemption back, and what became of it. Written before anything is done about it."""
+
+    __tablename__ = "refunds"
+    __table_args__ = (_one_of("state", STATES),)
+
+    redemption_id: Mapped[str] = mapped_column(ForeignKey("redemptions.id"), primary_key=True)
+    shop_id: Mapped[int] = mapped_column(ForeignKey("shops.id"))
+    actor: Mapped[str]
+    """Who asked for it: an API key or an operator."""
+    reason: Mapped[str | None] = _personal()
+    """In their words; it goes to the activity log and to nobody else."""
+    channels: Mapped[list[str]]
+    """Where it will be announced."""
+    state: Mapped[str] = mapped_column(server_default="pending")
+    code_removed: Mapped[bool | None]
+    """Whether the code was still at Shopify and had to be removed; None until Shopify was asked."""
+    balance_after: Mapped[int | None]
+    """The customer's balance right after the points came back."""
+    created_at: Mapped[datetime] = _now()
+    refunded_at: Mapped[datetime | None]
+
+
+Index("ix_refunds_pending", Refund.created_at, postgresql_where=Refund.state == "pending")
+
+
 class Delivery(Base):
-    """One redemption announced on one channel."""
+    """One event of one redemption, announced on one channel."""
 
     __tablename__ = "deliveries"
-    __table_args__ = (_one_of("status", ("pending", "sent", "failed", "unknown", "skipped")),)
+    __table_args__ = (
+        _one_of("event", tuple(EventKind)),
+        _one_of("status", ("pending", "sent", "failed", "unknown", "skipped")),
+    )
 
     redemption_id: Mapped[str] = mapped_column(ForeignKey("redemptions.id"), primary_key=True)
     channel: Mapped[str] = mapped_column(primary_key=True)
+    event: Mapped[str] = mapped_column(primary_key=True)
     shop_id: Mapped[int] = mapped_column(ForeignKey("shops.id"))
     status: Mapped[str] = mapped_column(server_default="pending")
     attempts: Mapped[int] = mapped_column(server_default=text("0"))

@@ -1,43 +1,54 @@
-"""The news that a reward was redeemed, as every marketing channel gets it."""
+"""The news of a redemption, as every marketing channel gets it."""
 
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from enum import StrEnum
 from uuid import UUID, uuid5
 
 _NAMESPACE = UUID("5b1f6d3e-8a1c-5e0d-9c55-6f1d1f0c7a11")
 
 
+class EventKind(StrEnum):
+    """What can happen to a redemption that others are told of."""
+
+    REWARD_REDEEMED = "reward_redeemed"
+    REWARD_REFUNDED = "reward_refunded"
+
+
 @dataclass(frozen=True, kw_only=True)
-class RewardRedeemed:
-    """One redemption, told to one marketing vendor. All of it is fixed at the capture, so a retry repeats it exactly.
+class RewardEvent:
+    """One event of one redemption, told to one marketing vendor. All of it is fixed, so a retry repeats it exactly.
 
     Attributes:
         customer_id: Shopify's numeric customer id.
-        points_balance: the customer's balance right after the redemption.
+        points: spent, or given back.
+        points_balance: the customer's balance right after the event.
         discount_value: in the shop's currency, or in percent; None where the discount has no figure.
-        redeemed_at: when the redemption was captured, UTC.
+        occurred_at: when the redemption was captured, or refunded, UTC.
+        expires_at: when the code stops working; None for one that never does, or does not work any more.
     """
 
+    kind: EventKind
     redemption_id: str
     reward_id: str
     reward_name: str
     customer_id: str
     email: str | None
     phone: str | None
-    points_spent: int
+    points: int
     points_balance: int
     discount_type: str
     discount_code: str
     discount_value: Decimal | None
     currency: str
-    redeemed_at: datetime
+    occurred_at: datetime
     expires_at: datetime | None
 
     @property
     def event_id(self) -> UUID:
         """The same for every try and every vendor, so that those who can will drop a repeat."""
-        return uuid5(_NAMESPACE, self.redemption_id)
+        return uuid5(_NAMESPACE, f"{self.kind} {self.redemption_id}")
 
 
 @dataclass(frozen=True, kw_only=True)

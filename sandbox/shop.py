@@ -24,6 +24,7 @@ class Discount:
     asked: Input
     created_at: datetime
     ends_at: datetime | None
+    uses: int = 0
     deleted: bool = False
 
     @property
@@ -57,8 +58,8 @@ class Discount:
             "endsAt": self.ends_at,
             "status": self.status,
             "tags": self.tags,
-            "asyncUsageCount": 0,
-            "codes": {"nodes": [{"id": f"{self.gid}?code", "code": self.code, "asyncUsageCount": 0}]},
+            "asyncUsageCount": self.uses,
+            "codes": {"nodes": [{"id": f"{self.gid}?code", "code": self.code, "asyncUsageCount": self.uses}]},
             "context": _context(self.customers),
             "customerGets": {"value": _value(self.asked)},
         }
@@ -78,6 +79,7 @@ class Discount:
             "customers": [gid.rsplit("/", 1)[-1] for gid in self.customers or ()],
             "asked": self.asked,
             "ends_at": self.ends_at,
+            "uses": self.uses,
         }
 
 
@@ -102,6 +104,14 @@ class Shop:
             "discountCodeDelete": self._delete,
             "metafieldsSet": self._set_metafields,
         }
+
+    def use(self, code: str) -> bool:
+        """A customer's order uses the code; False when it does not work."""
+        found = self._find(code)
+        if found is None or found.status != "ACTIVE" or found.uses == found.asked.get("usageLimit"):
+            return False
+        found.uses += 1
+        return True
 
     def _find(self, code: str) -> Discount | None:
         return self._live.get(code.casefold())

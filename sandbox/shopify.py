@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, cast
 
+from fastapi import HTTPException
 from graphql import DocumentNode, ExecutionResult, GraphQLError, OperationDefinitionNode
 from graphql import execute_sync as execute  # pyright: ignore[reportUnknownVariableType]  # its hooks have open types
 from pydantic import BaseModel, ConfigDict, Field
@@ -34,6 +35,14 @@ class ShopSettings(BaseModel):
 
     access_token: str | None = None
     restore_rate: Annotated[float, Field(gt=0)] = STANDARD_RATE
+
+
+class Use(BaseModel):
+    """An order with a discount code."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    code: str
 
 
 @dataclass
@@ -101,6 +110,9 @@ class Shopify(Vendor):
         self.router.add_api_route(
             "/_sandbox/shopify/shops/{shop_domain}", self._set_up, methods=["PUT"], status_code=204
         )
+        self.router.add_api_route(
+            "/_sandbox/shopify/shops/{shop_domain}/uses", self._use, methods=["POST"], status_code=204
+        )
 
     def failed(self, status: int) -> Answer:
         """Below GraphQL, `errors` is a string."""
@@ -126,6 +138,10 @@ class Shopify(Vendor):
         account = self._account(shop_domain)
         account.token = settings.access_token
         account.bucket = Bucket(settings.restore_rate, settings.restore_rate * BUCKET_SECONDS)
+
+    async def _use(self, shop_domain: str, use: Use) -> None:
+        if not self._account(shop_domain).shop.use(use.code):
+            raise HTTPException(409, f"the code {use.code} does not work at this shop")
 
     async def _post(self, shop_domain: str, version: str, request: Request) -> Response:
         token = request.headers.get("x-shopify-access-token", "")

@@ -8,8 +8,8 @@ from temporalio.exceptions import ActivityError, ApplicationError
 from activities.discounts import Discounts
 from domain.eligibility import Refusal
 
-# How a try to make a code fails when it is Shopify's doing, or the deadline's.
-_SHOPIFYS_DOING = ("NotExecuted", "Refused", "Unknown", "RedemptionClosed")
+VENDORS_DOING = ("NotExecuted", "Refused", "Unknown")
+"""How a step fails when it is its vendor's doing."""
 
 
 class Outcome(StrEnum):
@@ -32,6 +32,7 @@ def unavailable(failure: BaseException | None) -> Answer:
     """The answer to a purchase that was compensated: whose fault it was."""
     if isinstance(failure, ActivityError) and failure.activity_type == Discounts.generate_discount_code.__name__:
         cause = failure.cause
-        if not isinstance(cause, ApplicationError) or cause.type in _SHOPIFYS_DOING:
+        # Time that ran out at this step was Shopify's, too.
+        if not isinstance(cause, ApplicationError) or cause.type in (*VENDORS_DOING, "RedemptionClosed"):
             return Answer(outcome=Outcome.SHOPIFY_UNAVAILABLE)
     return Answer(outcome=Outcome.ENGINE_UNAVAILABLE)

@@ -1,4 +1,4 @@
-"""The forward side of a redemption: every channel is told, or an operator says to leave it."""
+"""The forward side of a redemption, and of its refund: every channel is told, or an operator says to leave it."""
 
 import asyncio
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from domain.channels import Channel
 from workflows.journal import Journal
 from workflows.saga import Step, insist
 from workflows.stages import Stage
-from workflows.telling import State
+from workflows.telling import State, Story
 
 Order = TypeVar("Order", Deliver, SkipDelivery)
 
@@ -28,9 +28,10 @@ _STATES: dict[DeliveryStatus, State] = {
 class DeliversRedemption:
     """A workflow that delivers, and waits in `NeedsAttention` while a vendor has refused for good."""
 
-    def __init__(self, attempt: Attempt, stage: Stage = Stage.REDEEMING) -> None:
+    def __init__(self, attempt: Attempt, story: Story, stage: Stage) -> None:
         self._attempt = attempt
-        self._journal = Journal(attempt, stage)
+        self._event = story.event
+        self._journal = Journal(attempt, story, stage)
         self._to_retry: list[Channel] = []
 
     async def deliver(self) -> None:
@@ -52,7 +53,7 @@ class DeliversRedemption:
     async def skip_deliveries(self, channels: list[Channel], reason: str) -> None:
         """Give deliveries up. One that is being tried is left at its next try."""
         for channel in channels:
-            skip = SkipDelivery(**self._ids, channel=channel, reason=reason)
+            skip = SkipDelivery(**self._whose, channel=channel, reason=reason)
             await self._do(Deliveries.skip_delivery, skip, activity_id=f"skip-{channel}")
 
     @skip_deliveries.validator
@@ -73,7 +74,7 @@ class DeliversRedemption:
     async def _tell(self, channel: Channel, *, again: bool) -> None:
         self._journal.note(channel, State.UNDER_WAY)
         self._show_stage()
-        order = Deliver(**self._ids, channel=channel, again=again)
+        order = Deliver(**self._whose, channel=channel, again=again)
         await self._do(Deliveries.deliver, order, activity_id=channel)
         self._show_stage()
 
@@ -90,8 +91,9 @@ class DeliversRedemption:
         return self._journal.those(State.REFUSED)
 
     @property
-    def _ids(self) -> dict[str, Any]:
-        return {"shop_id": self._attempt.shop_id, "redemption_id": self._attempt.redemption_id}
+    def _whose(self) -> dict[str, Any]:
+        ids = {"shop_id": self._attempt.shop_id, "redemption_id": self._attempt.redemption_id}
+        return {**ids, "event": self._event}
 
 
 def _demand(channels: Sequence[str], *, among: Sequence[str], saying: str) -> None:

@@ -1,4 +1,4 @@
-"""Find redemptions and webhooks that nobody is working on, and have each seen to; then tidy up.
+"""Find redemptions, refunds and webhooks that nobody is working on, and have each seen to; then tidy up.
 
 Started every minute.
 """
@@ -15,13 +15,16 @@ from activities.housekeeping import Housekeeping
 from activities.metafields import Metafields
 from activities.webhooks import ReceivedWebhook, Webhooks
 from domain.redemptions import settlement_id, webhook_run_id
+from domain.refunds import refund_id
 from workflows.process_webhook import ProcessWebhook
+from workflows.refund_redemption import RefundRedemption
 from workflows.saga import INSIST_TIMEOUT, Step, insist
 from workflows.settle_redemption import SettleRedemption
 from workflows.stages import Stage, of_shop, searchable
 from workflows.telling import round_details, settlement_details
+from workflows.telling_refunds import refund_details
 
-Result = TypeVar("Result", int, list[ReceivedWebhook])
+Result = TypeVar("Result", int, list[Attempt], list[ReceivedWebhook])
 
 
 @workflow.defn
@@ -38,6 +41,8 @@ class ReconcileRedemptions:
         self._stranded = await insist(Housekeeping.find_stranded_attempts, None, about="without a live run")
         for attempt in self._stranded:
             await _settle(attempt)
+        for attempt in await self._try_to(Housekeeping.find_stranded_refunds) or []:
+            await _refund(attempt)
         for webhook in await self._try_to(Webhooks.find_waiting_webhooks) or []:
             await _process(webhook)
         await self._try_to(Metafields.sync_metafields)
@@ -73,6 +78,17 @@ async def _settle(attempt: Attempt) -> None:
         searchable(attempt, Stage.COMPENSATING),
         summary=f"settle {attempt.redemption_id}, attempt {attempt.number}",
         details=settlement_details(attempt),
+    )
+
+
+async def _refund(attempt: Attempt) -> None:
+    await _start(
+        RefundRedemption.run,
+        attempt,
+        refund_id(attempt.redemption_id),
+        searchable(attempt, Stage.COMPENSATING),
+        summary=f"refund {attempt.redemption_id}",
+        details=refund_details(attempt),
     )
 
 

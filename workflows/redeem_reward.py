@@ -14,6 +14,8 @@ from activities.points import Points
 from workflows.answers import Answer, Outcome, unavailable
 from workflows.delivering import DeliversRedemption
 from workflows.saga import Saga, to_the_end
+from workflows.stages import Stage
+from workflows.telling import PURCHASE
 
 
 @workflow.defn
@@ -22,7 +24,7 @@ class RedeemReward(DeliversRedemption):
 
     @workflow.init
     def __init__(self, attempt: Attempt) -> None:
-        super().__init__(attempt)
+        super().__init__(attempt, PURCHASE, Stage.REDEEMING)
         self._answer: Answer | None = None
         self._saga = Saga(self._journal, deadline=attempt.deadline)
 

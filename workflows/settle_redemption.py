@@ -12,6 +12,7 @@ from activities.points import Points
 from workflows.delivering import DeliversRedemption
 from workflows.saga import take_back, to_the_end
 from workflows.stages import Stage
+from workflows.telling import PURCHASE
 
 
 @workflow.defn
@@ -20,7 +21,7 @@ class SettleRedemption(DeliversRedemption):
 
     @workflow.init
     def __init__(self, attempt: Attempt) -> None:
-        super().__init__(attempt, Stage.COMPENSATING)
+        super().__init__(attempt, PURCHASE, Stage.COMPENSATING)
 
     @workflow.run
     async def run(self, attempt: Attempt) -> str:

@@ -261,6 +261,7 @@ def upgrade() -> None:
         "deliveries",
         sa.Column("redemption_id", sa.String(), nullable=False),
         sa.Column("channel", sa.String(), nullable=False),
+        sa.Column("event", sa.String(), nullable=False),
         sa.Column("shop_id", sa.Integer(), nullable=False),
         sa.Column("status", sa.String(), server_default="pending", nullable=False),
         sa.Column("attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
@@ -269,12 +270,37 @@ def upgrade() -> None:
         sa.Column("sent_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.CheckConstraint("event IN ('reward_redeemed', 'reward_refunded')", name=op.f("ck_deliveries_event")),
         sa.CheckConstraint(
             "status IN ('pending', 'sent', 'failed', 'unknown', 'skipped')", name=op.f("ck_deliveries_status")
         ),
         sa.ForeignKeyConstraint(["redemption_id"], ["redemptions.id"], name=op.f("fk_deliveries_redemption_id")),
         sa.ForeignKeyConstraint(["shop_id"], ["shops.id"], name=op.f("fk_deliveries_shop_id")),
-        sa.PrimaryKeyConstraint("redemption_id", "channel", name=op.f("pk_deliveries")),
+        sa.PrimaryKeyConstraint("redemption_id", "channel", "event", name=op.f("pk_deliveries")),
+    )
+    op.create_table(
+        "refunds",
+        sa.Column("redemption_id", sa.String(), nullable=False),
+        sa.Column("shop_id", sa.Integer(), nullable=False),
+        sa.Column("actor", sa.String(), nullable=False),
+        sa.Column("reason", sa.String(), nullable=True),
+        sa.Column("channels", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("state", sa.String(), server_default="pending", nullable=False),
+        sa.Column("code_removed", sa.Boolean(), nullable=True),
+        sa.Column("balance_after", sa.Integer(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("refunded_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint("state IN ('pending', 'done', 'refused')", name=op.f("ck_refunds_state")),
+        sa.ForeignKeyConstraint(["redemption_id"], ["redemptions.id"], name=op.f("fk_refunds_redemption_id")),
+        sa.ForeignKeyConstraint(["shop_id"], ["shops.id"], name=op.f("fk_refunds_shop_id")),
+        sa.PrimaryKeyConstraint("redemption_id", name=op.f("pk_refunds")),
+    )
+    op.create_index(
+        "ix_refunds_pending",
+        "refunds",
+        ["created_at"],
+        unique=False,
+        postgresql_where=sa.text("state = 'pending'"),
     )
     op.create_table(
         "discount_codes",
