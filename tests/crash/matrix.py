@@ -1,17 +1,18 @@
-"""One purchase, one death, another worker; and many of these at a time, as they mostly wait for time-outs."""
+"""One purchase or refund, one death, another worker; and many at a time, as they mostly wait for time-outs."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from typing import Any
 
 import httpx
 from sqlalchemy.ext.asyncio import AsyncEngine
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowHandle
 
 from api.app import create_app
 from db.audit import Finding, audit
@@ -20,10 +21,11 @@ from db.tables import Redemption
 from sandbox.stack import LocalStack
 from sandbox.stack.environment import vendor_settings
 from settings import Settings
+from tests.activities.conftest import steps_for
 from tests.crash.stories import Story
 from tests.crash.verdict import POINTS, Ended
 from tests.crash.worker import Orders, start_worker
-from tests.service import Service, Shop, a_customer, a_lot, a_shop, until
+from tests.service import Service, Shop, a_customer, a_lot, a_shop, ending, until
 
 DEADLINE_SECONDS = 60
 """A step whose worker died is tried again after 15 seconds: that must leave time for it, however busy the machine."""
@@ -83,16 +85,17 @@ class Matrix:
             return await audit(session)
 
     async def _play(self, case: Case, service: Service, notes: Path) -> list[str]:
-        shop = await service.open_shop(a_shop(a_customer(a_lot(POINTS))))
+        shop, ask = await (_to_refund(service) if case.story.is_refund else _to_purchase(service))
         for fault in filter(None, (case.story.mishap, case.story.refusal)):
             await service.fault("shopify", **fault)
         async with self._workers:
-            purchase = asyncio.ensure_future(shop.purchase())
-            await _live(start_worker(self._orders(case, service, notes)), service, shop, purchase)
+            answer = asyncio.ensure_future(ask)
+            asked = Asked(service=service, shop=shop, answer=answer, is_refund=case.story.is_refund)
+            await _live(start_worker(self._orders(case, service, notes)), asked)
         if case.deadly and case.story.refusal:
             await service.fault("shopify", **case.story.refusal)
         async with service.worker():
-            ended = await _end(service, shop, purchase)
+            ended = await asked.end()
         return [*_surprises(case, ended.answer, notes), *await ended.objections()]
 
     def _orders(self, case: Case, service: Service, notes: Path) -> Orders:
@@ -132,42 +135,65 @@ def a_client_of_vendors(url: str) -> httpx.AsyncClient:
     return httpx.AsyncClient(base_url=url, timeout=60, trust_env=False, verify=False, limits=limits)
 
 
-async def _live(
-    worker: ForkServerProcess, service: Service, shop: Shop, purchase: "asyncio.Future[httpx.Response]"
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What the API was asked for, and who works on it."""
+
+    service: Service
+    shop: Shop
+    answer: "asyncio.Future[httpx.Response]"
+    is_refund: bool
+
+    async def is_over(self) -> bool:
+        """Whether the caller has an answer, and nobody works on it any more."""
+        if not self.answer.done():
+            return False
+        rows = await self.shop.redemptions()
+        return bool(rows) and all([(await self._run(row).describe()).close_time is not None for row in rows])
+
+    async def end(self) -> Ended:
+        """Wait for the end."""
+        answer = await self.answer
+        [row] = await self.shop.redemptions()
+        return Ended(service=self.service, shop=self.shop, answer=answer, workflow=await ending(self._run(row)))
+
+    def _run(self, row: Redemption) -> "WorkflowHandle[Any, Any]":
+        return self.service.refund_of(row.id) if self.is_refund else self.service.run_of(row.id, row.attempt)
+
+
+Ask = tuple[Shop, Coroutine[Any, Any, httpx.Response]]
+"""A shop, and what it will ask the API for."""
+
+
+async def _to_purchase(service: Service) -> Ask:
+    shop = await service.open_shop(a_shop(a_customer(a_lot(POINTS))))
+    return shop, shop.purchase()
+
+
+async def _to_refund(service: Service) -> Ask:
+    """Of a redemption that was captured, and announced nowhere."""
+    steps = await steps_for(service, a_lot(POINTS))
+    await steps.points.reserve_points(steps.first)
+    await steps.discounts.generate_discount_code(steps.first)
+    return steps.shop, steps.shop.refund(steps.first.redemption_id)
+
+
+async def _live(worker: ForkServerProcess, asked: Asked) -> None:
     """The worker's life: until it kills itself, or has nothing left to do."""
     try:
-        await until(partial(_is_over, worker, service, shop, purchase), seconds=60)
+        await until(partial(_is_over, worker, asked), seconds=60)
     finally:
         worker.kill()
         await until(partial(_is_dead, worker))
         worker.close()
 
 
-async def _is_over(
-    worker: ForkServerProcess, service: Service, shop: Shop, purchase: "asyncio.Future[httpx.Response]"
-) -> bool:
-    if await _is_dead(worker):
-        return True
-    if not purchase.done():
-        return False
-    rows = await shop.redemptions()
-    return bool(rows) and all([await _has_ended(service, row) for row in rows])
+async def _is_over(worker: ForkServerProcess, asked: Asked) -> bool:
+    return await _is_dead(worker) or await asked.is_over()
 
 
 async def _is_dead(worker: ForkServerProcess) -> bool:
     return not worker.is_alive()
-
-
-async def _has_ended(service: Service, row: Redemption) -> bool:
-    return (await service.run_of(row.id, row.attempt).describe()).close_time is not None
-
-
-async def _end(service: Service, shop: Shop, purchase: "asyncio.Future[httpx.Response]") -> Ended:
-    answer = await purchase
-    [row] = await shop.redemptions()
-    workflow = await service.end_of(row.id, row.attempt)
-    return Ended(service=service, shop=shop, answer=answer, workflow=workflow)
 
 
 def _surprises(case: Case, answer: httpx.Response, notes: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""The purchases at whose boundaries a worker dies."""
+"""The purchases, and the refund, at whose boundaries a worker dies."""
 
 from dataclasses import dataclass
 
@@ -10,10 +10,12 @@ LOOK_UP = "codeDiscountNodeByCode"
 
 @dataclass(frozen=True, kw_only=True)
 class Story:
-    """What Shopify does to a purchase, and what the caller hears in the end, whoever dies meanwhile."""
+    """What Shopify does to a purchase or a refund, and what the caller hears in the end, whoever dies meanwhile."""
 
     name: str
     answer: int
+    is_refund: bool = False
+    """Of a redemption that was captured before, with nobody dying."""
     mishap: Json | None = None
     refusal: Json | None = None
     """Shopify says it again after a death: a story must not turn into another one because a question was repeated."""
@@ -21,6 +23,7 @@ class Story:
 
 STORIES = (
     Story(name="bought", answer=201),
+    Story(name="refunded", answer=200, is_refund=True),
     Story(name="refused", answer=503, refusal={"operation": CREATE, "kind": "status", "status": 401}),
     Story(
         name="refused after a lost answer",

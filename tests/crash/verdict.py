@@ -1,4 +1,4 @@
-"""What must be true once a purchase has come to its end, whatever died on the way."""
+"""What must be true once a purchase, or a refund, has come to its end, whatever died on the way."""
 
 import json
 from collections.abc import Collection, Mapping
@@ -44,11 +44,20 @@ NOT_PURCHASED: Allowed = {
     "points in the metafield": [[]],
     "audit": [[]],
 }
+REFUNDED: Allowed = {
+    **PURCHASED,
+    "redemptions": [["expired"]],
+    "lots": [[POINTS]],
+    "balance": [POINTS],
+    "what the caller's code is among the live ones": ["not among them, and there are none"],
+    "points in the metafield": [[POINTS]],
+}
+ALLOWED = {200: REFUNDED, 201: PURCHASED, 503: NOT_PURCHASED}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ended:
-    """A purchase of which nothing more will come."""
+    """A purchase or a refund of which nothing more will come."""
 
     service: Service
     shop: Shop
@@ -58,7 +67,7 @@ class Ended:
     async def objections(self) -> list[str]:
         """Everything about it that must not be."""
         facts = await self._facts()
-        allowed = PURCHASED if self.answer.status_code == 201 else NOT_PURCHASED
+        allowed = ALLOWED[self.answer.status_code]
         return [f"{name}: {facts[name]}" for name, values in allowed.items() if facts[name] not in values]
 
     async def _facts(self) -> Facts:
@@ -77,10 +86,13 @@ class Ended:
         given = self.answer.json().get("data", {}).get("attributes", {}).get("discount_code")
         if given is None:
             return f"none, and there are {len(live) or 'none'}"
-        return "the only one" if live == [given] else f"one of {len(live)}, or not among them"
+        if given in live:
+            return "the only one" if live == [given] else f"one of {len(live)}"
+        return f"not among them, and there are {len(live) or 'none'}"
 
     async def _told(self) -> Facts:
-        deliveries = await self.shop.deliveries()
+        event = "reward_refunded" if self.answer.status_code == 200 else "reward_redeemed"
+        deliveries = await self.shop.deliveries(event)
         arrived = {vendor: await self._events(vendor) for vendor in ("klaviyo", "omnisend", "postscript")}
         arrived["metafields"] = (await self.service.vendor("shopify"))["metafields"]
         return {

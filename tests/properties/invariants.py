@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from hypothesis import event
 
 from tests.properties.model import Model
-from tests.properties.operations import BUYS, REWARDS, Message, Operation, Outcome, Release, Reserve, Sweep, Void
+from tests.properties.operations import BUYS, REWARDS, Operation, Outcome, Refund, Release, Reserve, Sweep, Void
 from tests.properties.world import LotRow, Row, Snapshot, without_shopify
 
 CHANGED = Outcome.DONE
@@ -27,10 +27,10 @@ class Step:
     voided: set[tuple[int, int]] = field(default_factory=set[tuple[int, int]])
 
     @property
-    def released(self) -> bool:
+    def gives_back(self) -> bool:
         """Whether this very step gave points back."""
         grown = self.after.entries[len(self.before.entries) :]
-        return isinstance(self.operation, Release) and any(entry.kind == "release" for entry in grown)
+        return any(entry.kind in ("release", "refund") for entry in grown)
 
 
 def conservation(step: Step) -> None:
@@ -88,26 +88,23 @@ def a_no_changes_nothing(step: Step) -> None:
     """5. What was refused, failed or came too late has changed nothing of ours."""
     if step.outcome is CHANGED:
         return
-    if step.outcome is Outcome.FAILED:
+    if step.outcome is Outcome.FAILED or isinstance(step.operation, Refund):
         assert without_shopify(step.after) == without_shopify(step.before)
     else:
         assert step.after == step.before
 
 
-def a_release_is_exact(step: Step) -> None:
-    """6. A release makes exactly what was drawn spendable again, from expired lots too, and nothing beside it."""
-    if not step.released:
+def what_is_given_back_is_exact(step: Step) -> None:
+    """6. What was drawn is spendable again, from expired lots too, and nothing beside it; nothing else gives back."""
+    if not step.gives_back:
         return
     event("points came back" + (" beside expired ones" if len(step.after.lots) > len(step.before.lots) else ""))
-    assert isinstance(step.operation, Release)
+    assert isinstance(step.operation, Release | Refund)
     cost = REWARDS[BUYS[step.operation.redemption]].cost
     assert step.after.balance - step.before.balance == cost
-    drawn = sum(draw[3] for draw in step.before.draws if draw[:2] == _attempt_of(step, step.operation))
-    assert drawn == cost
-
-
-def _attempt_of(step: Step, message: Message) -> list[str | int]:
-    return [step.ids[message.redemption], message.attempt]
+    redemption_id = step.ids[step.operation.redemption]
+    attempt = step.before.rows[redemption_id].attempt
+    assert sum(draw[3] for draw in step.before.draws if draw[:2] == [redemption_id, attempt]) == cost
 
 
 def a_repeat_changes_nothing(step: Step) -> None:
@@ -117,15 +114,19 @@ def a_repeat_changes_nothing(step: Step) -> None:
 
 
 def codes_are_live_or_gone(step: Step) -> None:
-    """8. A captured redemption has one live code at Shopify, a failed one whose void has run has none."""
+    """8. A captured redemption has one live code at Shopify while nobody wants it refunded. A failed one whose void has
+    run has none, and a refunded one neither.
+    """
     live = Counter(step.after.live)
     for redemption, redemption_id in enumerate(step.ids):
         row = step.after.rows.get(redemption_id)
         for code in step.after.codes:
             if row and code.redemption == redemption_id:
                 is_captured = row.status == "active" and code.attempt == row.attempt
+                is_sure = is_captured and not step.model.purchases[redemption].is_wished_back
                 assert (code.state == "live") == is_captured
-                assert live[code.code] == 1 if is_captured else live[code.code] <= 1
+                assert live[code.code] == 1 if is_sure else live[code.code] <= 1
+                assert live[code.code] == 0 or row.status != "expired"
                 assert live[code.code] == 0 or (redemption, code.attempt) not in step.voided
 
 
@@ -147,7 +148,7 @@ def statuses_follow_the_arrows(step: Step) -> None:
 
 def _is_arrow(was: Row, row: Row) -> bool:
     if row.attempt == was.attempt:
-        return (was.status, row.status) in {("pending", "active"), ("pending", "failed")}
+        return (was.status, row.status) in {("pending", "active"), ("pending", "failed"), ("active", "expired")}
     opens = was.status in ("none", "failed") and row.attempt > was.attempt
     return opens and row.status in ("pending", "failed")
 
@@ -182,7 +183,7 @@ INVARIANTS = (
     no_lot_leaves_its_bounds,
     the_oldest_points_go_first,
     a_no_changes_nothing,
-    a_release_is_exact,
+    what_is_given_back_is_exact,
     a_repeat_changes_nothing,
     codes_are_live_or_gone,
     caps_hold,

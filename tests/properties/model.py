@@ -11,10 +11,12 @@ from tests.properties.operations import (
     Operation,
     Outcome,
     Overdue,
+    Refund,
     Release,
     Reserve,
     Reward,
     Sweep,
+    Use,
     Void,
     Weather,
 )
@@ -33,12 +35,23 @@ class Lot:
 
 @dataclass
 class Purchase:
-    """One redemption; `drawn` is what its pending attempt holds of which lot."""
+    """One redemption; `drawn` is what its attempt holds of which lot."""
 
     reward: Reward
     attempt: int = 0
     status: str = "none"
     drawn: list[tuple[Lot, int]] = field(default_factory=list[tuple[Lot, int]])
+    is_used: bool = False
+    is_wished_back: bool = False
+    is_deleted: bool = False
+    """At Shopify, by a refund that is not through."""
+    is_kept: bool = False
+    """For good, as a refund has found out that it was used."""
+
+    @property
+    def is_captured(self) -> bool:
+        """Whether the points were spent, given back since or not."""
+        return self.status in ("active", "expired")
 
     def is_held_by(self, attempt: int) -> bool:
         """Whether the attempt has points of its own in hand."""
@@ -71,6 +84,24 @@ class Model:
     def expect(self, operation: Operation) -> Outcome | None:
         """Do the operation; tells how it answers, or None where either answer is right."""
         match operation:
+            case Reserve():
+                return self._reserve(operation)
+            case Generate():
+                return self._generate(operation)
+            case Release():
+                return self._release(operation)
+            case Refund():
+                return self._refund(operation)
+            case Void():
+                # How far a void gets under a fault is Shopify's matter; it never moves points or a status.
+                return Outcome.DONE if operation.weather is Weather.FAIR else None
+            case _:
+                self._happen(operation)
+                return Outcome.DONE
+
+    def _happen(self, operation: Earn | Expire | Sweep | Overdue | Use) -> None:
+        """What comes from outside."""
+        match operation:
             case Earn():
                 self.lots.append(Lot(operation.points, operation.points, operation.day, operation.expires))
             case Expire():
@@ -80,16 +111,9 @@ class Model:
                     lot.left = 0 if lot.expired else lot.left
             case Overdue():
                 self.late.add((operation.redemption, operation.attempt))
-            case Reserve():
-                return self._reserve(operation)
-            case Generate():
-                return self._generate(operation)
-            case Release():
-                return self._release(operation)
-            case Void():
-                # How far a void gets under a fault is Shopify's matter; it never moves points or a status.
-                return Outcome.DONE if operation.weather is Weather.FAIR else None
-        return Outcome.DONE
+            case Use():
+                purchase = self.purchases[operation.redemption]
+                purchase.is_used |= purchase.status == "active" and not purchase.is_deleted
 
     def lot_to_expire(self, operation: Expire) -> int | None:
         """The place of the lot that is meant; None when no lot is left that expires."""
@@ -103,7 +127,7 @@ class Model:
 
     def _reserve(self, message: Reserve) -> Outcome:
         purchase = self.purchases[message.redemption]
-        if purchase.status == "active" or purchase.is_held_by(message.attempt):
+        if purchase.is_captured or purchase.is_held_by(message.attempt):
             return Outcome.DONE
         if purchase.is_over_for(message.attempt):
             return Outcome.CLOSED
@@ -133,7 +157,7 @@ class Model:
 
     def _generate(self, message: Generate) -> Outcome:
         purchase, whose = self.purchases[message.redemption], (message.redemption, message.attempt)
-        if purchase.status == "active":
+        if purchase.is_captured:
             return Outcome.DONE
         if not purchase.is_held_by(message.attempt) or whose in self.late:
             return Outcome.CLOSED
@@ -148,12 +172,11 @@ class Model:
 
     def _release(self, message: Release) -> Outcome:
         purchase = self.purchases[message.redemption]
-        if purchase.status == "active":
+        if purchase.is_captured:
             return Outcome.CAPTURED if purchase.attempt == message.attempt else Outcome.DONE
         if purchase.is_held_by(message.attempt):
             purchase.status = "failed"
-            for lot, points in purchase.drawn:
-                self._give_back(lot, points)
+            self._give_back(purchase)
         elif purchase.is_over_for(message.attempt):
             return Outcome.DONE
         elif purchase.status == "pending":
@@ -163,10 +186,30 @@ class Model:
             purchase.attempt, purchase.status = message.attempt, "failed"
         return Outcome.DONE
 
-    def _give_back(self, lot: Lot, points: int) -> None:
-        if lot.expired and lot.left:
-            # Others of its points have expired and stay so; these come back beside them.
-            self.lots.append(Lot(points, points, lot.day, expires=True))
-        else:
-            lot.left += points
-            lot.expired = False
+    def _refund(self, wish: Refund) -> Outcome:
+        purchase = self.purchases[wish.redemption]
+        if purchase.status == "expired":
+            return Outcome.DONE
+        if purchase.status != "active" or purchase.is_kept:
+            return Outcome.REFUSED
+        purchase.is_wished_back = True
+        if wish.weather not in (Weather.FAIR, Weather.LOST):
+            return Outcome.FAILED
+        if purchase.is_used:
+            purchase.is_kept = True
+            return Outcome.REFUSED
+        purchase.is_deleted = True
+        if wish.weather is Weather.LOST:
+            return Outcome.FAILED
+        purchase.status = "expired"
+        self._give_back(purchase)
+        return Outcome.DONE
+
+    def _give_back(self, purchase: Purchase) -> None:
+        for lot, points in purchase.drawn:
+            if lot.expired and lot.left:
+                # Others of its points have expired and stay so; these come back beside them.
+                self.lots.append(Lot(points, points, lot.day, expires=True))
+            else:
+                lot.left += points
+                lot.expired = False

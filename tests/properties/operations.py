@@ -106,8 +106,23 @@ class Void:
     weather: Weather = Weather.FAIR
 
 
+@dataclass(frozen=True)
+class Use:
+    """An order uses the code of a captured redemption at Shopify, and nobody has told us yet."""
+
+    redemption: int
+
+
+@dataclass(frozen=True)
+class Refund:
+    """Somebody wants a redemption refunded: the wish, and the steps of `workflows/refund_redemption.py`."""
+
+    redemption: int
+    weather: Weather = Weather.FAIR
+
+
 Message = Reserve | Generate | Release | Void
-Operation = Message | Earn | Expire | Sweep | Overdue
+Operation = Message | Earn | Expire | Sweep | Overdue | Use | Refund
 
 # Weighted so that lives get somewhere: most points suffice, most attempts are first ones, most requests are answered.
 _redemptions = st.integers(0, len(BUYS) - 1)
@@ -118,6 +133,8 @@ _earnings = st.builds(Earn, st.integers(40, 150), day=st.integers(0, 3), expires
 _expiries = st.builds(Expire, st.integers(0, 5))
 _sweeps = st.just(Sweep())
 _overdues = st.builds(Overdue, _redemptions, _attempts)
+_refunds = st.builds(Refund, _redemptions, _weathers)
+_uses = st.builds(Use, _redemptions)
 _messages = st.one_of(
     st.builds(Reserve, _redemptions, _attempts),
     st.builds(Generate, _redemptions, _attempts, _weathers),
@@ -130,7 +147,8 @@ _messages = st.one_of(
 def _runs(draw: st.DrawFn) -> list[Operation]:
     """One attempt as a saga makes it, cut short anywhere, with something from outside in the middle."""
     whose = (draw(_redemptions), draw(_attempts))
-    rest = draw(st.sampled_from((_bought, _given_up, _given_up, _undone, _overtaken)).flatmap(lambda end: end(*whose)))
+    ends = (_bought, _taken_back, _given_up, _given_up, _undone, _overtaken)
+    rest = draw(st.sampled_from(ends).flatmap(lambda end: end(*whose)))
     endings = (_expiries, _expiries, _expiries, _sweeps, _sweeps)
     others = st.one_of(*endings, _earnings, _earnings, st.just(Overdue(*whose)))
     meanwhile = draw(st.lists(others, max_size=2))
@@ -140,6 +158,13 @@ def _runs(draw: st.DrawFn) -> list[Operation]:
 def _bought(redemption: int, attempt: int) -> st.SearchStrategy[list[Message]]:
     whose = (redemption, attempt)
     return _weathers.map(lambda weather: [Generate(*whose, weather), Generate(*whose), Release(*whose)])
+
+
+def _taken_back(redemption: int, attempt: int) -> st.SearchStrategy[list[Operation]]:
+    again: list[Operation] = [Refund(redemption), Release(redemption, attempt)]
+    uses: st.SearchStrategy[list[Operation]] = st.sampled_from(([], [], [], [Use(redemption)]))
+    refunds = _weathers.map(lambda weather: [Refund(redemption, weather), *again])
+    return st.tuples(uses, refunds).map(lambda rest: [Generate(redemption, attempt), *rest[0], *rest[1]])
 
 
 def _given_up(redemption: int, attempt: int) -> st.SearchStrategy[list[Message]]:
@@ -158,8 +183,8 @@ def _overtaken(redemption: int, attempt: int) -> st.SearchStrategy[list[Message]
 
 _turns: st.SearchStrategy[list[Operation]] = st.one_of(
     *[_runs()] * 4,
-    st.one_of(_earnings, _expiries, _sweeps, _overdues).map(lambda operation: [operation]),
-    _messages.map(lambda message: [message, message]),
+    st.one_of(_earnings, _expiries, _sweeps, _overdues, _uses).map(lambda operation: [operation]),
+    st.one_of(_messages, _messages, _messages, _refunds).map(lambda message: [message, message]),
 )
 _awards = st.lists(_earnings, min_size=2, max_size=4)
 

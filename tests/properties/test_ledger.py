@@ -8,9 +8,9 @@ A life is a list of operations (`operations.py`). They are done to one customer 
  3. No lot is below zero or above what was awarded.
  4. An older usable lot is never skipped, an expired one never drawn.
  5. A refused or failed operation changes nothing.
- 6. A release restores exactly what was drawn, spendable again; points beside it that have expired stay expired.
+ 6. Releases and refunds restore exactly what was drawn, spendable again; points beside it that have expired stay so.
  7. A repeated step changes nothing.
- 8. A captured redemption has exactly one live code at Shopify, a failed one whose void has run has none.
+ 8. A captured redemption has one live code at Shopify; a failed one whose void has run, or a refunded one, has none.
  9. Caps are never overshot.
 10. A status changes only along the arrows of the ledger's design.
 11. The ledger only grows.
@@ -39,9 +39,11 @@ from tests.properties.operations import (
     Operation,
     Outcome,
     Overdue,
+    Refund,
     Release,
     Reserve,
     Sweep,
+    Use,
     Void,
     Weather,
     lives,
@@ -73,7 +75,7 @@ class Life:
         """Do one thing to both, and compare."""
         if isinstance(operation, Void) and _name(operation, Release) not in self._done:
             return
-        is_repeat = isinstance(operation, Message) and _name(operation) in self._done
+        is_repeat = isinstance(operation, Message | Refund) and _name(operation) in self._done
         outcome = await self._do(operation)
         note(f"{operation} -> {outcome.name}")
         event(f"{type(operation).__name__} -> {outcome.name}{' (repeated)' if is_repeat else ''}")
@@ -96,12 +98,16 @@ class Life:
                 await self._world.sweep()
             case Overdue():
                 await self._world.overdue(operation.redemption, operation.attempt)
+            case Use():
+                await self._world.use(operation.redemption)
+            case Refund():
+                return await self._world.refund(operation)
             case _:
                 return await self._world.send(operation)
         return Outcome.DONE
 
     def _remember(self, operation: Operation, outcome: Outcome) -> None:
-        if not isinstance(operation, Message) or outcome is not Outcome.DONE:
+        if not isinstance(operation, Message | Refund) or outcome is not Outcome.DONE:
             return
         # While an earlier attempt holds points there is nowhere to write the tombstone of a later one.
         purchase = self._model.purchases[operation.redemption]
@@ -123,8 +129,9 @@ class Life:
             holds(step)
 
 
-def _name(message: Message, kind: type[Message] | None = None) -> tuple[str, int, int]:
-    return (kind or type(message)).__name__, message.redemption, message.attempt
+def _name(message: Message | Refund, kind: type[Message] | None = None) -> tuple[str, int, int]:
+    attempt = 0 if isinstance(message, Refund) else message.attempt
+    return (kind or type(message)).__name__, message.redemption, attempt
 
 
 # Lives that chance leads to only now and then: points beside expired ones, or swept ones, a lost answer voided, a place
@@ -133,6 +140,9 @@ def _name(message: Message, kind: type[Message] | None = None) -> tuple[str, int
 @example(life=[Earn(100, day=0, expires=True), Reserve(0, 1), Expire(0), Sweep(), Release(0, 1), Expire(0), Sweep()])
 @example(life=[_AWARD, Reserve(0, 1), Generate(0, 1, Weather.LOST), Release(0, 1), Void(0, 1), Reserve(0, 1)])
 @example(life=[_AWARD, Reserve(2, 1), Reserve(3, 1), Generate(2, 1), Reserve(3, 1)])
+@example(life=[Earn(100, day=0, expires=True), Reserve(0, 1), Generate(0, 1), Expire(0), Refund(0), Release(0, 1)])
+@example(life=[_AWARD, Reserve(2, 1), Generate(2, 1), Refund(2, Weather.LOST), Use(2), Refund(2), Reserve(3, 1)])
+@example(life=[_AWARD, Reserve(0, 1), Generate(0, 1), Refund(0, Weather.DROPPED), Use(0), Refund(0), Refund(0)])
 @example(life=[_AWARD, Overdue(0, 1), Reserve(0, 1), Generate(0, 1), Reserve(0, 2)])
 @settings(max_examples=LIVES, deadline=None, derandomize=False, print_blob=True)
 @given(life=lives())

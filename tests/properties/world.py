@@ -15,14 +15,16 @@ from activities.attempt import Attempt
 from activities.discounts import Discounts
 from activities.expiry import Expiry
 from activities.points import Points
+from activities.refunds import Refunds
 from clients.outcomes import VendorError
-from db import points
+from db import points, redemptions, refunds
 from db.engine import Sessions
 from db.tables import Customer, LedgerEntry, PointLot, Reward, Shop
 from db.vault import Vault
 from domain.eligibility import Refusal
 from domain.errors import EarlierAttemptPending, RedemptionClosed
 from domain.redemptions import new_redemption_id
+from domain.refunds import RefundRefusal
 from sandbox.faults import Fault
 from sandbox.shopify import Shopify
 from sandbox.transport import SandboxTransport
@@ -34,6 +36,7 @@ from tests.properties.operations import (
     Generate,
     Message,
     Outcome,
+    Refund,
     Release,
     Reserve,
     Void,
@@ -42,6 +45,12 @@ from tests.properties.operations import (
 
 CUSTOMER = "6789012345"
 _CREATE = "discountCodeBasicCreate"
+_FAULTS_OF_REFUND = {
+    Weather.LOST: Fault(operation="discountCodeDelete", kind="execute_then_drop", times=9),
+    Weather.DROPPED: Fault(operation="discountCodeDeactivate", kind="drop", times=9),
+    Weather.REFUSED: Fault(kind="status", status=401, times=9),
+    Weather.DOWN: Fault(kind="down"),
+}
 _FAULTS = {
     Weather.LOST: Fault(operation=_CREATE, kind="execute_then_drop", times=9),
     Weather.DROPPED: Fault(operation=_CREATE, kind="drop", times=9),
@@ -135,16 +144,17 @@ class Bench:
         self.credentials = {"shopify": vault.seal({"access_token": "shpat_properties"})}
         app = FastAPI()
         app.include_router(self.shopify.router)
-        self._http = httpx.AsyncClient(transport=SandboxTransport(app))
+        self.http = httpx.AsyncClient(transport=SandboxTransport(app), base_url="http://vendors")
         url, version = settings.shopify_admin_url, settings.shopify_api_version
-        client = clients.shopify.Shopify(self._http, url_template=url, api_version=version)
+        client = clients.shopify.Shopify(self.http, url_template=url, api_version=version)
         self.points = Points(store)
         self.discounts = Discounts(store, vault, client)
         self.expiry = Expiry(store)
+        self.refunds = Refunds(store, vault, client)
 
     async def aclose(self) -> None:
         """Close the line to the sandbox."""
-        await self._http.aclose()
+        await self.http.aclose()
 
     async def new_world(self) -> "World":
         """A shop of its own, with one customer who has no points yet."""
@@ -221,6 +231,34 @@ class World:
             return Outcome.CLOSED
         except EarlierAttemptPending:
             return Outcome.WAIT
+        except VendorError:
+            return Outcome.FAILED
+        finally:
+            self._bench.shopify.script.clear()
+
+    async def use(self, redemption: int) -> None:
+        """A customer's order uses the code, if there is one and it works."""
+        async with self._bench.store() as session:
+            row = await redemptions.find_redemption(session, self._shop_id, self.id_of(redemption))
+            code = row and await redemptions.code_of(session, row)
+        if code is not None:
+            await self._bench.http.post(f"/_sandbox/shopify/shops/{self._shop_domain}/uses", json={"code": code})
+
+    async def refund(self, wish: Refund) -> Outcome:
+        """Keep the wish, and take the steps until one says no."""
+        async with self._bench.store.begin() as session:
+            row = await redemptions.find_redemption(session, self._shop_id, self.id_of(wish.redemption))
+            if row is None:
+                return Outcome.REFUSED
+            kept = await refunds.ask(session, row, actor="somebody", reason=None, channels=[])
+        if isinstance(kept, RefundRefusal):
+            return Outcome.REFUSED
+        if wish.weather is not Weather.FAIR:
+            self._bench.shopify.script.add(_FAULTS_OF_REFUND[wish.weather])
+        attempt = self._message(wish.redemption, row.attempt)
+        try:
+            removed = await self._bench.refunds.remove_discount_code(attempt)
+            return Outcome.DONE if removed and await self._bench.refunds.refund_points(attempt) else Outcome.REFUSED
         except VendorError:
             return Outcome.FAILED
         finally:
