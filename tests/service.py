@@ -26,11 +26,13 @@ from db.importing import ImportFile
 from db.tables import ActivityLog, Delivery, PointLot, Redemption, ShopifyWebhook
 from db.vault import Vault
 from domain.redemptions import workflow_id
+from domain.refunds import refund_id
 from sandbox.app import create_app as create_sandbox
 from sandbox.transport import SandboxTransport
 from settings import Settings
 from worker import build_worker
 from workflows.redeem_reward import RedeemReward
+from workflows.refund_redemption import RefundRedemption
 
 Json = dict[str, Any]
 ALL_VENDORS = ("shopify", "klaviyo", "omnisend", "postscript")
@@ -133,6 +135,19 @@ class Shop:
             json={"customer_identifier": customer or self.customers[0]},
         )
 
+    async def refund(self, redemption_id: str, reason: str | None = None, *, key: str | None = None) -> httpx.Response:
+        """Ask for a redemption's points back."""
+        return await self.service.api.post(
+            f"/v1/reward-history/{redemption_id}/refund",
+            headers={"Authorization": key or self.full_key},
+            json=None if reason is None else {"reason": reason},
+        )
+
+    async def use(self, code: str) -> None:
+        """A customer's order uses the code at Shopify."""
+        answer = await self.service.vendors.post(f"/_sandbox/shopify/shops/{self.domain}/uses", json={"code": code})
+        assert answer.is_success, answer.text
+
     async def get(self, path: str, key: str | None = None) -> httpx.Response:
         """Read something of the shop's."""
         return await self.service.api.get(path, headers={"Authorization": key or self.read_key})
@@ -199,12 +214,12 @@ class Shop:
         async with self.service.store() as session:
             return list(await session.scalars(query))
 
-    async def deliveries(self) -> dict[str, str]:
-        """Channel → status, of all redemptions of the shop."""
+    async def deliveries(self, event: str = "reward_redeemed") -> dict[str, str]:
+        """Channel → status, of this event of all redemptions of the shop."""
         ids = [redemption.id for redemption in await self.redemptions()]
+        query = select(Delivery).where(Delivery.redemption_id.in_(ids), Delivery.event == event)
         async with self.service.store() as session:
-            rows = await session.scalars(select(Delivery).where(Delivery.redemption_id.in_(ids)))
-            return {row.channel: row.status for row in rows}
+            return {row.channel: row.status for row in await session.scalars(query)}
 
     async def discounts(self, status: str | None = None) -> list[Json]:
         """What the sandbox's Shopify holds for this shop."""
@@ -302,11 +317,15 @@ class Service:
 
     async def end_of(self, redemption_id: str, attempt: int = 1) -> str:
         """Wait until the attempt's workflow has ended, and tell how."""
-        handle = self.run_of(redemption_id, attempt)
-        await asyncio.wait([asyncio.ensure_future(_outcome(handle))], timeout=60)
-        status = (await handle.describe()).status
-        assert status is not None
-        return status.name
+        return await ending(self.run_of(redemption_id, attempt))
+
+    async def end_of_refund(self, redemption_id: str) -> str:
+        """Wait until the refund's workflow has ended, and tell how."""
+        return await ending(self.refund_of(redemption_id))
+
+    def refund_of(self, redemption_id: str) -> "WorkflowHandle[RefundRedemption, Any]":
+        """The workflow of a refund."""
+        return self.temporal.get_workflow_handle_for(RefundRedemption.run, refund_id(redemption_id))
 
     async def audit(self) -> list[Finding]:
         """What breaks an invariant of the ledger."""
@@ -314,7 +333,15 @@ class Service:
             return await audit(session)
 
 
-async def _outcome(handle: "WorkflowHandle[RedeemReward, Any]") -> None:
+async def ending(handle: "WorkflowHandle[Any, Any]") -> str:
+    """Wait until the workflow has ended, and tell how."""
+    await asyncio.wait([asyncio.ensure_future(_outcome(handle))], timeout=60)
+    status = (await handle.describe()).status
+    assert status is not None
+    return status.name
+
+
+async def _outcome(handle: "WorkflowHandle[Any, Any]") -> None:
     try:
         await handle.result()
     except Exception:  # noqa: BLE001 - how it ended is read from the description

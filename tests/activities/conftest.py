@@ -8,6 +8,7 @@ import pytest
 from activities.attempt import Attempt
 from activities.discounts import Discounts
 from activities.points import Points
+from activities.refunds import Refunds
 from clients.shopify import Shopify
 from db.tables import Redemption
 from db.vault import Vault
@@ -18,11 +19,12 @@ from tests.service import Json, Service, Shop, a_customer, a_lot, a_shop
 
 @dataclass(kw_only=True)
 class Steps:
-    """One shop, one redemption, and the steps of its saga."""
+    """One shop, one redemption, and the steps of its saga and of its refund."""
 
     shop: Shop
     points: Points
     discounts: Discounts
+    refunds: Refunds
     shopify: Shopify
     first: Attempt
 
@@ -55,7 +57,9 @@ async def steps_for(service: Service, *lots: Json) -> Steps:
     )
     vault = Vault(service.settings.encryption_keys)
     discounts = Discounts(service.store, vault, shopify)
-    return Steps(shop=shop, points=Points(service.store), discounts=discounts, shopify=shopify, first=attempt)
+    refunds = Refunds(service.store, vault, shopify)
+    points = Points(service.store)
+    return Steps(shop=shop, points=points, discounts=discounts, refunds=refunds, shopify=shopify, first=attempt)
 
 
 @pytest.fixture

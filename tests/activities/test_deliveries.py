@@ -2,6 +2,7 @@
 
 from activities.deliveries import Deliver, Deliveries
 from domain.channels import Channel
+from domain.events import EventKind
 from tests.activities.conftest import Steps
 from tests.service import Service
 
@@ -13,7 +14,7 @@ class _Sender:
     def __init__(self) -> None:
         self.sent = 0
 
-    async def send(self, shop_id: int, redemption_id: str) -> None:
+    async def send(self, shop_id: int, redemption_id: str, event: EventKind) -> None:
         self.sent += 1
 
 

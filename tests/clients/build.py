@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from clients.shopify import Store
 from domain.discounts import Discount, DiscountType
-from domain.events import CustomerState, RewardRedeemed
+from domain.events import CustomerState, EventKind, RewardEvent
 
 STORE = Store(domain="corner-shop.myshopify.com", access_token=SecretStr("shpat_0123456789abcdef"))
 STATE = CustomerState(points_balance=250, lifetime_points=1250, redeemed_points=1000, vip_tier="Gold", status="member")
@@ -26,20 +26,21 @@ _DISCOUNT = Discount(
     starts_at=datetime(2026, 11, 23, 12, tzinfo=UTC),
     ends_at=None,
 )
-_EVENT = RewardRedeemed(
+_EVENT = RewardEvent(
+    kind=EventKind.REWARD_REDEEMED,
     redemption_id="cer_1",
     reward_id="rew_1",
     reward_name="$10 off",
     customer_id="4711",
     email="jane@shopper.io",
     phone="+15005550006",
-    points_spent=1000,
+    points=1000,
     points_balance=0,
     discount_type="fixed_amount",
     discount_code="MAGE-7K2Q9XWDFM",
     discount_value=Decimal("10.00"),
     currency="USD",
-    redeemed_at=datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC),
+    occurred_at=datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC),
     expires_at=datetime(2027, 2, 21, 12, tzinfo=UTC),
 )
 
@@ -49,7 +50,7 @@ def a_discount(**changes: Any) -> Discount:
     return replace(_DISCOUNT, **changes)
 
 
-def an_event(**changes: Any) -> RewardRedeemed:
+def an_event(**changes: Any) -> RewardEvent:
     """Jane redeemed her last thousand points."""
     return replace(_EVENT, **changes)
 

@@ -28,6 +28,7 @@ from jsonschema import Draft4Validator, Draft202012Validator
 from jsonschema.protocols import Validator
 
 from clients.shopify import Shopify
+from domain.events import EventKind
 from sandbox.app import create_app
 from sandbox.transport import SandboxTransport
 from tests.clients.build import EVERY_KIND, STATE, STORE, a_discount
@@ -132,7 +133,13 @@ def violations(validator: Validator, body: dict[str, Any]) -> list[str]:
     return [error.message for error in validator.iter_errors(body)]  # pyright: ignore[reportUnknownMemberType]
 
 
-EVENTS: list[dict[str, Any]] = [{}, {"phone": None}, {"email": None}, {"discount_value": None, "expires_at": None}]
+EVENTS: list[dict[str, Any]] = [
+    {},
+    {"phone": None},
+    {"email": None},
+    {"discount_value": None, "expires_at": None},
+    {"kind": EventKind.REWARD_REFUNDED, "expires_at": None},
+]
 
 
 @pytest.mark.parametrize("changes", EVENTS, ids=str)

@@ -1,4 +1,4 @@
-"""One redemption, told to three marketing vendors."""
+"""What happens to one redemption, told to three marketing vendors."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,7 +12,7 @@ from clients.klaviyo import Klaviyo
 from clients.omnisend import Omnisend
 from clients.outcomes import NotExecuted, Refused, Unknown, VendorError
 from clients.postscript import Postscript
-from domain.events import RewardRedeemed
+from domain.events import EventKind, RewardEvent
 from tests.clients.build import an_event
 from tests.clients.conftest import ScriptFault, See
 
@@ -21,7 +21,7 @@ VENDORS = list(KEYS)
 
 
 class Channel(Protocol):
-    async def send_reward_redeemed(self, api_key: SecretStr, event: RewardRedeemed) -> None: ...
+    async def send_event(self, api_key: SecretStr, event: RewardEvent) -> None: ...
 
 
 def channel(vendor: str, http: httpx.AsyncClient) -> Channel:
@@ -35,7 +35,7 @@ def channel(vendor: str, http: httpx.AsyncClient) -> Channel:
 
 
 async def send(vendor: str, http: httpx.AsyncClient, **changes: Any) -> None:
-    await channel(vendor, http).send_reward_redeemed(SecretStr(KEYS[vendor]), an_event(**changes))
+    await channel(vendor, http).send_event(SecretStr(KEYS[vendor]), an_event(**changes))
 
 
 def properties_of(vendor: str, event: dict[str, Any]) -> dict[str, Any]:
@@ -60,6 +60,19 @@ async def test_every_vendor_gets_the_same_flat_properties(vendor: str, http: htt
         "currency": "USD",
         "expires_at": "2027-02-21T12:00:00.000Z",
     }
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+async def test_a_refund_is_an_event_of_its_own(vendor: str, http: httpx.AsyncClient, see: See) -> None:
+    await send(vendor, http)
+    await send(vendor, http, kind=EventKind.REWARD_REFUNDED)
+
+    _, refunded = (await see(vendor))["events"]
+
+    told = properties_of(vendor, refunded)
+    assert (told["Points Refunded"], "Points Spent" in told) == (1000, False)
+    assert "Reward Refunded" in str(refunded).replace("_", " ")
+    assert str(an_event().event_id) not in str(refunded)
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
@@ -240,7 +253,7 @@ async def test_reasons_keep_secrets(vendor: str, http: httpx.AsyncClient, script
 @pytest.mark.parametrize("vendor", VENDORS)
 async def test_a_key_that_cannot_be_one_is_the_merchants_matter(vendor: str, http: httpx.AsyncClient) -> None:
     with pytest.raises(Refused) as refused:
-        await channel(vendor, http).send_reward_redeemed(SecretStr("pk_\n"), an_event())
+        await channel(vendor, http).send_event(SecretStr("pk_\n"), an_event())
 
     assert refused.value.alarm
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
-from clients.outcomes import Refused
+from clients.outcomes import Refused, Unknown
 from clients.shopify import CodeTaken, Shopify
 from domain.discounts import Discount, DiscountType
 from tests.clients.build import EVERY_KIND, STATE, STORE, a_discount
@@ -163,6 +163,28 @@ async def test_deleting_twice_is_as_good_as_once(shopify: Shopify) -> None:
     await shopify.delete_discount(STORE, gid)
 
     assert await shopify.find_discount(STORE, a_discount().code) is None
+
+
+async def test_deactivating_tells_how_often_a_discount_was_used(shopify: Shopify, http: httpx.AsyncClient) -> None:
+    used, unused = [await shopify.create_discount(STORE, a_discount(code=code)) for code in ("USED", "UNUSED")]
+    uses = f"https://sandbox/_sandbox/shopify/shops/{STORE.domain}/uses"
+    assert (await http.post(uses, json={"code": "used"})).is_success
+
+    assert await shopify.deactivate_discount(STORE, used) == 1
+    assert await shopify.deactivate_discount(STORE, unused) == 0
+    assert await shopify.deactivate_discount(STORE, "gid://shopify/DiscountCodeNode/404") is None
+
+
+async def test_a_discount_whose_uses_cannot_be_read_is_not_taken_for_unused(
+    shopify: Shopify, script: ScriptFault
+) -> None:
+    node = {"id": "gid", "codeDiscount": {"__typename": "Novel"}}
+    payload: dict[str, Any] = {"codeDiscountNode": node, "userErrors": []}
+    answer: dict[str, Any] = {"data": {"discountCodeDeactivate": payload}}
+    await script("shopify", kind="status", status=200, body=answer)
+
+    with pytest.raises(Unknown):
+        await shopify.deactivate_discount(STORE, "gid")
 
 
 async def test_a_deactivated_code_stays_taken(shopify: Shopify) -> None:

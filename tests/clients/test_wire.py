@@ -55,7 +55,7 @@ async def test_only_what_surely_never_left_is_not_executed(
 async def test_an_address_that_is_none_is_the_merchants_matter() -> None:
     async with failing(httpx.InvalidURL("no")) as http:
         with pytest.raises(Refused) as refused:
-            await Klaviyo(http, base_url=URL, revision="2026-10-15").send_reward_redeemed(SecretStr("pk_x"), an_event())
+            await Klaviyo(http, base_url=URL, revision="2026-10-15").send_event(SecretStr("pk_x"), an_event())
 
     assert refused.value.alarm
 
@@ -68,7 +68,7 @@ async def test_shopify_is_given_longer_than_its_own_limit_of_ten_seconds() -> No
         return httpx.Response(202)
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(remember), timeout=None) as http:
-        await Klaviyo(http, base_url=URL, revision="2026-10-15").send_reward_redeemed(SecretStr("pk_x"), an_event())
+        await Klaviyo(http, base_url=URL, revision="2026-10-15").send_event(SecretStr("pk_x"), an_event())
         with pytest.raises(Unknown):
             await Shopify(http, url_template=URL, api_version="2026-10").create_discount(STORE, a_discount())
 

@@ -5,9 +5,9 @@ from sqlalchemy import text
 
 from db.audit import INVARIANTS
 from db.engine import Sessions
-from tests.service import Service, a_customer, a_lot, a_shop
+from tests.service import Service, Shop, a_customer, a_lot, a_shop
 
-_LOT, _CUSTOMER, _DRAWS, _COST, _CODE = INVARIANTS
+_LOT, _CUSTOMER, _DRAWS, _COST, _CODE, _REFUND, _STATE = INVARIANTS
 
 
 @pytest.mark.parametrize(
@@ -23,13 +23,37 @@ _LOT, _CUSTOMER, _DRAWS, _COST, _CODE = INVARIANTS
 async def test_damage_is_found_and_named(service: Service, store: Sessions, damage: str, found: set[str]) -> None:
     shop = await service.open_shop(a_shop(a_customer(a_lot(600))))
     redemption = (await shop.purchase()).json()["data"]["id"]
-    assert await service.audit() == []
 
+    assert await broken_by(damage, service, store, shop, redemption) == found
+
+
+@pytest.mark.parametrize(
+    ("damage", "found"),
+    [
+        ("UPDATE redemptions SET is_refunded = false WHERE id = :redemption", {_COST, _CODE, _REFUND, _STATE}),
+        ("UPDATE redemptions SET status = 'active' WHERE id = :redemption", {_STATE}),
+        ("UPDATE refunds SET state = 'pending' WHERE redemption_id = :redemption", {_STATE}),
+        ("UPDATE discount_codes SET state = 'live' WHERE redemption_id = :redemption", {_CODE}),
+        ("UPDATE redemption_draws SET points = points + 1 WHERE redemption_id = :redemption", {_DRAWS, _REFUND}),
+    ],
+)
+async def test_damage_to_a_refund_is_found_and_named(
+    service: Service, store: Sessions, damage: str, found: set[str]
+) -> None:
+    shop = await service.open_shop(a_shop(a_customer(a_lot(600))))
+    redemption = (await shop.purchase()).json()["data"]["id"]
+    assert (await shop.refund(redemption)).status_code == 200
+
+    assert await broken_by(damage, service, store, shop, redemption) == found
+
+
+async def broken_by(damage: str, service: Service, store: Sessions, shop: Shop, redemption: str) -> set[str]:
+    """The invariants that do not hold once the damage is done."""
+    assert await service.audit() == []
     async with store() as session:
         await session.execute(text(damage), {"customer": shop.customers[0], "redemption": redemption})
         broken = {
             name for name, query in INVARIANTS.items() if (await session.execute(text(query))).first() is not None
         }
         await session.rollback()
-
-    assert broken == found
+    return broken

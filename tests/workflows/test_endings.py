@@ -1,6 +1,7 @@
 """What operators and accidents do to a run: reset to any event, terminate, lose its history."""
 
 from collections.abc import AsyncGenerator
+from typing import Any
 from uuid import uuid4
 
 import httpx
@@ -9,10 +10,13 @@ from sqlalchemy import update
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
+from temporalio.client import WorkflowHandle
 
 from api.app import create_app
 from db.tables import IdempotencyKey
-from tests.service import Service, Shop, a_customer, a_lot, a_shop, in_process
+from tests.service import Service, Shop, a_customer, a_lot, a_shop, ending, in_process
+
+Run = WorkflowHandle[Any, Any]
 
 
 @pytest.fixture
@@ -20,25 +24,25 @@ async def shop(service: Service) -> Shop:
     return await service.open_shop(a_shop(a_customer(a_lot(1200))))
 
 
-async def reset_points(service: Service, redemption: str) -> list[int]:
+async def reset_points(run: Run) -> list[int]:
     """Every event that the run can be reset to."""
-    history = await service.run_of(redemption).fetch_history()
+    history = await run.fetch_history()
     ended = EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED
     return [event.event_id for event in history.events if event.event_type == ended]
 
 
-async def reset_everywhere(service: Service, redemption: str) -> AsyncGenerator[str]:
+async def reset_everywhere(service: Service, run: Run) -> AsyncGenerator[str]:
     """Reset the run to its first event, the new run to its second, and so on; tells how each new run ended."""
-    for number in range(len(await reset_points(service, redemption))):
+    for number in range(len(await reset_points(run))):
         # A run that was reset has its own history, which can be shorter.
-        points = await reset_points(service, redemption)
-        await reset(service, redemption, points[min(number, len(points) - 1)])
-        yield await service.end_of(redemption)
+        points = await reset_points(run)
+        await reset(service, run, points[min(number, len(points) - 1)])
+        yield await ending(run)
 
 
-async def reset(service: Service, redemption: str, event_id: int) -> None:
+async def reset(service: Service, run: Run, event_id: int) -> None:
     """What `temporal workflow reset --event-id` does."""
-    description = await service.run_of(redemption).describe()
+    description = await run.describe()
     await service.temporal.workflow_service.reset_workflow_execution(
         ResetWorkflowExecutionRequest(
             namespace=service.temporal.namespace,
@@ -54,7 +58,7 @@ async def test_a_purchase_that_is_reset_to_any_event_is_still_made_once(service:
     entry = (await shop.purchase(key="once")).json()["data"]
     await service.end_of(entry["id"])
 
-    assert {ending async for ending in reset_everywhere(service, entry["id"])} == {"COMPLETED"}
+    assert {end async for end in reset_everywhere(service, service.run_of(entry["id"]))} == {"COMPLETED"}
 
     assert await shop.balance() == 700
     assert [one["code"] for one in await shop.discounts()] == [entry["attributes"]["discount_code"]]
@@ -69,10 +73,23 @@ async def test_a_failed_purchase_that_is_reset_to_any_event_charges_nobody(servi
     await service.end_of(redemption.id)
     await service.heal("shopify")
 
-    assert {ending async for ending in reset_everywhere(service, redemption.id)} == {"FAILED"}
+    assert {end async for end in reset_everywhere(service, service.run_of(redemption.id))} == {"FAILED"}
 
     assert await shop.balance() == 1200
     assert await shop.discounts("live") == []
+    assert await service.audit() == []
+
+
+async def test_a_refund_that_is_reset_to_any_event_is_still_made_once(service: Service, shop: Shop) -> None:
+    redemption = (await shop.purchase()).json()["data"]["id"]
+    await service.end_of(redemption)
+    assert (await shop.refund(redemption)).status_code == 200
+    await service.end_of_refund(redemption)
+
+    assert {end async for end in reset_everywhere(service, service.refund_of(redemption))} == {"COMPLETED"}
+
+    assert await shop.balance() == 1200
+    assert len((await service.vendor("postscript"))["events"]) == len(["redeemed", "refunded"])
     assert await service.audit() == []
 
 

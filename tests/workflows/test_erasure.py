@@ -67,6 +67,9 @@ def about(shop: Shop, **more: Any) -> Json:
 async def live(shop: Shop) -> None:
     """Leave traces: purchases, good and bad, under telling keys; a vendor's refusal that tells the address."""
     service = shop.service
+    taken_back = (await shop.purchase()).json()["data"]["id"]
+    assert (await shop.refund(taken_back, f"{personal(shop.customers[0])['first_name']} rang")).status_code == 200
+    await service.end_of_refund(taken_back)
     await service.fault("klaviyo", kind="status", status=400, body={"error": f"{email(shop)} is no profile"})
     assert (await shop.purchase(key=f"{email(shop)}-1")).status_code == 201
     await until(lambda: _has(shop, "failed"))
@@ -103,7 +106,13 @@ async def test_an_erased_customer_is_in_no_table_and_the_ledger_is_as_it_was(
 ) -> None:
     await live(shop)
     before = await ledger(service, shop)
-    traces = {"customers.email", "idempotency_keys.body", "activity_log.facts", "deliveries.last_error"}
+    traces = {
+        "customers.email",
+        "idempotency_keys.body",
+        "activity_log.facts",
+        "deliveries.last_error",
+        "refunds.reason",
+    }
     assert traces <= await found_in(service, *words(shop))
 
     await shop.told(topic, about(shop) if topic == "customers/redact" else {"id": int(shop.customers[0])})

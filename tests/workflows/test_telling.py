@@ -11,6 +11,7 @@ from domain.eligibility import Refusal, RefusalCode
 from workflows.stages import Stage
 from workflows.telling import (
     GENERATE,
+    PURCHASE,
     RESERVE,
     Page,
     State,
@@ -38,7 +39,7 @@ ATTEMPT = Attempt(
 
 def page(stage: Stage, **steps: Step) -> Page:
     """An attempt in this stage, with its points and its code in this state."""
-    told = Page(ATTEMPT, stage)
+    told = Page(ATTEMPT, PURCHASE, stage)
     told.steps |= steps
     return told
 

@@ -13,10 +13,10 @@ from jsonschema import validate
 from sqlalchemy import func, select, update
 
 from api.app import create_app
-from db.catalogue import lock_customer
-from db.points import release_points
+from db import redemptions, refunds
 from db.tables import Customer, DiscountCode, Redemption, ShopifyWebhook
 from domain.redemptions import webhook_run_id
+from domain.refunds import RefundRefusal
 from tests.activities.conftest import steps_for
 from tests.service import Json, Service, Shop, a_customer, a_lot, a_reward, a_shop, in_process, until
 from tests.workflows.test_reconciliation import reconcile
@@ -145,12 +145,11 @@ async def test_a_cancelled_order_gives_nothing_back_and_is_told(service: Service
 
 async def refund(session: Any, redemption: Redemption) -> bool:
     """What a refund does to the ledger; False when it comes too late."""
-    await lock_customer(session, redemption.shop_id, redemption.customer_id)
-    mine = (Redemption.id == redemption.id, Redemption.status == "active")
-    refunded = update(Redemption).where(*mine).values(status="expired", is_refunded=True).returning(Redemption.id)
-    if (await session.execute(refunded)).scalar_one_or_none() is None:
+    row = await session.get_one(Redemption, redemption.id)
+    asked = await refunds.ask(session, row, actor="an operator", reason=None, channels=[])
+    if isinstance(asked, RefundRefusal) or not await redemptions.refund(session, row.id, row.attempt):
         return False
-    await release_points(session, redemption, grace=timedelta(days=7), now=datetime.now(UTC))
+    await refunds.complete(session, row)
     return True
 
 
@@ -168,7 +167,7 @@ async def test_a_refund_that_commits_first_wins_over_the_use_and_the_merchant_is
     await until(shop.has_heard)
 
     assert await statuses(shop) == ["expired"]
-    assert await kinds(shop) == ["discount_code_used_after_refund"]
+    assert await kinds(shop) == ["reward_refunded", "discount_code_used_after_refund"]
 
 
 async def test_a_use_that_commits_first_wins_over_the_refund(service: Service, shop: Shop) -> None:
