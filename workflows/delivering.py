@@ -14,7 +14,7 @@ from domain.events import EventKind
 from workflows.journal import Journal
 from workflows.saga import Step, insist
 from workflows.stages import Stage
-from workflows.telling import State
+from workflows.telling import State, Story
 
 Order = TypeVar("Order", Deliver, SkipDelivery)
 
@@ -29,10 +29,10 @@ _STATES: dict[DeliveryStatus, State] = {
 class DeliversRedemption:
     """A workflow that delivers, and waits in `NeedsAttention` while a vendor has refused for good."""
 
-    def __init__(self, attempt: Attempt, event: EventKind, stage: Stage = Stage.REDEEMING) -> None:
+    def __init__(self, attempt: Attempt, story: Story, stage: Stage) -> None:
         self._attempt = attempt
-        self._event = event
-        self._journal = Journal(attempt, event, stage)
+        self._event = story.event
+        self._journal = Journal(attempt, story, stage)
         self._to_retry: list[Channel] = []
 
     async def deliver(self, *, again: Sequence[Channel] = ()) -> None:

@@ -7,15 +7,15 @@ from activities.attempt import Attempt
 from domain.eligibility import Refusal
 from domain.events import EventKind
 from workflows.stages import REDEMPTION_STAGE, Stage
-from workflows.telling import Page, State, Step, current_details
+from workflows.telling import Page, State, Step, Story, current_details
 
 
 class Journal:
     """What the current run notes of its attempt. Notes cost nothing; a new stage costs an event in the history."""
 
-    def __init__(self, attempt: Attempt, event: EventKind, stage: Stage) -> None:
+    def __init__(self, attempt: Attempt, story: Story, stage: Stage) -> None:
         self.about = attempt.redemption_id
-        self._page = Page(attempt, event, stage)
+        self._page = Page(attempt, story, stage)
 
     def those(self, state: State) -> list[str]:
         """The steps that have come this far."""
@@ -31,7 +31,7 @@ class Journal:
         self._page.why = why or self._page.why
         if stage is Stage.DELIVERING:
             # Past the pivot, by whichever way it was passed.
-            self._page.steps |= dict.fromkeys(self._page.before_deliveries, Step(State.DONE))
+            self._page.steps |= dict.fromkeys(self._page.story.steps, Step(State.DONE))
         if stage is not self._page.stage:
             self._page.stage = stage
             updates: list[SearchAttributeUpdate[str]] = [REDEMPTION_STAGE.value_set(stage)]

@@ -21,9 +21,10 @@ from workflows.refund_redemption import RefundRedemption
 from workflows.saga import INSIST_TIMEOUT, Step, insist
 from workflows.settle_redemption import SettleRedemption
 from workflows.stages import Stage, of_shop, searchable
-from workflows.telling import refund_details, round_details, settlement_details
+from workflows.telling import round_details, settlement_details
+from workflows.telling_refunds import refund_details
 
-Result = TypeVar("Result", int, list[ReceivedWebhook])
+Result = TypeVar("Result", int, list[Attempt], list[ReceivedWebhook])
 
 
 @workflow.defn
@@ -40,10 +41,8 @@ class ReconcileRedemptions:
         self._stranded = await insist(Housekeeping.find_stranded_attempts, None, about="without a live run")
         for attempt in self._stranded:
             await _settle(attempt)
-        refunds = await insist(Housekeeping.find_stranded_refunds, None, about="without a live run")
-        for attempt in refunds:
+        for attempt in await self._try_to(Housekeeping.find_stranded_refunds) or []:
             await _refund(attempt)
-        self._note(Housekeeping.find_stranded_refunds, str(len(refunds)))
         for webhook in await self._try_to(Webhooks.find_waiting_webhooks) or []:
             await _process(webhook)
         await self._try_to(Metafields.sync_metafields)

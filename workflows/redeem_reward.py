@@ -15,6 +15,8 @@ from domain.events import EventKind
 from workflows.answers import Answer, Outcome, unavailable
 from workflows.delivering import DeliversRedemption
 from workflows.saga import Saga, to_the_end
+from workflows.stages import Stage
+from workflows.telling import PURCHASE
 
 
 @workflow.defn
@@ -23,7 +25,7 @@ class RedeemReward(DeliversRedemption):
 
     @workflow.init
     def __init__(self, attempt: Attempt) -> None:
-        super().__init__(attempt, EventKind.REWARD_REDEEMED)
+        super().__init__(attempt, PURCHASE, Stage.REDEEMING)
         self._answer: Answer | None = None
         self._saga = Saga(self._journal, deadline=attempt.deadline)
 

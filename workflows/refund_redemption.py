@@ -12,10 +12,11 @@ from temporalio import workflow
 
 from activities.attempt import Attempt
 from activities.refunds import Refunds
-from domain.events import EventKind
 from workflows.delivering import DeliversRedemption
-from workflows.saga import carry_out, to_the_end
+from workflows.saga import Step, insist, to_the_end
 from workflows.stages import Stage
+from workflows.telling import State
+from workflows.telling_refunds import REFUND
 
 
 class Ending(StrEnum):
@@ -31,7 +32,7 @@ class RefundRedemption(DeliversRedemption):
 
     @workflow.init
     def __init__(self, attempt: Attempt) -> None:
-        super().__init__(attempt, EventKind.REWARD_REFUNDED, Stage.COMPENSATING)
+        super().__init__(attempt, REFUND, Stage.COMPENSATING)
         self._ending: Ending | None = None
 
     @workflow.run
@@ -40,8 +41,7 @@ class RefundRedemption(DeliversRedemption):
         return await to_the_end(self._refund(attempt))
 
     async def _refund(self, attempt: Attempt) -> Ending:
-        removed = await carry_out(Refunds.remove_discount_code, attempt, journal=self._journal)
-        if removed and await carry_out(Refunds.refund_points, attempt, journal=self._journal):
+        if await self._step(Refunds.remove_discount_code, attempt) and await self._step(Refunds.refund_points, attempt):
             self._ending = Ending.REFUNDED
             await self.deliver()
         else:
@@ -49,6 +49,12 @@ class RefundRedemption(DeliversRedemption):
         self._journal.close()
         await workflow.wait_condition(workflow.all_handlers_finished)
         return self._ending
+
+    async def _step(self, step: Step[Attempt, bool], attempt: Attempt) -> bool:
+        self._journal.note(step.__name__, State.UNDER_WAY)
+        done = await insist(step, attempt, about=self._journal.about)
+        self._journal.note(step.__name__, State.DONE if done else State.REFUSED)
+        return done
 
     @workflow.update
     async def answer(self) -> Ending:

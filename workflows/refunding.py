@@ -13,7 +13,7 @@ from domain.refunds import DONE, REFUSED, RefundRefusal, refund_id
 from workflows.asking import Engine, Run
 from workflows.refund_redemption import Ending, RefundRedemption
 from workflows.stages import Stage
-from workflows.telling import refund_details
+from workflows.telling_refunds import refund_details
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ from domain.events import EventKind
 from workflows.delivering import DeliversRedemption
 from workflows.saga import take_back, to_the_end
 from workflows.stages import Stage
+from workflows.telling import PURCHASE
 
 
 class Settlement(Attempt):
@@ -29,8 +30,8 @@ class SettleRedemption(DeliversRedemption):
     """What is left to do for one attempt. Safe beside a live run: the row decides, and every step may be repeated."""
 
     @workflow.init
-    def __init__(self, attempt: Settlement) -> None:
-        super().__init__(attempt, EventKind.REWARD_REDEEMED, Stage.COMPENSATING)
+    def __init__(self, attempt: Attempt) -> None:
+        super().__init__(attempt, PURCHASE, Stage.COMPENSATING)
 
     @workflow.run
     async def run(self, attempt: Settlement) -> str:

@@ -4,7 +4,7 @@ Markdown for a person who has never seen the code. Ids and vendors' scrubbed wor
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 
@@ -33,9 +33,9 @@ _BEFORE_DELIVERIES = {EventKind.REWARD_REDEEMED: (RESERVE, GENERATE), EventKind.
 _NAMES = {
     RESERVE: "Reserve the points",
     GENERATE: "Make the discount code, spend the points",
-    REMOVE: "Remove the discount code",
-    REFUND: "Give the points back",
-    Housekeeping.find_stranded_refunds.__name__: "Refunds without a live run, taken up again",
+    Refunds.remove_discount_code.__name__: "Remove the discount code at Shopify",
+    Refunds.refund_points.__name__: "Give the points back",
+    Housekeeping.find_stranded_refunds.__name__: "Refunds without a live run",
     Webhooks.find_waiting_webhooks.__name__: "Webhooks that nobody was processing",
     Metafields.sync_metafields.__name__: "Customers whose metafield was behind",
     Drift.check_codes.__name__: "Codes that had drifted from Shopify",
@@ -43,11 +43,7 @@ _NAMES = {
     Webhooks.prune_webhooks.__name__: "Webhooks forgotten",
 }
 
-_PASSED = {
-    EventKind.REWARD_REDEEMED: "**Purchased: the points are spent, and the customer has the code.**",
-    EventKind.REWARD_REFUNDED: "**Refunded: the points are back, and the code can not be used.**",
-}
-_PENDING = "*Pending Activities* tells what a vendor answered last, and when the next try comes."
+PENDING = "*Pending Activities* tells what a vendor answered last, and when the next try comes."
 
 
 class State(StrEnum):
@@ -71,6 +67,23 @@ class Step:
     reason: str | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Story:
+    """What a run is about.
+
+    Attributes:
+        event: what is announced once the pivot is passed.
+        steps: those up to the pivot.
+        passed: what is true after it.
+        told: what is said at each stage.
+    """
+
+    event: EventKind
+    steps: tuple[str, ...]
+    passed: str
+    told: "Mapping[Stage, Callable[[Page], list[str]]]"
+
+
 @dataclass
 class Page:
     """What is told of an attempt, or of its refund.
@@ -81,24 +94,14 @@ class Page:
     """
 
     attempt: Attempt
-    event: EventKind
+    story: Story
     stage: Stage
     why: str = ""
     refusal: Refusal | None = None
     steps: dict[str, Step] = field(default_factory=dict[str, Step])
 
     def __post_init__(self) -> None:
-        self.steps |= dict.fromkeys((*self.before_deliveries, *self.attempt.channels), Step())
-
-    @property
-    def before_deliveries(self) -> tuple[str, str]:
-        """The steps of the ledger and of Shopify, up to the pivot."""
-        return _BEFORE_DELIVERIES[self.event]
-
-    @property
-    def passed(self) -> str:
-        """What is true once these are done."""
-        return _PASSED[self.event]
+        self.steps |= dict.fromkeys((*self.story.steps, *self.attempt.channels), Step())
 
     def those(self, state: State) -> list[str]:
         """The steps in this state."""
@@ -107,23 +110,21 @@ class Page:
 
 def current_details(page: Page) -> str:
     """The page of an attempt, as of now."""
-    told = _REFUND_TOLD if page.event is EventKind.REWARD_REFUNDED else _TOLD
-    return _paragraphs(*told[page.stage](page))
+    return paragraphs(*page.story.told[page.stage](page))
 
 
 def static_details(attempt: Attempt) -> str:
     """What holds for as long as the run exists."""
-    return _paragraphs(
+    return paragraphs(
         f"Points for a discount code: redemption `{attempt.redemption_id}`, attempt {attempt.number}, "
         f"at `{attempt.shop_domain}`.",
-        f"Look closer with `pointsaga show {attempt.redemption_id}`. "
-        "What its stages mean and what to do is in docs/operations.md, *Reading a run*.",
+        look_closer(attempt),
     )
 
 
 def settlement_details(attempt: Attempt) -> str:
     """What holds for a settlement."""
-    return _paragraphs(
+    return paragraphs(
         "The run of this attempt is gone: terminated, timed out or lost. "
         "The reconciler found it, and this run brings it to its end.",
         static_details(attempt),
@@ -141,16 +142,16 @@ def refund_details(attempt: Attempt) -> str:
 
 def webhook_details(topic: str) -> str:
     """A webhook, from its coming to its end."""
-    return _paragraphs(
+    return paragraphs(
         f"**Shopify told of {quoted(topic)}.** That is processed once, and tried until it is done.",
-        f"**What to do:** nothing. {_PENDING}",
+        f"**What to do:** nothing. {PENDING}",
     )
 
 
 def round_details(stranded: Sequence[Attempt], results: Mapping[str, str]) -> str:
     """A round of the reconciler, so far."""
     settlements = (f"`{settlement_id(one.redemption_id, one.number)}`" for one in stranded)
-    return _paragraphs(
+    return paragraphs(
         f"**Redemptions without a live run: {len(stranded)}.** "
         + ("Each is brought to its end by a settlement:" if stranded else "Nothing to settle."),
         _list(settlements),
@@ -175,8 +176,8 @@ def _redeeming(page: Page) -> list[str]:
     return [
         "**A customer waits for a discount code.** "
         f"If there is none by {page.attempt.deadline:%H:%M:%S} UTC, the points are given back.",
-        _steps(page),
-        f"**What to do:** nothing. {_PENDING}",
+        steps_of(page),
+        f"**What to do:** nothing. {PENDING}",
     ]
 
 
@@ -190,28 +191,30 @@ def _compensating(page: Page) -> list[str]:
             "an answer of Shopify's may have been lost, and with it whether there is a code."
         )
         to_do = (
-            f"it waits for Shopify, for as long as that takes. {_PENDING} "
+            f"it waits for Shopify, for as long as that takes. {PENDING} "
             "If that is a refusal, mend the shop's access to Shopify; the run then goes on by itself."
         )
-    return [what, _because(page), _steps(page), f"**What to do:** {to_do}"]
+    return [what, _because(page), steps_of(page), f"**What to do:** {to_do}"]
 
 
-def _delivering(page: Page) -> list[str]:
+def delivering(page: Page) -> list[str]:
+    """Past the pivot, of any story."""
     waiting = page.those(State.UNDER_WAY)
     return [
-        f"{page.passed} Now those who should know of it are told.",
-        _steps(page),
-        f"**Waits for** {' and '.join(f'`{name}`' for name in waiting)}. {_PENDING}",
+        f"{page.story.passed} Now those who should know of it are told.",
+        steps_of(page),
+        f"**Waits for** {' and '.join(f'`{name}`' for name in waiting)}. {PENDING}",
         "**What to do:** nothing: a vendor that is down is asked again.",
         _list(_skip(page.attempt.redemption_id, name) for name in waiting),
     ]
 
 
-def _needs_attention(page: Page) -> list[str]:
+def needs_attention(page: Page) -> list[str]:
+    """Past the pivot, of any story, when a vendor has said no."""
     refused, about = page.those(State.REFUSED), page.attempt.redemption_id
     return [
-        f"{page.passed} But {' and '.join(f'`{name}`' for name in refused)} refused to be told of it.",
-        _steps(page),
+        f"{page.story.passed} But {' and '.join(f'`{name}`' for name in refused)} refused to be told of it.",
+        steps_of(page),
         "**Waits for** an operator: asking again is no use before the reason is mended. "
         "Mostly that is a key: `pointsaga import` brings a new one.",
         "**What to do:**",
@@ -228,22 +231,35 @@ def _done(page: Page) -> list[str]:
     if page.refusal is not None:
         return [f"**Refused: nothing was changed.** The customer was told why: {_figures(page.refusal)}."]
     if page.steps[GENERATE].state is State.DONE:
-        return [page.passed, _steps(page), "**What to do:** nothing; this is the end."]
+        return [page.story.passed, steps_of(page), "**What to do:** nothing; this is the end."]
     return [
         "**No purchase: the points are back, and no code can be used.**",
         _because(page),
-        _steps(page),
+        steps_of(page),
         "**What to do:** nothing for this purchase; the customer can try again. What a vendor refuses is to be mended.",
     ]
 
 
-_TOLD = {
-    Stage.REDEEMING: _redeeming,
-    Stage.COMPENSATING: _compensating,
-    Stage.DELIVERING: _delivering,
-    Stage.NEEDS_ATTENTION: _needs_attention,
-    Stage.DONE: _done,
-}
+PURCHASE = Story(
+    event=EventKind.REWARD_REDEEMED,
+    steps=(RESERVE, GENERATE),
+    passed="**Purchased: the points are spent, and the customer has the code.**",
+    told={
+        Stage.REDEEMING: _redeeming,
+        Stage.COMPENSATING: _compensating,
+        Stage.DELIVERING: delivering,
+        Stage.NEEDS_ATTENTION: needs_attention,
+        Stage.DONE: _done,
+    },
+)
+
+
+def look_closer(attempt: Attempt) -> str:
+    """Where more is told."""
+    return (
+        f"Look closer with `pointsaga show {attempt.redemption_id}`. "
+        "What its stages mean and what to do is in docs/operations.md, *Reading a run*."
+    )
 
 
 def _refunding(page: Page) -> list[str]:
@@ -268,11 +284,10 @@ def _because(page: Page) -> str:
     return f"**Because:** {quoted(page.why)}" if page.why else ""
 
 
-def _steps(page: Page) -> str:
-    """Steps that will never come are left out of a purchase that is not made."""
-    first = page.steps[page.before_deliveries[0]].state
-    undone = page.event is EventKind.REWARD_REDEEMED and (page.stage is Stage.COMPENSATING or first is State.UNDONE)
-    listed = [(name, step) for name, step in page.steps.items() if not (undone and step.state is State.NOT_YET)]
+def steps_of(page: Page) -> str:
+    """Steps that will never come are left out: of a purchase that is not made, and of any run at its end."""
+    over = page.stage is Stage.DONE or (page.stage is Stage.COMPENSATING and page.story is PURCHASE)
+    listed = [(name, step) for name, step in page.steps.items() if not (over and step.state is State.NOT_YET)]
     return _list(_line(name, step) for name, step in listed)
 
 
@@ -301,5 +316,6 @@ def _list(lines: Iterable[str]) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _paragraphs(*some: str) -> str:
+def paragraphs(*some: str) -> str:
+    """One text of those that there are."""
     return "\n\n".join(one for one in some if one)

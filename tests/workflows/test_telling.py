@@ -12,8 +12,7 @@ from domain.events import EventKind
 from workflows.stages import Stage
 from workflows.telling import (
     GENERATE,
-    REFUND,
-    REMOVE,
+    PURCHASE,
     RESERVE,
     Page,
     State,
@@ -41,7 +40,7 @@ ATTEMPT = Attempt(
 
 def page(stage: Stage, **steps: Step) -> Page:
     """An attempt in this stage, with its points and its code in this state."""
-    told = Page(ATTEMPT, EventKind.REWARD_REDEEMED, stage)
+    told = Page(ATTEMPT, PURCHASE, stage)
     told.steps |= steps
     return told
 
