@@ -27,18 +27,25 @@ class Checked:
     is_paid: bool
 
 
-# Codes that are settled, one way or the other, of shops that can be asked. A paid code is looked for while it is
-# active and nobody asked to refund it; an unpaid one for as long as Shopify could be late, and a good while more.
-_NEXT = text("""
-    WITH turn AS (
-        SELECT c.id, c.state = 'live' AS is_paid, r.customer_id
-        FROM discount_codes c JOIN redemptions r ON r.id = c.redemption_id JOIN shops s ON s.id = c.shop_id
-        WHERE coalesce(c.checked_at, c.updated_at) < now() - CAST(:again_after AS interval)
-          AND s.credentials ? 'shopify'
-          AND (c.state = 'live' AND r.status = 'active' AND (r.expires_at IS NULL OR r.expires_at > now())
-                   AND NOT EXISTS (SELECT FROM refunds f WHERE f.redemption_id = r.id)
-               OR c.state IN ('void', 'fenced') AND c.created_at > now() - interval '7 days')
-        ORDER BY c.checked_at NULLS FIRST, c.id LIMIT :at_most
+def _comparable() -> Select[int, int, str, int, str, str, bool]:
+    """Codes that are settled, one way or the other, of shops that can be asked.
+
+    A paid one while it is active and nobody asked to refund it.
+    """
+    code = DiscountCode
+    is_paid = code.state == "live"
+    kept = ~exists().where(Refund.redemption_id == Redemption.id)
+    can_be_used = or_(Redemption.expires_at.is_(None), Redemption.expires_at > func.now())
+    unpaid = and_(code.state.in_(["void", "fenced"]), code.created_at > func.now() - _UNPAID_ARE_CHECKED)
+    columns = (code.id, code.shop_id, code.redemption_id, code.attempt, Redemption.customer_id, code.code)
+    return (
+        select(*columns, is_paid.label("is_paid"))
+        .join(Redemption, Redemption.id == code.redemption_id)
+        .join(Shop, Shop.id == code.shop_id)
+        .where(
+            Shop.credentials.has_key("shopify"),
+            or_(and_(is_paid, Redemption.status == "active", can_be_used, kept), unpaid),
+        )
     )
 
 

@@ -65,18 +65,34 @@ _UNFINISHED_REFUNDS = text("""
 """)
 
 
-async def unfinished(session: AsyncSession, *, before: datetime, at_most: int) -> list[Stranded]:
-    """Attempts that should have come to their end before that time and have not, the oldest first."""
-    return await _stranded(session, _UNFINISHED, before, at_most)
+async def unfinished(
+    session: AsyncSession,
+    *,
+    before: datetime,
+    at_most: int,
+    after: Stranded | None = None,
+    among: Sequence[str] | None = None,
+) -> list[Stranded]:
+    """Attempts that should have come to their end before that time and have not, the oldest first.
+
+    `after` is the last one of the page before; `among` looks at these redemptions only.
+    """
+    page = {
+        "deadline": after and after.deadline,
+        "id": after and after.redemption_id,
+        "attempt": after and after.number,
+    }
+    limits = {"before": before, "at_most": at_most, "among": among and list(among), **page}
+    return await _stranded(session, _UNFINISHED, limits)
 
 
 async def unfinished_refunds(session: AsyncSession, *, before: datetime, at_most: int) -> list[Stranded]:
     """Refunds that were asked for before that time, or have news from before it, and are not through."""
-    return await _stranded(session, _UNFINISHED_REFUNDS, before, at_most)
+    return await _stranded(session, _UNFINISHED_REFUNDS, {"before": before, "at_most": at_most})
 
 
-async def _stranded(session: AsyncSession, query: TextClause, before: datetime, at_most: int) -> list[Stranded]:
-    rows = (await session.execute(query, {"before": before, "at_most": at_most})).mappings().all()
+async def _stranded(session: AsyncSession, query: TextClause, limits: dict[str, Any]) -> list[Stranded]:
+    rows = (await session.execute(query, limits)).mappings().all()
     return [Stranded(**dict(row)) for row in rows]
 
 

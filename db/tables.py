@@ -418,6 +418,7 @@ class Delivery(Base):
     __table_args__ = (
         _one_of("event", tuple(EventKind)),
         _one_of("status", ("pending", "sent", "failed", "unknown", "skipped")),
+        Index("ix_deliveries_undelivered", "redemption_id", postgresql_where=text("status IN ('pending', 'failed')")),
     )
 
     redemption_id: Mapped[str] = mapped_column(ForeignKey("redemptions.id"), primary_key=True)

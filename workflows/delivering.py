@@ -10,7 +10,6 @@ from temporalio.exceptions import ApplicationError
 from activities.attempt import Attempt
 from activities.deliveries import Deliver, Delivered, Deliveries, DeliveryStatus, SkipDelivery
 from domain.channels import Channel
-from domain.events import EventKind
 from workflows.journal import Journal
 from workflows.saga import Step, insist
 from workflows.stages import Stage

@@ -5,7 +5,6 @@ from temporalio.common import SearchAttributeUpdate
 
 from activities.attempt import Attempt
 from domain.eligibility import Refusal
-from domain.events import EventKind
 from workflows.stages import REDEMPTION_STAGE, Stage
 from workflows.telling import Page, State, Step, Story, current_details
 

@@ -11,7 +11,6 @@ from temporalio import workflow
 from activities.attempt import Attempt
 from activities.discounts import Discounts
 from activities.points import Points
-from domain.events import EventKind
 from workflows.answers import Answer, Outcome, unavailable
 from workflows.delivering import DeliversRedemption
 from workflows.saga import Saga, to_the_end

@@ -12,7 +12,6 @@ from activities.attempt import Attempt
 from activities.discounts import Discounts
 from activities.points import Points
 from domain.channels import Channel
-from domain.events import EventKind
 from workflows.delivering import DeliversRedemption
 from workflows.saga import take_back, to_the_end
 from workflows.stages import Stage
@@ -30,7 +29,7 @@ class SettleRedemption(DeliversRedemption):
     """What is left to do for one attempt. Safe beside a live run: the row decides, and every step may be repeated."""
 
     @workflow.init
-    def __init__(self, attempt: Attempt) -> None:
+    def __init__(self, attempt: Settlement) -> None:
         super().__init__(attempt, PURCHASE, Stage.COMPENSATING)
 
     @workflow.run

@@ -85,24 +85,6 @@ class Model:
     def expect(self, operation: Operation) -> Outcome | None:
         """Do the operation; tells how it answers, or None where either answer is right."""
         match operation:
-            case Reserve():
-                return self._reserve(operation)
-            case Generate():
-                return self._generate(operation)
-            case Release():
-                return self._release(operation)
-            case Refund():
-                return self._refund(operation)
-            case Void():
-                # How far a void gets under a fault is Shopify's matter; it never moves points or a status.
-                return Outcome.DONE if operation.weather is Weather.FAIR else None
-            case _:
-                self._happen(operation)
-                return Outcome.DONE
-
-    def _happen(self, operation: Earn | Expire | Sweep | Overdue | Use) -> None:
-        """What comes from outside."""
-        match operation:
             case Earn():
                 self.lots.append(Lot(operation.points, operation.points, operation.day, operation.expires))
             case Expire():
@@ -115,6 +97,23 @@ class Model:
             case Use():
                 purchase = self.purchases[operation.redemption]
                 purchase.is_used |= purchase.status == "active" and not purchase.is_deleted
+            case _:
+                return self._answer(operation)
+        return Outcome.DONE
+
+    def _answer(self, message: Message | Refund) -> Outcome | None:
+        match message:
+            case Reserve():
+                return self._reserve(message)
+            case Generate():
+                return self._generate(message)
+            case Release():
+                return self._release(message)
+            case Refund():
+                return self._refund(message)
+            case Void():
+                # How far a void gets under a fault is Shopify's matter; it never moves points or a status.
+                return Outcome.DONE if message.weather is Weather.FAIR else None
 
     def lot_to_expire(self, operation: Expire) -> int | None:
         """The place of the lot that is meant; None when no lot is left that expires."""

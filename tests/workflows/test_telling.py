@@ -8,7 +8,6 @@ from temporalio.exceptions import ApplicationError
 from activities.attempt import Attempt
 from domain.channels import Channel
 from domain.eligibility import Refusal, RefusalCode
-from domain.events import EventKind
 from workflows.stages import Stage
 from workflows.telling import (
     GENERATE,
@@ -43,13 +42,6 @@ def page(stage: Stage, **steps: Step) -> Page:
     told = Page(ATTEMPT, PURCHASE, stage)
     told.steps |= steps
     return told
-
-
-def refund_page(stage: Stage, **steps: Step) -> str:
-    """What is told of its refund."""
-    told = Page(ATTEMPT, EventKind.REWARD_REFUNDED, stage)
-    told.steps |= steps
-    return current_details(told)
 
 
 def past_the_pivot(stage: Stage, **channels: Step) -> str:
@@ -150,18 +142,3 @@ def test_a_vendors_words_cannot_break_the_page() -> None:
 def test_the_reason_is_in_the_words_of_whoever_said_no() -> None:
     assert reason_of(ApplicationError("the purchase's deadline has passed")) == "the purchase's deadline has passed"
     assert reason_of(TimeoutError()) == "no answer in time"
-
-
-def test_a_refund_tells_that_the_points_wait_for_the_code_to_be_gone() -> None:
-    text = refund_page(Stage.COMPENSATING, **{REMOVE: Step(State.UNDER_WAY)})
-
-    assert "being refunded" in text
-    assert "- Remove the discount code: **under way**\n- Give the points back: **not yet**\n" in text
-    assert "Purchased" not in text
-
-
-def test_a_refund_that_is_done_and_one_that_was_refused_are_told_apart() -> None:
-    done = dict.fromkeys((REMOVE, REFUND), Step(State.DONE))
-
-    assert "Refunded: the points are back" in refund_page(Stage.DONE, **done)
-    assert "Not refunded: the code had been used" in refund_page(Stage.DONE)

@@ -311,6 +311,13 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("state = 'pending'"),
     )
+    op.create_index(
+        "ix_deliveries_undelivered",
+        "deliveries",
+        ["redemption_id"],
+        unique=False,
+        postgresql_where=sa.text("status IN ('pending', 'failed')"),
+    )
     op.create_table(
         "discount_codes",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
