@@ -41,7 +41,8 @@ class ReconcileRedemptions:
         self._stranded = await insist(Housekeeping.find_stranded_attempts, None, about="without a live run")
         for attempt in self._stranded:
             await _settle(attempt)
-        for attempt in await self._try_to(Housekeeping.find_stranded_refunds) or []:
+        refunds = await self._try_to(Housekeeping.find_stranded_refunds) or []
+        for attempt in refunds:
             await _refund(attempt)
         for webhook in await self._try_to(Webhooks.find_waiting_webhooks) or []:
             await _process(webhook)

@@ -123,14 +123,6 @@ async def take_back(step: Step[Request, Any], request: Request, *, undo: Step[Re
     return undone
 
 
-async def carry_out(step: Step[Request, bool], request: Request, *, journal: Journal) -> bool:
-    """Do one step, however long that takes; False when it is refused."""
-    journal.note(step.__name__, State.UNDER_WAY)
-    done = await insist(step, request, about=journal.about)
-    journal.note(step.__name__, State.DONE if done else State.REFUSED)
-    return done
-
-
 async def insist(
     step: Step[Request, Result], request: Request, *, about: str, activity_id: str | None = None
 ) -> Result:

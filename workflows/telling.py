@@ -25,10 +25,6 @@ from workflows.stages import Stage
 
 RESERVE = Points.reserve_points.__name__
 GENERATE = Discounts.generate_discount_code.__name__
-REMOVE = Refunds.remove_discount_code.__name__
-REFUND = Refunds.refund_points.__name__
-
-_BEFORE_DELIVERIES = {EventKind.REWARD_REDEEMED: (RESERVE, GENERATE), EventKind.REWARD_REFUNDED: (REMOVE, REFUND)}
 
 _NAMES = {
     RESERVE: "Reserve the points",
@@ -86,12 +82,7 @@ class Story:
 
 @dataclass
 class Page:
-    """What is told of an attempt, or of its refund.
-
-    Attributes:
-        why: why it did not become a purchase.
-        steps: by activity id, in order.
-    """
+    """What is told of an attempt. `why` it did not become a purchase; `steps` by activity id, in order."""
 
     attempt: Attempt
     story: Story
@@ -128,15 +119,6 @@ def settlement_details(attempt: Attempt) -> str:
         "The run of this attempt is gone: terminated, timed out or lost. "
         "The reconciler found it, and this run brings it to its end.",
         static_details(attempt),
-    )
-
-
-def refund_details(attempt: Attempt) -> str:
-    """What holds for a refund."""
-    return _paragraphs(
-        f"A redemption is taken back: redemption `{attempt.redemption_id}` at `{attempt.shop_domain}`. "
-        "First its code is removed, then its points are given back.",
-        f"Look closer with `pointsaga show {attempt.redemption_id}`.",
     )
 
 
@@ -260,24 +242,6 @@ def look_closer(attempt: Attempt) -> str:
         f"Look closer with `pointsaga show {attempt.redemption_id}`. "
         "What its stages mean and what to do is in docs/operations.md, *Reading a run*."
     )
-
-
-def _refunding(page: Page) -> list[str]:
-    return [
-        "**The redemption is being refunded.** The points come back once it is sure that the code works no more.",
-        _steps(page),
-        f"**What to do:** nothing: it is tried until it is done. {_PENDING} "
-        "If that is a refusal, mend the shop's access to Shopify.",
-    ]
-
-
-def _refund_done(page: Page) -> list[str]:
-    if page.steps[REFUND].state is State.DONE:
-        return [page.passed, _steps(page), "**What to do:** nothing; this is the end."]
-    return ["**Not refunded: the code had been used.** The points stay spent."]
-
-
-_REFUND_TOLD = {**_TOLD, Stage.COMPENSATING: _refunding, Stage.DONE: _refund_done}
 
 
 def _because(page: Page) -> str:
