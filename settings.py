@@ -76,6 +76,9 @@ class Settings(BaseSettings):
     shopify_webhook_secrets: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     """Client secrets of the Shopify app, separated by commas; any may have signed. Empty: webhooks are refused."""
 
+    webhook_allow_private_targets: bool = False
+    """Let webhooks go to private addresses and over plain http: for tests and laptops."""
+
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Least severe level that is logged."""
     log_format: Literal["text", "json"] = "json"

@@ -25,11 +25,14 @@ from activities.metafields import Metafields
 from activities.points import Points
 from activities.refunds import Refunds
 from activities.senders import EventSender, MetafieldsSender
+from activities.webhook_sender import WebhookSender
 from activities.webhooks import Webhooks
 from clients.klaviyo import Klaviyo
 from clients.omnisend import Omnisend
 from clients.postscript import Postscript
 from clients.shopify import Shopify
+from clients.subscribers import Subscribers
+from clients.targets import Targets
 from db.engine import Sessions, connect, sessions
 from db.vault import Vault
 from domain.channels import Channel
@@ -118,12 +121,14 @@ def _senders(settings: Settings, store: Sessions, vault: Vault, http: httpx.Asyn
     klaviyo = Klaviyo(http, base_url=settings.klaviyo_url, revision=settings.klaviyo_revision)
     omnisend = Omnisend(http, base_url=settings.omnisend_url, version=settings.omnisend_version)
     postscript = Postscript(http, base_url=settings.postscript_url)
+    subscribers = Subscribers(Targets(allow_private=settings.webhook_allow_private_targets))
     return {
         Channel.KLAVIYO: EventSender(store, vault, "klaviyo", klaviyo.send_event, repeatable=True),
         # A second e-mail is mild; a lost one is not.
         Channel.OMNISEND: EventSender(store, vault, "omnisend", omnisend.send_event, repeatable=True),
         # A second text message costs money and the customer's consent.
         Channel.POSTSCRIPT: EventSender(store, vault, "postscript", postscript.send_event, repeatable=False),
+        Channel.WEBHOOKS: WebhookSender(store, vault, subscribers),
     }
 
 

@@ -31,7 +31,7 @@ class EventSender:
         """Send the event. All of it was fixed when it happened, so every try is byte for byte the same."""
         async with self._sessions() as session:
             shop = await catalogue.shop_by_id(session, shop_id)
-            news = await _news(session, shop, redemption_id, event)
+            news = await news_of(session, shop, redemption_id, event)
         await self._send(self._vault.open(shop, self._vendor, "api_key"), news)
 
 
@@ -83,7 +83,8 @@ class MetafieldsSender:
             )
 
 
-async def _news(session: AsyncSession, shop: Shop, redemption_id: str, kind: EventKind) -> RewardEvent:
+async def news_of(session: AsyncSession, shop: Shop, redemption_id: str, kind: EventKind) -> RewardEvent:
+    """The event, as it was fixed when it happened."""
     row = await session.get_one(Redemption, redemption_id)
     customer = await session.get_one(Customer, (row.shop_id, row.customer_id))
     code = await redemptions.code_of(session, row)

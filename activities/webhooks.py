@@ -44,7 +44,7 @@ class Webhooks:
             if webhook is None or webhook.payload is None:
                 return True
             shop = await catalogue.shop_by_id(session, webhook.shop_id)
-            body = self._vault.open_payload(webhook.payload)
+            body = self._vault.open_bytes(webhook.payload)
             news = News(shop=shop, triggered_at=webhook.triggered_at, body=body)
             if await HANDLERS[Topic(webhook.topic)](session, news):
                 return False

@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from temporalio.client import Client
 
-from api import errors, health, purchases, quotes, reading, refunds, webhooks
+from api import errors, health, purchases, quotes, reading, refunds, subscriptions, webhooks
 from api.access_log import AccessLog
 from api.intake import Intake
 from api.openapi import describe_rate_limits, drop_default_errors
@@ -15,6 +15,7 @@ from api.purchasing import Purchasing
 from api.rate_limits import AllowanceHeaders, RateLimits
 from api.requests import RequestLimits
 from api.state import State
+from clients.targets import Targets
 from db.engine import Sessions, connect, sessions
 from db.vault import Vault
 from settings import Settings, connect_temporal, read_settings
@@ -56,7 +57,7 @@ def create_app(settings: Settings | None = None, temporal: Client | None = None)
     app.add_middleware(RequestLimits)
     app.add_middleware(AllowanceHeaders)
     app.add_middleware(AccessLog)
-    for module in (purchases, quotes, refunds, reading, webhooks, health):
+    for module in (purchases, quotes, refunds, reading, subscriptions, webhooks, health):
         app.include_router(module.router)
     drop_default_errors(app)
     describe_rate_limits(app)
@@ -76,4 +77,6 @@ def _state(settings: Settings, temporal: Client, store: Sessions) -> State:
         refunding=Refunding(store, engine, patience=settings.purchase_deadline),
         intake=Intake(store, vault, temporal, secrets=secrets, task_queue=queue),
         rate_limits=RateLimits(settings.rate_limit, settings.rate_limit_storage_url),
+        vault=vault,
+        webhook_targets=Targets(allow_private=settings.webhook_allow_private_targets),
     )

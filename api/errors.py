@@ -41,6 +41,7 @@ KINDS = {
     "customer_not_found": Kind(404, "Not Found", "new_key"),
     "reward_not_found": Kind(404, "Not Found", "new_key"),
     "reward_history_entry_not_found": Kind(404, "Not Found", "never"),
+    "webhook_subscription_not_found": Kind(404, "Not Found", "never"),
     "method_not_allowed": Kind(405, "Method Not Allowed", "never"),
     "payload_too_large": Kind(413, "Payload Too Large", "never"),
     "unsupported_media_type": Kind(415, "Unsupported Media Type", "never"),

@@ -75,7 +75,7 @@ class Intake:
                 shop_id=shop.id,
                 webhook_id=webhook.id,
                 topic=webhook.topic,
-                payload=self._vault.seal_payload(webhook.body),
+                payload=self._vault.seal_bytes(webhook.body),
                 triggered_at=webhook.triggered_at,
             )
         if is_new:

@@ -155,7 +155,7 @@ class Purchasing:
                 customer_id=claim.customer_id,
                 reward_id=intention.reward_id,
                 deadline=await catalogue.now(session) + self._deadline,
-                channels=catalogue.channels_of(shop),
+                channels=await catalogue.channels_of(session, shop),
             )
         summary = f"{reward.points_cost} points → {reward.name}" if reward else intention.reward_id
         return Run(

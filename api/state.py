@@ -9,7 +9,9 @@ from temporalio.client import Client
 from api.intake import Intake
 from api.purchasing import Purchasing
 from api.rate_limits import RateLimits
+from clients.targets import Targets
 from db.engine import Sessions
+from db.vault import Vault
 from workflows.refunding import Refunding
 
 
@@ -24,6 +26,8 @@ class State:
     intake: Intake
     rate_limits: RateLimits
     refunding: Refunding
+    vault: Vault
+    webhook_targets: Targets
 
 
 def _state(request: Request) -> State:

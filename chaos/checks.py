@@ -22,6 +22,9 @@ EXPECTED = frozenset(
     }
 )
 
+# Nobody subscribes to webhooks here.
+CHANNELS = [channel for channel in Channel if channel is not Channel.WEBHOOKS]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Violation:
@@ -131,7 +134,7 @@ def _everybody_is_told(evidence: Evidence) -> Found:
 
 def _untold(evidence: Evidence, row: Redemption, deliveries: dict[str, Delivery]) -> Iterator[str]:
     code = evidence.code_of(row) or "?"
-    for channel in Channel:
+    for channel in CHANNELS:
         status = deliveries[channel].status if channel in deliveries else "missing"
         if status != "sent" and (channel, status) != (Channel.POSTSCRIPT, "unknown"):
             yield f"{channel} is {status}"

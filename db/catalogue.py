@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from sqlalchemy import ColumnElement, and_, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from db import subscriptions
 from db.tables import ApiKey, Customer, Delivery, Reward, Shop
 from domain.channels import Channel
 
@@ -40,8 +41,9 @@ async def forget_credentials(session: AsyncSession, shop_id: int, *, before: dat
 
 
 async def close_shop(session: AsyncSession, shop: Shop) -> None:
-    """The merchant has left: no name, no credentials, no keys. What is left are numbers."""
+    """The merchant has left: no name, no credentials, no keys, no subscriptions. What is left are numbers."""
     shop.name, shop.credentials = shop.domain, {}
+    await subscriptions.delete_all(session, shop.id)
     open_keys = (ApiKey.shop_id == shop.id, ApiKey.revoked_at.is_(None))
     await session.execute(update(ApiKey).where(*open_keys).values(revoked_at=func.now(), label=""))
 
@@ -60,9 +62,10 @@ async def shop_of_key(session: AsyncSession, key: str) -> tuple[Shop, ApiKey] | 
     return None if row is None else (row[0], row[1])
 
 
-def channels_of(shop: Shop) -> list[Channel]:
-    """The channels on which this shop's redemptions are announced: those whose vendor has credentials."""
-    return [channel for channel in Channel if channel.vendor in shop.credentials]
+async def channels_of(session: AsyncSession, shop: Shop) -> list[Channel]:
+    """Where this shop's redemptions are announced: at vendors that have credentials, and at whoever subscribed."""
+    channels = [channel for channel in Channel if channel.vendor in shop.credentials]
+    return [*channels, Channel.WEBHOOKS] if await subscriptions.has_listeners(session, shop.id) else channels
 
 
 async def find_customer(session: AsyncSession, shop_id: int, identifier: str) -> Customer | None:

@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, ClassVar
+from uuid import UUID
 
 from sqlalchemy import (
     BigInteger,
@@ -26,6 +27,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from domain.events import EventKind
 from domain.redemptions import ACTIVE, STATUSES
 from domain.refunds import STATES
+from domain.subscriptions import STATES as WEBHOOK_STATES
 
 _NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -454,3 +456,46 @@ class ShopifyWebhook(Base):
     """When it happened, by Shopify's clock."""
     received_at: Mapped[datetime] = _now()
     processed_at: Mapped[datetime | None]
+
+
+class WebhookSubscription(Base):
+    """An address of the merchant's that wants to hear of events."""
+
+    __tablename__ = "webhook_subscriptions"
+    __table_args__ = (Index("ix_webhook_subscriptions_by_creation", "shop_id", "created_at", "id"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    shop_id: Mapped[int] = mapped_column(ForeignKey("shops.id"))
+    url: Mapped[str]
+    events: Mapped[list[str]]
+    description: Mapped[str | None]
+    is_active: Mapped[bool] = mapped_column(server_default=text("true"))
+    secret: Mapped[bytes]
+    """What deliveries are signed with, encrypted."""
+    created_at: Mapped[datetime] = _now()
+    updated_at: Mapped[datetime] = _updated()
+
+
+class WebhookDelivery(Base):
+    """One event of one redemption for one subscriber: what the channel `webhooks` consists of."""
+
+    __tablename__ = "webhook_deliveries"
+    __table_args__ = (
+        _one_of("event", tuple(EventKind)),
+        _one_of("status", WEBHOOK_STATES),
+        Index("ix_webhook_deliveries_event", "redemption_id", "event"),
+        Index("ix_webhook_deliveries_subscription", "subscription_id"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    """The same on every try, and what the subscriber knows a repeat by."""
+    redemption_id: Mapped[str] = mapped_column(ForeignKey("redemptions.id"))
+    event: Mapped[str]
+    subscription_id: Mapped[str] = mapped_column(ForeignKey("webhook_subscriptions.id", ondelete="CASCADE"))
+    status: Mapped[str] = mapped_column(server_default="unsent")
+    attempts: Mapped[int] = mapped_column(server_default=text("0"))
+    last_status: Mapped[int | None]
+    """The HTTP status of the last try; None where there was no answer."""
+    sent_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = _now()
+    updated_at: Mapped[datetime] = _updated()

@@ -1,4 +1,4 @@
-"""Secrets at rest: vendors' credentials and Shopify's webhooks, plain only in the process that uses them."""
+"""Secrets at rest: credentials, signing secrets and Shopify's webhooks, plain only in the process that uses them."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -28,12 +28,12 @@ class Vault:
         """
         return SecretStr(json.loads(self._fernet.decrypt(shop.credentials[vendor]))[field])
 
-    def seal_payload(self, payload: bytes) -> bytes:
-        """A webhook's body, fit to be stored."""
-        return self._fernet.encrypt(payload)
+    def seal_bytes(self, plain: bytes) -> bytes:
+        """A webhook's body or a signing secret, fit to be stored."""
+        return self._fernet.encrypt(plain)
 
-    def open_payload(self, sealed: bytes) -> bytes:
-        """The body again.
+    def open_bytes(self, sealed: bytes) -> bytes:
+        """What was sealed.
 
         Raises:
             cryptography.fernet.InvalidToken: none of the keys fits.

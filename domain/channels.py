@@ -4,14 +4,21 @@ from enum import StrEnum
 
 
 class Channel(StrEnum):
-    """One place that is told of a redemption."""
+    """One place, or one kind of place, that is told of a redemption."""
 
     KLAVIYO = "klaviyo"
     OMNISEND = "omnisend"
     POSTSCRIPT = "postscript"
     METAFIELDS = "metafields"
+    WEBHOOKS = "webhooks"
 
     @property
-    def vendor(self) -> str:
-        """The vendor whose credentials it needs."""
-        return "shopify" if self is Channel.METAFIELDS else self.value
+    def vendor(self) -> str | None:
+        """The vendor whose credentials it needs; None where it needs subscriptions instead."""
+        match self:
+            case Channel.METAFIELDS:
+                return "shopify"
+            case Channel.WEBHOOKS:
+                return None
+            case _:
+                return self.value

@@ -50,6 +50,10 @@ class RewardEvent:
         """The same for every try and every vendor, so that those who can will drop a repeat."""
         return uuid5(_NAMESPACE, f"{self.kind} {self.redemption_id}")
 
+    def delivery_id(self, subscription_id: str) -> UUID:
+        """What one webhook subscriber knows the event by, on every try."""
+        return uuid5(self.event_id, subscription_id)
+
 
 @dataclass(frozen=True, kw_only=True)
 class CustomerState:

@@ -152,6 +152,13 @@ class Shop:
         """Read something of the shop's."""
         return await self.service.api.get(path, headers={"Authorization": key or self.read_key})
 
+    async def send(
+        self, method: str, path: str, body: Any, *, key: str | None = None, api_key: str | None = None
+    ) -> httpx.Response:
+        """Change something of the shop's; `key` is the Idempotency-Key."""
+        headers = {"Authorization": api_key or self.full_key} | ({"Idempotency-Key": key} if key else {})
+        return await self.service.api.request(method, path, headers=headers, json=body)
+
     async def hear(
         self,
         topic: str,

@@ -67,7 +67,7 @@ class Refunding:
             redemption = await redemptions.find_redemption(session, shop.id, redemption_id)
             if redemption is None:
                 return RefundRefusal.NOT_FOUND
-            channels = catalogue.channels_of(shop)
+            channels = await catalogue.channels_of(session, shop)
             refund = await refunds.ask(session, redemption, actor=actor, reason=reason, channels=channels)
             return refund if isinstance(refund, RefundRefusal) else (redemption, refund)
 

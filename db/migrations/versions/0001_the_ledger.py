@@ -402,6 +402,50 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["redemption_id"], ["redemptions.id"], name=op.f("fk_redemption_draws_redemption_id")),
         sa.PrimaryKeyConstraint("redemption_id", "attempt", "lot_id", name=op.f("pk_redemption_draws")),
     )
+    op.create_table(
+        "webhook_subscriptions",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("shop_id", sa.Integer(), nullable=False),
+        sa.Column("url", sa.String(), nullable=False),
+        sa.Column("events", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("description", sa.String(), nullable=True),
+        sa.Column("is_active", sa.Boolean(), server_default=sa.text("true"), nullable=False),
+        sa.Column("secret", sa.LargeBinary(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.ForeignKeyConstraint(["shop_id"], ["shops.id"], name=op.f("fk_webhook_subscriptions_shop_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_webhook_subscriptions")),
+    )
+    op.create_index(
+        "ix_webhook_subscriptions_by_creation", "webhook_subscriptions", ["shop_id", "created_at", "id"], unique=False
+    )
+    op.create_table(
+        "webhook_deliveries",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("redemption_id", sa.String(), nullable=False),
+        sa.Column("event", sa.String(), nullable=False),
+        sa.Column("subscription_id", sa.String(), nullable=False),
+        sa.Column("status", sa.String(), server_default="unsent", nullable=False),
+        sa.Column("attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("last_status", sa.Integer(), nullable=True),
+        sa.Column("sent_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.CheckConstraint("event IN ('reward_redeemed', 'reward_refunded')", name=op.f("ck_webhook_deliveries_event")),
+        sa.CheckConstraint("status IN ('unsent', 'sent', 'refused')", name=op.f("ck_webhook_deliveries_status")),
+        sa.ForeignKeyConstraint(
+            ["redemption_id"], ["redemptions.id"], name=op.f("fk_webhook_deliveries_redemption_id")
+        ),
+        sa.ForeignKeyConstraint(
+            ["subscription_id"],
+            ["webhook_subscriptions.id"],
+            name=op.f("fk_webhook_deliveries_subscription_id"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_webhook_deliveries")),
+    )
+    op.create_index("ix_webhook_deliveries_event", "webhook_deliveries", ["redemption_id", "event"], unique=False)
+    op.create_index("ix_webhook_deliveries_subscription", "webhook_deliveries", ["subscription_id"], unique=False)
     op.execute(
         """
         CREATE FUNCTION refuse_ledger_change() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -1,0 +1,82 @@
+"""A merchant's own system that receives webhooks: a real server on loopback, which can be down, slow or rude."""
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Received:
+    """One request, as it came over the wire."""
+
+    line: str
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The body, read."""
+        return json.loads(self.body)
+
+
+@dataclass
+class Receiver:
+    """Answers with the statuses of `script`, one after the other, and then with 200."""
+
+    script: list[int] = field(default_factory=list[int])
+    seconds: float = 0
+    """How long it thinks before it answers."""
+    extra: str = ""
+    """More header lines."""
+    tls: ssl.SSLContext | None = None
+    received: list[Received] = field(default_factory=list[Received])
+    port: int = 0
+    _server: asyncio.Server | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self.port}/hooks?shop=1"
+
+    @property
+    def ids(self) -> list[str]:
+        """The delivery ids, in the order in which they came."""
+        return [one.headers["x-webhook-id"] for one in self.received]
+
+    async def open(self) -> None:
+        """Listen, where it listened before."""
+        self._server = await asyncio.start_server(self._answer, "127.0.0.1", self.port, ssl=self.tls)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def close(self) -> None:
+        """Refuse connections."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+            headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:-2])}
+            body = await reader.readexactly(int(headers["content-length"]))
+            self.received.append(Received(head[0], headers, body))
+            status = self.script.pop(0) if self.script else 200
+            await asyncio.sleep(self.seconds)
+            writer.write(f"HTTP/1.1 {status} So\r\nContent-Length: 2\r\n{self.extra}\r\nok".encode())
+            await writer.drain()
+        writer.close()
+
+
+@asynccontextmanager
+async def listening(**how: Any) -> AsyncGenerator[Receiver]:
+    """A receiver that is there until the block ends."""
+    receiver = Receiver(**how)
+    await receiver.open()
+    try:
+        yield receiver
+    finally:
+        await receiver.close()
