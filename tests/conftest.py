@@ -108,7 +108,7 @@ async def service(settings: Settings, engine: AsyncEngine, temporal: WorkflowEnv
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of this test suite."""
     parser.addoption("--record-histories", action="store_true", help="write tests/workflows/histories anew")
-    parser.addoption("--outage-hours", type=float, default=0.2, help="how long Shopify is away in skipped time")
+    parser.addoption("--outage-hours", type=float, default=0.2, help="how long somebody is away in skipped time")
 
 
 @pytest.hookimpl(tryfirst=True)

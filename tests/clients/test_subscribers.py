@@ -63,8 +63,6 @@ async def test_no_webhook_goes_to_an_address_that_is_not_public(address: str) ->
 
     with pytest.raises(TargetRefused, match="not on the public internet"):
         await targets.check("https://hooks.example/")
-    with pytest.raises(NotExecuted, match="not on the public internet"):
-        await Subscribers(targets).tell("https://hooks.example/", a_notice())
 
 
 async def test_a_name_that_has_no_address_yet_can_be_subscribed_but_not_reached() -> None:
@@ -136,7 +134,7 @@ async def test_an_answer_that_never_ends_is_not_read() -> None:
 async def test_who_takes_too_long_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("clients.subscribers.TOTAL_SECONDS", 0.2)
     async with listening(seconds=1) as receiver:
-        with pytest.raises(Unknown, match="TimeoutError|ReadTimeout"):
+        with pytest.raises(Unknown, match="Timeout"):
             await Subscribers(Targets(allow_private=True)).tell(receiver.url, a_notice())
 
 

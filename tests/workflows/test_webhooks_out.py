@@ -189,9 +189,10 @@ async def test_one_that_is_gone_is_given_up_and_the_others_are_told(service: Ser
     assert (await shop.deliveries())["webhooks"] == "sent"
 
 
-async def test_a_subscriber_that_is_down_for_an_hour_hears_of_it_afterwards(
-    service: Service, shop: Shop, temporal: WorkflowEnvironment
+async def test_a_subscriber_that_is_down_for_long_hears_of_it_afterwards(
+    service: Service, shop: Shop, temporal: WorkflowEnvironment, request: pytest.FixtureRequest
 ) -> None:
+    outage = timedelta(hours=float(request.config.getoption("--outage-hours") or 0))
     async with listening() as receiver:
         await subscribe(shop, receiver)
         await receiver.close()
@@ -200,10 +201,10 @@ async def test_a_subscriber_that_is_down_for_an_hour_hears_of_it_afterwards(
         began = (await run.describe()).start_time
 
         async def is_over() -> bool:
-            return await temporal.get_current_time(run) - began > timedelta(hours=1)
+            return await temporal.get_current_time(run) - began > outage
 
         # A skip costs a second, and more on a busy machine.
-        await until(is_over, seconds=300)
+        await until(is_over, seconds=60 + 240 * outage / timedelta(hours=1))
         await receiver.open()
         assert await service.end_of(entry) == "COMPLETED"
 
