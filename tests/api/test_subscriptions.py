@@ -120,7 +120,7 @@ async def test_a_rotated_secret_is_shown_once(shop: Shop) -> None:
     assert secret != before["attributes"]["secret"]
 
 
-BAD = {
+BAD: dict[str, tuple[Json, str]] = {
     "no url": ({"url": None}, "/url"),
     "an empty url": ({"url": ""}, "/url"),
     "not a url": ({"url": "example.com/hooks"}, "/url"),
@@ -202,3 +202,15 @@ async def test_another_shops_subscription_does_not_exist(service: Service, shop:
         "meta": {"total": 0, "page": 1, "per_page": 20, "total_pages": 0},
     }
     assert (await shop.get(path)).json()["data"]["attributes"]["is_active"] is True
+
+
+async def test_the_openapi_describes_subscriptions(service: Service) -> None:
+    paths = (await service.api.get("/openapi.json")).json()["paths"]
+
+    one = f"{SUBSCRIPTIONS}/{{subscription_id}}"
+    assert set(paths[SUBSCRIPTIONS]) | set(paths[one]) == {"get", "post", "put", "delete"}
+    statuses = " ".join(sorted(paths[one]["put"]["responses"]))
+    assert statuses == "200 400 401 403 404 413 415 429 500 503"
+    assert "204" in paths[one]["delete"]["responses"]
+    assert "requestBody" in paths[SUBSCRIPTIONS]["post"]
+    assert "200" in paths[f"{one}/rotate-secret"]["post"]["responses"]

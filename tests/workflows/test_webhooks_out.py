@@ -255,7 +255,7 @@ async def test_the_history_tells_neither_addresses_nor_secrets(service: Service,
         subscription = await subscribe(shop, receiver)
         entry = await buy(shop)
 
-    text = readable((await service.run_of(entry["id"]).fetch_history()).to_json())
+    text = readable(await service.run_of(entry["id"]).fetch_history())
     assert f"1 of 1 not told: {subscription['id']} HTTP 500" in text
     for secret in (subscription["secret"], receiver.url, "127.0.0.1", entry["attributes"]["discount_code"], "@shopper"):
         assert secret not in text
