@@ -277,7 +277,7 @@ async def test_the_openapi_describes_the_refund(service: Service) -> None:
     document = (await service.api.get("/openapi.json")).json()
 
     refund = document["paths"]["/v1/reward-history/{entry_id}/refund"]["post"]
-    assert set(refund["responses"]) == {"200", "400", "401", "403", "404", "413", "415", "422", "500", "503"}
+    assert set(refund["responses"]) == {"200", "400", "401", "403", "404", "413", "415", "422", "429", "500", "503"}
     assert refund["requestBody"]["required"] is False
     for code in ("reward_already_used", "reward_not_redeemed"):
         assert f"`{code}`" in refund["responses"]["422"]["description"]

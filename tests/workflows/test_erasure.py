@@ -91,7 +91,9 @@ async def write_of(shop: Shop, words: str) -> None:
 
 
 async def _has(shop: Shop, status: str) -> bool:
-    return status in (await shop.deliveries()).values()
+    ids = [row.id for row in await shop.redemptions()]
+    async with shop.service.store() as session:
+        return status in set(await session.scalars(select(Delivery.status).where(Delivery.redemption_id.in_(ids))))
 
 
 async def ledger(service: Service, shop: Shop) -> list[tuple[int, str]]:

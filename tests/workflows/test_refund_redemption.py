@@ -35,10 +35,13 @@ async def is_all_taken_back(shop: Shop) -> None:
     service = shop.service
     assert await shop.lots() == [500]
     assert await shop.discounts("live") == []
-    assert [(row.status, row.is_refunded) for row in await shop.redemptions()] == [("expired", True)]
+    [redemption] = await shop.redemptions()
+    assert (redemption.status, redemption.is_refunded) == ("expired", True)
     assert await shop.deliveries("reward_refunded") == dict.fromkeys(CHANNELS, "sent")
     for vendor in ("klaviyo", "omnisend", "postscript"):
-        assert len((await service.vendor(vendor))["events"]) == len(["redeemed", "refunded"])
+        # A round of the reconciler sees to what other tests have left, too.
+        told = [event for event in (await service.vendor(vendor))["events"] if redemption.id in str(event)]
+        assert len(told) == len(["redeemed", "refunded"])
     assert await service.audit() == []
 
 
