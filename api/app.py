@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from temporalio.client import Client
 
-from api import errors, health, purchases, quotes, reading, webhooks
+from api import adjustments, customers, errors, health, histories, purchases, quotes, rewards, tiers, webhooks
 from api.access_log import AccessLog
 from api.engine import Engine
 from api.intake import Intake
@@ -55,7 +55,7 @@ def create_app(settings: Settings | None = None, temporal: Client | None = None)
     app.add_middleware(RequestLimits)
     app.add_middleware(AllowanceHeaders)
     app.add_middleware(AccessLog)
-    for module in (purchases, quotes, reading, webhooks, health):
+    for module in (rewards, purchases, quotes, customers, adjustments, histories, tiers, webhooks, health):
         app.include_router(module.router)
     drop_default_errors(app)
     describe_rate_limits(app)

@@ -7,10 +7,10 @@
                       └─ compensation ─> failed ── same key again ─> pending (attempt + 1)
 """
 
-import secrets
-import string
 from datetime import timedelta
 from enum import Enum
+
+from domain.ids import new_id
 
 PENDING = "pending"
 FAILED = "failed"
@@ -25,12 +25,10 @@ CAPTURED = frozenset({ACTIVE, USED, EXPIRED})
 USE_GRACE = timedelta(hours=1)
 """How long after its end a code may still turn up in an order: Shopify checked it when the checkout began."""
 
-_ID_ALPHABET = string.ascii_lowercase + string.digits
-
 
 def new_redemption_id() -> str:
     """A fresh public id, like `cr_4k1t9zq0m2x7c8v5b3n6`."""
-    return "cr_" + "".join(secrets.choice(_ID_ALPHABET) for _ in range(20))
+    return new_id("cr")
 
 
 def workflow_id(redemption_id: str, attempt: int) -> str:

@@ -189,7 +189,9 @@ class World:
             lot = PointLot(**whose, **amounts, earned_at=earned_at, expires_at=expires_at)
             session.add(lot)
             await session.flush()
-            session.add(LedgerEntry(**whose, lot_id=lot.id, points=award.points, kind="earn"))
+            session.add(
+                LedgerEntry(**whose, lot_id=lot.id, points=award.points, kind="earn", lifetime_points=award.points)
+            )
 
     async def expire(self, lot_id: int) -> None:
         """An hour has passed since the lot expired."""

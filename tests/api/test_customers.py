@@ -28,7 +28,10 @@ async def test_a_customers_points_are_those_that_can_be_spent_were_earned_and_we
     attributes = customer["attributes"]
     points = [attributes[f"{kind}_points"] for kind in ("current", "lifetime", "redeemed")]
     assert points == [400, 1200, 500]
-    assert attributes["vip_tier"] == {"id": "gold", "name": "Gold", "points_required": 1000}
+    assert attributes["vip_tier"] == {
+        **{"id": "gold", "name": "Gold", "points_required": 1000, "points_multiplier": 1.0},
+        **{"badge_image_url": None, "badge_color": None},
+    }
     assert attributes["points_expire_at"] is not None
     assert attributes["loyalty_status"] == "member"
 
