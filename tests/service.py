@@ -182,6 +182,22 @@ class Shop:
         async with self.service.store() as session:
             return [one for one in await session.scalars(query) if kind in (None, one.kind)]
 
+    async def send(
+        self, method: str, path: str, body: Any, *, key: str | None = None, api_key: str | None = None
+    ) -> httpx.Response:
+        """Change something of the shop's; `key` is the Idempotency-Key."""
+        headers = {"Authorization": api_key or self.full_key} | ({"Idempotency-Key": key} if key else {})
+        return await self.service.api.request(method, path, headers=headers, json=body)
+
+    async def adjust(self, points: int, *, key: str | None = None, **more: Any) -> httpx.Response:
+        """Give or take points of the shop's first customer."""
+        body = {"adjustment": points, **more}
+        return await self.send("POST", f"/v1/customers/{self.customers[0]}/points", body, key=key)
+
+    async def customer(self) -> Json:
+        """What the API tells of the shop's first customer."""
+        return (await self.get(f"/v1/customers/{self.customers[0]}")).json()["data"]["attributes"]
+
     async def balance(self, customer: str | None = None) -> int:
         """What the API says the customer can spend."""
         answer = await self.get(f"/v1/customers/{customer or self.customers[0]}")

@@ -27,7 +27,7 @@ class CustomerAttributes(BaseModel):
                 "date_of_birth": "1990-05-15T00:00:00.000Z",
                 "referral_url": "https://mystore.myshopify.com?referral_code=ABC123",
                 "referral_code": "ABC123",
-                "vip_tier": None,
+                "vip_tier": {"id": "tier_gold", "name": "Gold", "points_required": 1000, "points_multiplier": 1.5},
                 "points_expire_at": "2026-12-01T12:00:00.000Z",
                 "created_at": "2026-06-01T12:00:00.000Z",
                 "updated_at": "2026-06-01T12:00:00.000Z",

@@ -1,18 +1,12 @@
-"""What the API tells of customers, entries and itself."""
+"""Customers as a client reads, lists and changes them."""
 
-import asyncio
 from datetime import timedelta
+from itertools import chain
 
-import httpx
 import pytest
-from pydantic import SecretStr
-from sqlalchemy.ext.asyncio import AsyncEngine
-from temporalio.testing import WorkflowEnvironment
 
-from api.app import create_app
-from api.errors import KINDS
-from settings import Settings
-from tests.service import Service, a_customer, a_lot, a_shop, in_process, until
+from tests.api.answers import error_of, ids_of, values_of
+from tests.service import Json, Service, Shop, a_customer, a_lot, a_shop
 
 
 async def test_a_customers_points_are_those_that_can_be_spent_were_earned_and_were_spent(service: Service) -> None:
@@ -29,8 +23,12 @@ async def test_a_customers_points_are_those_that_can_be_spent_were_earned_and_we
     points = [attributes[f"{kind}_points"] for kind in ("current", "lifetime", "redeemed")]
     assert points == [400, 1200, 500]
     assert attributes["vip_tier"] == {
-        **{"id": "gold", "name": "Gold", "points_required": 1000, "points_multiplier": 1.0},
-        **{"badge_image_url": None, "badge_color": None},
+        "id": "gold",
+        "name": "Gold",
+        "points_required": 1000,
+        "points_multiplier": 1.0,
+        "badge_image_url": None,
+        "badge_color": None,
     }
     assert attributes["points_expire_at"] is not None
     assert attributes["loyalty_status"] == "member"
@@ -68,90 +66,184 @@ async def test_points_of_a_failed_purchase_do_not_count_as_spent(service: Servic
     assert (attributes["current_points"], attributes["redeemed_points"]) == (500, 0)
 
 
-async def test_a_failed_purchase_is_seen_by_its_id_and_shows_no_code(service: Service) -> None:
-    shop = await service.open_shop(a_shop(a_customer(a_lot(500))))
-    await service.fault("shopify", kind="status", status=403, times=None)
-    await shop.purchase()
-    [redemption] = await shop.redemptions()
+async def test_a_customer_has_every_field_of_the_reference(service: Service) -> None:
+    shop = await service.open_shop(
+        a_shop(
+            a_customer(
+                date_of_birth="1990-05-15",
+                referral_code="ABC123",
+                referral_url="https://mystore.myshopify.com?referral_code=ABC123",
+            )
+        )
+    )
 
-    attributes = (await shop.get(f"/v1/reward-history/{redemption.id}")).json()["data"]["attributes"]
+    attributes = await shop.customer()
 
-    assert (attributes["status"], attributes["discount_code"]) == ("failed", None)
-
-
-@pytest.mark.parametrize("entry", ["cr_nope", "💥", "a" * 5000])
-async def test_an_unknown_entry_is_not_found(service: Service, entry: str) -> None:
-    shop = await service.open_shop(a_shop())
-
-    answer = await shop.get(f"/v1/reward-history/{entry}")
-
-    assert answer.status_code == 404
-    assert answer.json()["errors"][0]["code"] == "reward_history_entry_not_found"
-
-
-async def test_health_and_readiness(service: Service) -> None:
-    assert (await service.api.get("/healthz")).json() == {"status": "ok"}
-    ready = await service.api.get("/readyz")
-    assert (ready.status_code, ready.json()["status"]) == (200, "ok")
-
-
-async def test_readiness_tells_of_the_worker_without_waiting_for_one(
-    settings: Settings, engine: AsyncEngine, temporal: WorkflowEnvironment
-) -> None:
-    async def worker_is(condition: str) -> bool:
-        ready = await service.api.get("/readyz")
-        return ready.status_code == 200 and ready.json()["worker"] == condition
-
-    async with Service.running(settings, engine, temporal.client, working=False) as service:
-        assert await worker_is("no_worker")
-        async with service.worker():
-            await until(lambda: worker_is("ok"))
-
-
-async def test_without_database_and_engine_the_api_says_so_and_nothing_worse(settings: Settings) -> None:
-    nowhere = {
-        "database_url": SecretStr("postgresql+asyncpg://nobody@127.0.0.1:1/nothing"),
-        "temporal_address": "127.0.0.1:1",
+    assert set(attributes) == {
+        *("shopify_customer_id", "email", "first_name", "last_name", "current_points", "lifetime_points"),
+        *("redeemed_points", "loyalty_status", "date_of_birth", "referral_url", "referral_code", "vip_tier"),
+        *("points_expire_at", "created_at", "updated_at"),
     }
-    app = create_app(settings.model_copy(update=nowhere))
-    async with app.router.lifespan_context(app), in_process(httpx.ASGITransport(app)) as api:
-        ready = await api.get("/readyz")
-        purchase = await api.post("/v1/rewards/r/purchase", headers={"Authorization": "key"}, json={})
-
-    assert ready.status_code == 503
-    assert ready.json() == dict.fromkeys(["status", "database", "temporal"], "unavailable") | {"worker": "unknown"}
-    assert purchase.status_code == 503
-    assert purchase.json()["errors"][0]["code"] == "engine_unavailable"
-    assert purchase.headers["retry-after"]
-    assert purchase.headers["idempotency-key"]
+    assert attributes["date_of_birth"] == "1990-05-15T00:00:00.000Z"
+    assert attributes["referral_url"] == "https://mystore.myshopify.com?referral_code=ABC123"
+    assert (attributes["referral_code"], attributes["last_name"]) == ("ABC123", None)
 
 
-async def test_a_database_that_accepts_and_stays_silent_is_given_up_on(settings: Settings) -> None:
-    connections: list[asyncio.StreamWriter] = []
-    silent = await asyncio.start_server(lambda _, writer: connections.append(writer), "127.0.0.1", 0)
-    port = silent.sockets[0].getsockname()[1]
-    url = SecretStr(f"postgresql+asyncpg://nobody@127.0.0.1:{port}/nothing")
-    app = create_app(settings.model_copy(update={"database_url": url}))
-    async with app.router.lifespan_context(app), in_process(httpx.ASGITransport(app)) as api:
-        answer = await api.get("/v1/customers/1", headers={"Authorization": "key"})
-    for writer in connections:
-        writer.close()
-    silent.close()
-
-    assert (answer.status_code, answer.json()["errors"][0]["code"]) == (503, "engine_unavailable")
+@pytest.fixture
+async def members(service: Service) -> Shop:
+    """Three customers: rich, poor and excluded."""
+    return await service.open_shop(
+        a_shop(
+            a_customer(a_lot(900), email=f"Rich.One@{service.settings.temporal_task_queue}.io"),
+            a_customer(a_lot(100), a_lot(500)),
+            a_customer(excluded=True),
+        )
+    )
 
 
-async def test_the_openapi_names_every_error_of_the_purchase(service: Service) -> None:
-    document = (await service.api.get("/openapi.json")).json()
+async def test_a_customer_is_listed_as_they_are_told_of_alone(members: Shop) -> None:
+    listed = (await members.get("/v1/customers")).json()
 
-    purchase = document["paths"]["/v1/rewards/{reward_id}/purchase"]["post"]
-    assert set(purchase["responses"]) == {
-        *("201", "400", "401", "403", "404", "413", "415", "422", "429", "500", "503"),
-    }
-    assert "Idempotency-Key" in purchase["responses"]["201"]["headers"]
-    assert purchase["requestBody"]["content"]["application/json"]["schema"]["required"] == ["customer_identifier"]
-    assert "HTTPValidationError" not in str(document)
-    described = " ".join(response["description"] for response in purchase["responses"].values())
-    for code, kind in KINDS.items():
-        if kind.status in (400, 403, 422, 429, 503):
-            assert f"`{code}`" in described
+    assert len(listed["data"]) == 3
+    for resource in listed["data"]:
+        assert (await members.get(f"/v1/customers/{resource['id']}")).json()["data"] == resource
+
+
+async def test_customers_are_sorted_by_any_of_their_points(members: Shop) -> None:
+    rich, poor, excluded = members.customers
+    await members.purchase(customer=poor)
+
+    for sort, expected in {
+        "-points": [rich, poor, excluded],
+        "points": [excluded, poor, rich],
+        "-lifetime_points": [rich, poor, excluded],
+        "-redeemed_points": [poor],
+    }.items():
+        answer = await members.get(f"/v1/customers?sort={sort}")
+        assert ids_of(answer)[: len(expected)] == expected
+
+
+async def test_the_newest_customers_come_first_and_pages_neither_repeat_nor_miss_any(service: Service) -> None:
+    shop = await service.open_shop(a_shop(*(a_customer() for _ in range(7))))
+
+    pages = [await shop.get(f"/v1/customers?page[size]=3&page[number]={number}") for number in (1, 2, 3, 4)]
+
+    seen = [ids_of(page) for page in pages]
+    assert [len(page) for page in seen] == [3, 3, 1, 0]
+    assert sorted(chain(*seen)) == sorted(shop.customers)
+    assert pages[1].json()["meta"] == {"total": 7, "page": 2, "per_page": 3, "total_pages": 3}
+    created = list(chain(*(values_of(page, "created_at") for page in pages)))
+    assert created == sorted(created, reverse=True)
+
+
+async def test_a_list_without_parameters_is_the_first_twenty(service: Service) -> None:
+    shop = await service.open_shop(a_shop(*(a_customer() for _ in range(21))))
+
+    answer = await shop.get("/v1/customers")
+
+    assert (len(ids_of(answer)), answer.json()["meta"]) == (
+        20,
+        {"total": 21, "page": 1, "per_page": 20, "total_pages": 2},
+    )
+
+
+async def test_customers_are_found_by_a_part_of_their_address_in_any_case(members: Shop) -> None:
+    for part in ("rich.one@", "RICH", "h.O"):
+        answer = await members.get(f"/v1/customers?filter[email]={part}")
+        assert (ids_of(answer), answer.json()["meta"]["total"]) == ([members.customers[0]], 1)
+
+
+async def test_what_no_address_contains_finds_nobody(members: Shop) -> None:
+    nothing = {"total": 0, "page": 1, "per_page": 20, "total_pages": 0}
+    for part in ("%25", "_", "nobody", "rich%25one", "\\"):
+        answer = await members.get(f"/v1/customers?filter[email]={part}")
+        assert (ids_of(answer), answer.json()["meta"]) == ([], nothing)
+
+
+async def test_members_and_excluded_are_told_apart_and_add_up(members: Shop) -> None:
+    rich, poor, excluded = members.customers
+
+    inside = await members.get("/v1/customers?filter[loyalty_status]=member")
+    outside = await members.get("/v1/customers?filter[loyalty_status]=excluded&sort=points")
+
+    assert ({*ids_of(inside)}, inside.json()["meta"]["total"]) == ({rich, poor}, 2)
+    assert (ids_of(outside), outside.json()["meta"]["total"]) == ([excluded], 1)
+    assert set(values_of(outside, "loyalty_status")) == {"excluded"}
+
+
+async def test_a_parameter_that_means_nothing_is_refused_by_name(members: Shop) -> None:
+    for query in (
+        *("sort=email", "sort=created_at,points", "sort=", "pages=2"),
+        *("page[number]=0", "page[number]=two", "page[size]=101", "page[size]=-1"),
+        *("filter[loyalty_status]=gold", "filter[email]=", "filter[email]=a%00b", "filter[name]=jane"),
+    ):
+        answer = await members.get(f"/v1/customers?{query}")
+        assert (answer.status_code, error_of(answer)["code"]) == (400, "invalid_request")
+        assert error_of(answer)["source"] == {"parameter": query.partition("=")[0]}
+
+
+async def test_a_page_far_beyond_the_end_is_empty(members: Shop) -> None:
+    answer = await members.get(f"/v1/customers?page[number]={10**30}")
+
+    assert (ids_of(answer), answer.json()["meta"]["total"]) == ([], 3)
+
+
+async def test_another_shops_customers_are_never_listed_nor_changed(service: Service, members: Shop) -> None:
+    other = await service.open_shop(a_shop(a_customer()))
+
+    assert not {*ids_of(await members.get("/v1/customers"))} & {*other.customers}
+    assert ids_of(await other.get("/v1/customers?filter[email]=rich")) == []
+    for path in ("", "/earning-history", "/reward-history"):
+        answer = await members.get(f"/v1/customers/{other.customers[0]}{path}")
+        assert (answer.status_code, error_of(answer)["code"]) == (404, "customer_not_found")
+    answer = await members.send("PUT", f"/v1/customers/{other.customers[0]}", {"is_excluded": True})
+    assert (answer.status_code, error_of(answer)["code"]) == (404, "customer_not_found")
+    assert (await other.customer())["loyalty_status"] == "member"
+
+
+@pytest.mark.parametrize("wrapped", [True, False])
+async def test_an_update_changes_what_it_names_and_nothing_else(service: Service, wrapped: bool) -> None:
+    shop = await service.open_shop(a_shop(a_customer(a_lot(500), date_of_birth="1990-05-15")))
+    before = await shop.customer()
+    changes = {"is_excluded": True, "anniversary_date": "2020-02-29T00:00:00.000Z"}
+    body = {"data": {"type": "customer", "attributes": changes}} if wrapped else changes
+
+    answer = await shop.send("PUT", f"/v1/customers/{before['email']}", body)
+
+    after = answer.json()["data"]["attributes"]
+    assert answer.status_code == 200
+    assert after == await shop.customer()
+    assert after == {**before, "loyalty_status": "excluded", "updated_at": after["updated_at"]}
+    assert after["updated_at"] > before["updated_at"]
+    assert error_of(await shop.purchase())["code"] == "customer_excluded"
+    await shop.send("PUT", f"/v1/customers/{before['email']}", {"is_excluded": False, "date_of_birth": None})
+    assert ((await shop.customer())["date_of_birth"], (await shop.purchase()).status_code) == (None, 201)
+
+
+BAD_UPDATES: list[tuple[Json, str]] = [
+    ({"is_excluded": "yes"}, "/is_excluded"),
+    ({"is_excluded": None}, "/is_excluded"),
+    ({"date_of_birth": "yesterday"}, "/date_of_birth"),
+    ({"date_of_birth": 19900515}, "/date_of_birth"),
+    ({"data": {"attributes": {"is_excluded": 1}}}, "/data/attributes/is_excluded"),
+    ({"data": {}}, "/data/attributes"),
+]
+
+
+async def test_a_bad_update_is_refused_with_its_place_and_changes_nothing(members: Shop) -> None:
+    before = await members.customer()
+
+    for body, pointer in BAD_UPDATES:
+        answer = await members.send("PUT", f"/v1/customers/{members.customers[0]}", body)
+        assert (answer.status_code, error_of(answer)["code"]) == (400, "invalid_request")
+        assert error_of(answer)["source"] == {"pointer": pointer}
+    assert await members.customer() == before
+
+
+async def test_a_read_only_key_changes_no_customer(members: Shop) -> None:
+    path = f"/v1/customers/{members.customers[0]}"
+
+    for method, where, body in (("PUT", path, {"is_excluded": True}), ("POST", f"{path}/points", {"adjustment": 1})):
+        answer = await members.send(method, where, body, api_key=members.read_key)
+        assert (answer.status_code, error_of(answer)["code"]) == (403, "read_only_key")
+    assert (await members.customer())["loyalty_status"] == "member"
