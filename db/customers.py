@@ -39,12 +39,16 @@ async def page_of_customers(
     session: AsyncSession, shop_id: int, page: Page, *, email: str | None, excluded: bool | None
 ) -> tuple[list[Customer], int]:
     """One page of the shop's customers, and how many there are. `email` is any part of the address, in any case."""
-    owner = [Customer.shop_id == shop_id]
-    if email is not None:
-        owner.append(func.lower(Customer.email).contains(email.lower(), autoescape=True))
     values = [False, True] if excluded is None else [excluded]
-    total = await _count(session, shop_id, excluded) if email is None else await _matching(session, owner, values)
-    rows = await rows_of(session, Customer, *owner, grouped_by=Customer.excluded, values=values, page=page, total=total)
+    found: list[ColumnElement[bool]] = []
+    if email is None:
+        total = await _count(session, shop_id, excluded)
+    else:
+        found = [func.lower(Customer.email).contains(email.lower(), autoescape=True)]
+        total = await _matching(session, shop_id, *found, Customer.excluded.in_(values))
+    rows = await rows_of(
+        session, Customer, shop_id, *found, grouped_by=Customer.excluded, values=values, page=page, total=total
+    )
     return rows, total
 
 
@@ -53,12 +57,12 @@ async def _count(session: AsyncSession, shop_id: int, excluded: bool | None) -> 
     everybody = (await session.execute(select(Shop.customers).where(Shop.id == shop_id))).scalar_one()
     if excluded is None:
         return everybody
-    out = await _matching(session, [Customer.shop_id == shop_id], [True])
+    out = await _matching(session, shop_id, Customer.excluded.is_(True))
     return out if excluded else everybody - out
 
 
-async def _matching(session: AsyncSession, owner: Sequence[ColumnElement[bool]], values: Sequence[bool]) -> int:
-    query = select(func.count()).select_from(Customer).where(*owner, Customer.excluded.in_(values))
+async def _matching(session: AsyncSession, shop_id: int, *conditions: ColumnElement[bool]) -> int:
+    query = select(func.count()).where(Customer.shop_id == shop_id, *conditions)
     return (await session.execute(query)).scalar_one()
 
 

@@ -43,8 +43,10 @@ async def _page(
     session: AsyncSession, customer: Customer, table: type[Entry], page: Page, statuses: Sequence[str]
 ) -> tuple[list[Entry], int]:
     total = await _total(session, customer, table.__tablename__, statuses)
-    owner = (table.shop_id == customer.shop_id, table.customer_id == customer.id)
-    rows = await rows_of(session, table, *owner, grouped_by=table.status, values=statuses, page=page, total=total)
+    mine = table.customer_id == customer.id
+    rows = await rows_of(
+        session, table, customer.shop_id, mine, grouped_by=table.status, values=statuses, page=page, total=total
+    )
     return rows, total
 
 

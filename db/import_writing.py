@@ -81,9 +81,11 @@ async def _write_reward(session: AsyncSession, shop: Shop, imported: ImportedRew
 
 
 async def _write_customer(session: AsyncSession, shop: Shop, imported: ImportedCustomer) -> int:
-    values = imported.model_dump(exclude={"lots"})
+    # What the file does not name may have been set by the API, and stays.
+    values = imported.model_dump(exclude={"lots"}, exclude_unset=True)
     values["id"] = values.pop("shopify_customer_id")
-    values["vip_tier_id"] = values.pop("vip_tier")
+    if "vip_tier" in values:
+        values["vip_tier_id"] = values.pop("vip_tier")
     known = await session.get(Customer, (shop.id, values["id"]), with_for_update=True)
     if known is not None and known.erased_at is not None:
         # An old file must not bring back who was erased.

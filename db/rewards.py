@@ -20,10 +20,12 @@ async def page_of_rewards(
 ) -> tuple[list[Reward], int]:
     """One page of the shop's rewards, and how many there are. They are few, so they are counted each time."""
     values = [True, False] if is_active is None else [is_active]
-    owner = (Reward.shop_id == shop_id, Reward.deleted_at.is_(None))
-    count = select(func.count()).select_from(Reward).where(*owner, Reward.is_active.in_(values))
+    listed = Reward.deleted_at.is_(None)
+    count = select(func.count()).where(Reward.shop_id == shop_id, listed, Reward.is_active.in_(values))
     total = (await session.execute(count)).scalar_one()
-    rows = await rows_of(session, Reward, *owner, grouped_by=Reward.is_active, values=values, page=page, total=total)
+    rows = await rows_of(
+        session, Reward, shop_id, listed, grouped_by=Reward.is_active, values=values, page=page, total=total
+    )
     return rows, total
 
 
