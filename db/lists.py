@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, SQLColumnExpression, inspect, select, union_all
+from sqlalchemy import ColumnElement, Select, SQLColumnExpression, inspect, select, union_all
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
@@ -31,10 +31,6 @@ class Page:
     def offset(self) -> int:
         """Rows that come before it."""
         return (self.number - 1) * self.size
-
-    def ordered(self, *columns: SQLColumnExpression[Any]) -> list[ColumnElement[Any]]:
-        """The columns in the page's direction."""
-        return [column.desc() if self.descending else column.asc() for column in columns]
 
 
 async def rows_of(
@@ -58,22 +54,26 @@ async def rows_of(
     if page.offset >= total:
         return []
     key = getattr(table, page.sort)
-    to_here = page.offset + page.size
     ranges = [
-        # Each in order and no longer than needed: only so does PostgreSQL merge them instead of sorting everything.
-        select(table.id, key.label("key"))
-        .where(table.shop_id == shop_id, *owner, grouped_by == value)
-        .order_by(*page.ordered(key, table.id))
-        .limit(to_here)
-        .subquery()
+        select(table.id, key.label("key")).where(table.shop_id == shop_id, *owner, grouped_by == value)
         for value in values
     ]
-    merged = union_all(*(select(one) for one in ranges)).subquery()
-    query = select(merged.c.id).order_by(*page.ordered(merged.c.key, merged.c.id)).limit(page.size).offset(page.offset)
-    ids = (await session.scalars(query)).all()
+    ids = (await session.scalars(_merged(ranges, page))).all()
     # By the primary key and nothing else: given more to go by, the planner may take another index, and read a lot.
     rows = select(table).where(table.id.in_(ids))
     if any(column.name == "shop_id" for column in inspect(table).primary_key):
         rows = rows.where(table.shop_id == shop_id)
     found = {row.id: row for row in await session.scalars(rows)}
     return [found[one] for one in ids]
+
+
+def _merged(ranges: Iterable[Select[str, Any]], page: Page) -> Select[str]:
+    """The page's ids, from ranges of (id, key)."""
+
+    def ordered(id_: SQLColumnExpression[Any], key: SQLColumnExpression[Any]) -> list[ColumnElement[Any]]:
+        return [key.desc(), id_.desc()] if page.descending else [key.asc(), id_.asc()]
+
+    # Each range in order and no longer than needed: only so does PostgreSQL merge them instead of sorting everything.
+    parts = [one.order_by(*ordered(*one.selected_columns)).limit(page.offset + page.size).subquery() for one in ranges]
+    merged = union_all(*map(select, parts)).subquery()
+    return select(merged.c.id).order_by(*ordered(*merged.c)).limit(page.size).offset(page.offset)
