@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from db.catalogue import lock_customer
 from db.tables import ActivityLog
-from tests.api.answers import error_of, values_of
+from tests.api.answers import error_of
 from tests.service import Json, Service, Shop, a_customer, a_lot, a_reward, a_shop
 
 TIERS = [
@@ -238,16 +237,3 @@ async def test_an_adjustment_that_races_purchases_loses_no_point_and_makes_none(
     assert sum(await shop.lots()) == await shop.balance()
     assert min(answer.json()["data"]["attributes"]["points_after"] for answer in answers[4:]) >= 0
     assert await service.audit() == []
-
-
-async def test_an_adjustment_waits_for_whoever_holds_the_customer(service: Service, shop: Shop) -> None:
-    shop_id = (await service.caller(shop.full_key)).id
-    async with service.store.begin() as session:
-        await lock_customer(session, shop_id, shop.customers[0])
-        adjustment = asyncio.ensure_future(shop.adjust(-200))
-        await asyncio.sleep(0.3)
-        waited = not adjustment.done()
-
-    assert waited
-    assert (await adjustment).status_code == 200
-    assert values_of(await shop.get("/v1/customers"), "current_points").count(0) == 1

@@ -149,7 +149,13 @@ class Bench:
     async def new_world(self) -> "World":
         """A shop of its own, with one customer who has no points yet."""
         self.shopify.reset()
-        shop = Shop(domain=f"{uuid4().hex}.myshopify.com", name="A shop", currency="GBP", credentials=self.credentials)
+        shop = Shop(
+            domain=f"{uuid4().hex}.myshopify.com",
+            name="A shop",
+            currency="GBP",
+            credentials=self.credentials,
+            customers=1,
+        )
         async with self.store.begin() as session:
             session.add(shop)
             await session.flush()
