@@ -92,6 +92,8 @@ async def update_customer(
     """
     async with state.sessions.begin() as session:
         row = await customer_of(session, caller, identifier, locked=True)
+        if row.erased_at is not None:
+            raise ApiError("customer_excluded", "Customer was erased, and is excluded for good")
         await customers.change(session, row, body.changes)
         [profile] = await customers.profiles(session, caller.shop.id, [row])
     return CustomerDocument(data=customer_resource(profile))
