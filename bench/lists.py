@@ -81,6 +81,7 @@ async def shop_of(sizes: Sizes, home: Path) -> AsyncGenerator[httpx.AsyncClient]
                 "database_url": stack.database_url,
                 "encryption_keys": Fernet.generate_key().decode(),
                 "log_level": "WARNING",
+                "rate_limit": "1000000/second",
             }
         )
         engine = connect(settings.database_url, patience=None)

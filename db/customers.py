@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from db import catalogue, points
 from db.lists import Page, rows_of
+from db.metafields import mark_stale
 from db.tables import Customer, Shop, VipTier
 
 
@@ -74,7 +75,8 @@ async def change(session: AsyncSession, customer: Customer, changes: Mapping[str
 
 
 async def state_changed(session: AsyncSession, customer: Customer) -> None:
-    """Write a locked customer whose points or standing have changed, and read what the database made of it."""
+    """Write a locked customer whose points or standing have changed, and have the shop's theme told of it."""
     customer.updated_at = await catalogue.now(session)
+    await mark_stale(session, customer.shop_id, customer.id)
     await session.flush()
     await session.refresh(customer)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from db.tables import ActivityLog
+from db.tables import ActivityLog, StaleMetafield
 from tests.api.answers import error_of
 from tests.service import Json, Service, Shop, a_customer, a_lot, a_reward, a_shop
 
@@ -105,6 +105,17 @@ async def test_it_stands_in_the_earning_history_and_the_activity_log(service: Se
         [logged] = await session.scalars(query)
     assert logged.kind == "points_adjusted"
     assert (logged.facts["points"], logged.facts["note"]) == (-20, "Returned the gift")
+
+
+async def test_the_shops_theme_is_told_of_adjustments_and_updates(service: Service) -> None:
+    for change in (("POST", "/points", {"adjustment": 5}), ("PUT", "", {"is_excluded": True})):
+        shop = await service.open_shop(a_shop(a_customer(a_lot(10))))
+        method, path, body = change
+        await shop.send(method, f"/v1/customers/{shop.customers[0]}{path}", body)
+
+        stale = select(StaleMetafield.customer_id).where(StaleMetafield.customer_id == shop.customers[0])
+        async with service.store() as session:
+            assert (await session.scalars(stale)).all() == shop.customers
 
 
 async def test_the_lifetime_points_can_be_left_alone(shop: Shop) -> None:

@@ -81,17 +81,14 @@ async def test_the_openapi_names_every_error_of_the_purchase(service: Service) -
             assert f"`{code}`" in described
 
 
-async def test_the_openapi_gives_an_example_of_every_resource_and_the_errors_of_every_endpoint(
-    service: Service,
-) -> None:
+async def test_the_openapi_gives_an_example_of_every_noun_and_the_errors_of_every_endpoint(service: Service) -> None:
     document = (await service.api.get("/openapi.json")).json()
 
-    for name, schema in document["components"]["schemas"].items():
-        if name.endswith("Attributes"):
-            never_null = {one for one, about in schema["properties"].items() if "null" not in str(about)}
-            assert never_null <= set(schema["example"]) <= set(schema["properties"]), name
+    for noun in ("Reward", "Tier", "Customer", "EarningHistory", "RewardHistory", "Adjustment"):
+        schema = document["components"]["schemas"][f"{noun}Attributes"]
+        never_null = {one for one, about in schema["properties"].items() if "null" not in str(about)}
+        assert never_null <= set(schema["example"]) <= set(schema["properties"]), noun
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             if path.startswith("/v1"):
-                assert {"401", "500", "503"} <= set(operation["responses"]), (method, path)
-                assert ("403" in operation["responses"]) == (method != "get"), (method, path)
+                assert {"401", "429", "500", "503"} <= set(operation["responses"]), (method, path)
