@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check chaos format lock
+.PHONY: help demo up test check chaos bench format lock
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -35,6 +35,9 @@ check: $(READY) ## Format, lint, types, import contracts, migrations, compose fi
 
 chaos: $(READY) ## Kill and mislead every part under load, from a seed (CHAOS_SECONDS=300 CHAOS_SEED=n)
 	$(BIN)/python -m chaos
+
+bench: $(READY) ## Time every list of a large shop against a small one; fails where a deep page is too slow
+	$(BIN)/python -m bench
 
 format: $(READY) ## Rewrite the code in the project's format
 	$(BIN)/ruff check --fix .

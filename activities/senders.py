@@ -72,12 +72,11 @@ class MetafieldsSender:
             customer = await session.get_one(Customer, (shop_id, customer_id))
             now = await catalogue.now(session)
             balance = await points.balance(session, shop_id, customer_id, now=now)
-            lifetime, redeemed = await points.totals(session, shop_id, customer_id)
             tier = customer.vip_tier_id and await session.get_one(VipTier, (shop_id, customer.vip_tier_id))
             return CustomerState(
                 points_balance=balance,
-                lifetime_points=lifetime,
-                redeemed_points=redeemed,
+                lifetime_points=customer.lifetime_points,
+                redeemed_points=customer.redeemed_points,
                 vip_tier=tier.name if tier else None,
                 status="excluded" if customer.excluded else "member",
             )

@@ -7,7 +7,20 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from temporalio.client import Client
 
-from api import errors, health, purchases, quotes, reading, refunds, subscriptions, webhooks
+from api import (
+    adjustments,
+    customers,
+    errors,
+    health,
+    histories,
+    purchases,
+    quotes,
+    refunds,
+    rewards,
+    subscriptions,
+    tiers,
+    webhooks,
+)
 from api.access_log import AccessLog
 from api.intake import Intake
 from api.openapi import describe_rate_limits, drop_default_errors
@@ -57,7 +70,19 @@ def create_app(settings: Settings | None = None, temporal: Client | None = None)
     app.add_middleware(RequestLimits)
     app.add_middleware(AllowanceHeaders)
     app.add_middleware(AccessLog)
-    for module in (purchases, quotes, refunds, reading, subscriptions, webhooks, health):
+    for module in (
+        rewards,
+        purchases,
+        quotes,
+        customers,
+        adjustments,
+        histories,
+        refunds,
+        tiers,
+        subscriptions,
+        webhooks,
+        health,
+    ):
         app.include_router(module.router)
     drop_default_errors(app)
     describe_rate_limits(app)

@@ -8,6 +8,17 @@ from api.errors import KINDS, ErrorDocument
 
 _RETRY_AFTER = {"Retry-After": {"description": "Seconds to wait before trying again.", "schema": {"type": "integer"}}}
 
+KEY_HEADERS = {
+    "Idempotency-Key": {
+        "description": "The key this request goes by; send it again to repeat the request safely.",
+        "schema": {"type": "string"},
+    },
+    "Idempotency-Replayed": {
+        "description": "`true` when this answer had been given before.",
+        "schema": {"type": "string", "const": "true"},
+    },
+}
+
 _ERRORS = "#/components/schemas/ErrorDocument"
 _ALLOWANCE = {
     "RateLimit-Limit": "Requests that the key has in the limit's window.",

@@ -1,32 +1,36 @@
 """What all lists share: which page is asked for, and where in the list it is."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-
-class ListMeta(BaseModel):
-    """Where in the list this page is."""
-
-    total: int
-    page: int
-    per_page: int
-    total_pages: int
+from api.resources.common import ListMeta
+from db.lists import Page
 
 
-class ListQuery(BaseModel):
-    """The parameters of a list; what it does not know is refused."""
+class PageQuery(BaseModel):
+    """Which page of a list is asked for; what the list does not know is refused."""
 
     model_config = ConfigDict(extra="forbid")
 
-    number: Annotated[int, Field(alias="page[number]", ge=1, le=10**9, description="Pages count from 1.")] = 1
+    number: Annotated[int, Field(alias="page[number]", ge=1, description="Pages count from 1.")] = 1
     size: Annotated[int, Field(alias="page[size]", ge=1, le=100, description="Rows on a page.")] = 20
-
-    @property
-    def offset(self) -> int:
-        """Rows that come before the page."""
-        return (self.number - 1) * self.size
 
     def meta(self, total: int) -> ListMeta:
         """Where the page is in a list that long."""
         return ListMeta(total=total, page=self.number, per_page=self.size, total_pages=-(-total // self.size))
+
+
+class ListQuery(PageQuery):
+    """The parameters of a list that can be sorted. Each adds its `sort` and its filters."""
+
+    sort: Any
+
+    def page(self) -> Page:
+        """The page as queries take it."""
+        return Page(
+            number=self.number,
+            size=self.size,
+            sort=self.sort.removeprefix("-"),
+            descending=self.sort.startswith("-"),
+        )

@@ -5,24 +5,13 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response
 
 from api.auth import Writer
-from api.openapi import errors
+from api.openapi import KEY_HEADERS, errors
 from api.purchasing import Intention
 from api.requests import PurchaseRequest, body_schema, idempotency_key, json_body
-from api.resources import RewardHistoryDocument
+from api.resources.reward_history import RewardHistoryDocument
 from api.state import StateOf
 
 router = APIRouter(tags=["Rewards"])
-
-_KEY_HEADER = {
-    "Idempotency-Key": {
-        "description": "The key this purchase goes by; send it again to repeat the request safely.",
-        "schema": {"type": "string"},
-    },
-    "Idempotency-Replayed": {
-        "description": "`true` when this answer had been given before.",
-        "schema": {"type": "string", "const": "true"},
-    },
-}
 
 
 @router.post(
@@ -30,7 +19,7 @@ _KEY_HEADER = {
     summary="Purchase a reward",
     status_code=201,
     response_model=RewardHistoryDocument,
-    responses={201: {"headers": _KEY_HEADER}, **errors(400, 401, 403, 404, 413, 415, 422, 500, 503)},
+    responses={201: {"headers": KEY_HEADERS}, **errors(400, 401, 403, 404, 413, 415, 422, 500, 503)},
     openapi_extra=body_schema(PurchaseRequest, {"customer_identifier": "6789012345"}),
 )
 async def purchase(

@@ -12,7 +12,7 @@ from temporalio.common import WorkflowIDReusePolicy
 
 from activities.attempt import Attempt
 from api.errors import ApiError, refused
-from api.resources import reward_history_document
+from api.resources.reward_history import reward_history_document
 from db import catalogue, idempotency, redemptions
 from db.engine import Sessions, is_away
 from db.idempotency import Decision

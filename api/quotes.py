@@ -8,11 +8,12 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from api.auth import Caller, Reader
+from api.auth import Reader
+from api.customers import customer_of
 from api.errors import ApiError, refused
 from api.openapi import errors
 from api.requests import PurchaseRequest, body_schema, json_body
-from api.resources import Timestamp
+from api.resources.common import Timestamp
 from api.state import StateOf
 from db import catalogue, eligibility, points
 from db.engine import read_only_snapshot
@@ -119,7 +120,7 @@ async def quote(
     async with state.sessions() as session:
         # One snapshot, so that balance and lots agree.
         await read_only_snapshot(session)
-        customer = await _customer(session, caller, body.customer_identifier)
+        customer = await customer_of(session, caller, body.customer_identifier)
         reward = await catalogue.find_reward(session, caller.shop.id, reward_id)
         if reward is None:
             raise ApiError("reward_not_found", f"Reward '{reward_id}' not found")
@@ -136,7 +137,7 @@ async def customer_rewards(identifier: str, caller: Reader, state: StateOf) -> C
     """The rewards on offer, the cheapest first, each with whether this customer can buy it now and why not."""
     async with state.sessions() as session:
         await read_only_snapshot(session)
-        customer = await _customer(session, caller, identifier)
+        customer = await customer_of(session, caller, identifier)
         member = await eligibility.member_of(session, customer, now=await catalogue.now(session))
         rewards = await catalogue.rewards_on_offer(session, caller.shop.id, limit=MOST_REWARDS)
         offers = await eligibility.offers_of(session, caller.shop.id, rewards)
@@ -144,13 +145,6 @@ async def customer_rewards(identifier: str, caller: Reader, state: StateOf) -> C
     return CustomerRewardList(
         data=[_for_customer(reward, _reasons(refusals(member, offer), reward, customer)) for reward, offer in pairs]
     )
-
-
-async def _customer(session: AsyncSession, caller: Caller, identifier: str) -> Customer:
-    customer = await catalogue.find_customer(session, caller.shop.id, identifier)
-    if customer is None:
-        raise ApiError("customer_not_found", f"Customer '{identifier}' not found")
-    return customer
 
 
 async def _quote(session: AsyncSession, customer: Customer, reward: Reward) -> Quote:

@@ -8,7 +8,7 @@ from api.auth import Writer
 from api.errors import ApiError
 from api.openapi import errors
 from api.requests import RefundRequest, body_schema, json_body
-from api.resources import RefundDocument, RefundMeta, reward_history_document
+from api.resources.reward_history import RefundDocument, RefundMeta, reward_history_entry
 from api.state import StateOf
 from domain.refunds import RefundRefusal
 from workflows.refunding import RefundPending
@@ -40,7 +40,7 @@ async def refund(
         raise _pending(pending) from None
     if isinstance(refunded, RefundRefusal):
         raise _refused(refunded, entry_id)
-    entry = reward_history_document(refunded.redemption, refunded.code).data
+    entry = reward_history_entry(refunded.redemption, refunded.code)
     return RefundDocument(data=entry, meta=RefundMeta(code_removed=refunded.code_removed))
 
 

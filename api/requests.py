@@ -1,16 +1,26 @@
 """Reading requests: bad input gets a clear error, and costs nothing."""
 
 from collections.abc import Awaitable, Callable
+from datetime import date, datetime
 from typing import Annotated, Any, TypeVar
 from uuid import uuid4
 
 from fastapi import Header, Request
-from pydantic import BaseModel, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    StringConstraints,
+    ValidationError,
+    WithJsonSchema,
+)
 from pydantic_core import ErrorDetails
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.auth import Reader
 from api.errors import KINDS, ApiError, ErrorSource
+from domain.points import MOST_POINTS
 
 MAX_BODY_BYTES = 16 * 1024
 
@@ -33,6 +43,53 @@ class RefundRequest(BaseModel):
     """Why a redemption is refunded, for the activity log."""
 
     reason: Annotated[PlainText, StringConstraints(max_length=500)] | None = None
+
+
+def _day(value: object) -> object:
+    # A time of day, as answers have it, says nothing more.
+    return datetime.fromisoformat(value).date() if isinstance(value, str) else value
+
+
+Day = Annotated[date, BeforeValidator(_day), WithJsonSchema({"type": "string", "format": "date"})]
+
+
+class CustomerChanges(BaseModel):
+    """What can be changed about a customer: what is named, and nothing else."""
+
+    date_of_birth: Day | None = None
+    anniversary_date: Day | None = None
+    excluded: Annotated[bool, Field(alias="is_excluded")] = False
+
+
+class _CustomerData(BaseModel):
+    attributes: CustomerChanges
+
+
+class CustomerUpdate(CustomerChanges):
+    """The changes, flat or where JSON:API has them."""
+
+    data: _CustomerData | None = None
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """Column → new value."""
+        named = self.data.attributes if self.data else self
+        return named.model_dump(exclude_unset=True, exclude={"data"})
+
+
+def _not_zero(points: int) -> int:
+    if points == 0:
+        raise ValueError("must not be zero")
+    return points
+
+
+class AdjustmentRequest(BaseModel):
+    """Points to give, or, when negative, to take. No e-mail is sent, whatever `send_email` says."""
+
+    adjustment: Annotated[int, Field(ge=-MOST_POINTS, le=MOST_POINTS), AfterValidator(_not_zero)]
+    note: Annotated[str, StringConstraints(max_length=1000, pattern=r"^[^\x00]*$")] | None = None
+    update_lifetime_points: bool = True
+    send_email: bool = True
 
 
 def json_body(model: type[Body], *, empty: bytes = b"") -> Callable[[Request, Reader], Awaitable[Body]]:
@@ -77,7 +134,7 @@ async def idempotency_key(
         str | None,
         Header(
             alias="Idempotency-Key",
-            description="Names one intention to buy: 1 to 255 printable characters. Without it one is made up.",
+            description="Names one intention: 1 to 255 printable characters. Without it one is made up.",
             min_length=1,
             max_length=255,
             pattern=r"^[\x20-\x7e\xa0-\xff]+$",

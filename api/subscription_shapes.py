@@ -4,8 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, StringConstraints
 
-from api.paging import ListMeta
-from api.resources import Timestamp
+from api.resources.common import ListMeta, Timestamp
 from db.tables import WebhookSubscription
 from domain.subscriptions import WebhookEvent
 

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from api.auth import Caller, Reader, Writer
 from api.errors import ApiError, ErrorSource
 from api.openapi import errors
-from api.paging import ListQuery
+from api.paging import PageQuery
 from api.requests import body_schema, json_body
 from api.state import State, StateOf
 from api.subscription_shapes import (
@@ -60,11 +60,11 @@ async def create(
 
 
 @router.get("/v1/webhook-subscriptions", summary="List webhook subscriptions", responses=errors(400, 401, 500, 503))
-async def list_subscriptions(query: Annotated[ListQuery, Query()], caller: Reader, state: StateOf) -> SubscriptionList:
+async def list_subscriptions(query: Annotated[PageQuery, Query()], caller: Reader, state: StateOf) -> SubscriptionList:
     """The shop's subscriptions, the newest first, paused ones included."""
     async with state.sessions() as session:
         rows, total = await subscriptions.page_of_subscriptions(
-            session, caller.shop.id, offset=query.offset, size=query.size
+            session, caller.shop.id, number=query.number, size=query.size
         )
     return SubscriptionList(data=[subscription_resource(row) for row in rows], meta=query.meta(total))
 

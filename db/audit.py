@@ -69,6 +69,31 @@ INVARIANTS = {
         FROM redemptions r LEFT JOIN refunds f ON f.redemption_id = r.id
         WHERE r.is_refunded <> coalesce(f.state = 'done', false) OR (r.is_refunded AND r.status <> 'expired')
     """,
+    "a customer's totals are what the ledger adds up to": """
+        SELECT 'customer ' || c.id,
+               concat('points ', c.points, ', lifetime ', c.lifetime_points, ', redeemed ', c.redeemed_points,
+                      '; entries ', e.points, ', ', e.lifetime_points, ', ', e.redeemed_points)
+        FROM customers c
+        LEFT JOIN (
+            SELECT shop_id, customer_id, sum(points) AS points, sum(lifetime_points) AS lifetime_points,
+                   coalesce(-sum(points) FILTER (WHERE kind IN ('reserve', 'release', 'refund')), 0) AS redeemed_points
+            FROM ledger_entries GROUP BY shop_id, customer_id
+        ) e ON (e.shop_id, e.customer_id) = (c.shop_id, c.id)
+        WHERE (c.points, c.lifetime_points, c.redeemed_points)
+              <> (coalesce(e.points, 0), coalesce(e.lifetime_points, 0), coalesce(e.redeemed_points, 0))
+    """,
+    "a list has as many rows as are counted": """
+        SELECT 'customer ' || customer_id, history || ' ' || status || ': counted ' || sum(counted)
+               || ', there are ' || sum(there) FROM (
+            SELECT shop_id, customer_id, history, status, entries AS counted, 0 AS there FROM history_counts
+            UNION ALL SELECT shop_id, customer_id, 'earnings', status, 0, 1 FROM earnings
+            UNION ALL SELECT shop_id, customer_id, 'redemptions', status, 0, 1 FROM redemptions
+        ) both_sides GROUP BY shop_id, customer_id, history, status HAVING sum(counted) <> sum(there)
+        UNION ALL
+        SELECT 'shop ' || s.domain, 'customers: counted ' || s.customers || ', there are ' || count(c.id)
+        FROM shops s LEFT JOIN customers c ON c.shop_id = s.id
+        GROUP BY s.id HAVING s.customers <> count(c.id)
+    """,
 }
 
 

@@ -68,12 +68,15 @@ async def channels_of(session: AsyncSession, shop: Shop) -> list[Channel]:
     return [*channels, Channel.WEBHOOKS] if await subscriptions.has_listeners(session, shop.id) else channels
 
 
-async def find_customer(session: AsyncSession, shop_id: int, identifier: str) -> Customer | None:
-    """A customer by Shopify id or by e-mail address (in any case)."""
+async def find_customer(
+    session: AsyncSession, shop_id: int, identifier: str, *, locked: bool = False
+) -> Customer | None:
+    """A customer by Shopify id or by e-mail address (in any case); `locked` as by `lock_customer`."""
     by_email = func.lower(Customer.email) == identifier.lower()
     query = select(Customer).where(
         Customer.shop_id == shop_id, by_email if "@" in identifier else Customer.id == identifier
     )
+    query = query.with_for_update() if locked else query
     return (await session.execute(query)).scalar_one_or_none()
 
 

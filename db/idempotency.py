@@ -18,15 +18,15 @@ class Decision:
     body: str
 
 
-def fingerprint(reward_id: str, customer_identifier: str) -> bytes:
-    """What a key stands for. A hash, as the identifier may be an e-mail address."""
-    return hashlib.sha256(f"{reward_id}\n{customer_identifier}".encode()).digest()
+def fingerprint(*parts: str) -> bytes:
+    """What a key stands for. A hash, as a customer's identifier may be an e-mail address."""
+    return hashlib.sha256("\n".join(parts).encode()).digest()
 
 
 async def claim(
     session: AsyncSession, shop_id: int, key: str, mark: bytes, redemption_id: str
 ) -> tuple[IdempotencyKey, bool]:
-    """The key's row, and whether it is new: written now with this redemption id, or as whoever came first wrote it."""
+    """The key's row, and whether it is new: written now with this id, or as whoever came first wrote it."""
     values = {"shop_id": shop_id, "key": key, "fingerprint": mark, "redemption_id": redemption_id}
     write = insert(IdempotencyKey).values(values).on_conflict_do_nothing().returning(IdempotencyKey.key)
     is_new = (await session.execute(write)).scalar_one_or_none() is not None

@@ -9,8 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.catalogue import hash_key
 from db.engine import Sessions
+from db.histories import new_earning_id
 from db.importing import BadImport, ImportedCustomer, ImportedLot, ImportedReward, ImportedShop, ImportFile
-from db.tables import ApiKey, Base, Customer, LedgerEntry, PointLot, Reward, Shop, VipTier
+from db.tables import ApiKey, Base, Customer, Earning, LedgerEntry, PointLot, Reward, Shop, VipTier
 from db.vault import Vault
 
 
@@ -46,6 +47,8 @@ async def _write_shop(session: AsyncSession, vault: Vault, imported: ImportedSho
     added = sum([await _write_customer(session, shop, customer) for customer in imported.customers])
     for reward in imported.rewards:
         await _write_reward(session, shop, reward)
+    members = select(func.count()).select_from(Customer).where(Customer.shop_id == shop.id)
+    shop.customers = (await session.execute(members)).scalar_one()
     return added
 
 
@@ -78,26 +81,34 @@ async def _write_reward(session: AsyncSession, shop: Shop, imported: ImportedRew
 
 
 async def _write_customer(session: AsyncSession, shop: Shop, imported: ImportedCustomer) -> int:
-    values = imported.model_dump(exclude={"lots"})
+    # What the file does not name may have been set by the API, and stays.
+    values = imported.model_dump(exclude={"lots"}, exclude_unset=True)
     values["id"] = values.pop("shopify_customer_id")
-    values["vip_tier_id"] = values.pop("vip_tier")
+    if "vip_tier" in values:
+        values["vip_tier_id"] = values.pop("vip_tier")
     known = await session.get(Customer, (shop.id, values["id"]), with_for_update=True)
     if known is not None and known.erased_at is not None:
         # An old file must not bring back who was erased.
         return 0
     await _upsert(session, Customer, {"shop_id": shop.id, **values})
-    return sum([await _add_lot(session, shop, values["id"], lot) for lot in imported.lots])
+    return await _add_lots(session, shop, values["id"], imported.lots)
 
 
-async def _add_lot(session: AsyncSession, shop: Shop, customer_id: str, imported: ImportedLot) -> int:
-    values = imported.model_dump(exclude={"id"})
-    whose = {"shop_id": shop.id, "customer_id": customer_id}
-    lot = insert(PointLot).values(**whose, **values, import_id=imported.id, remaining=imported.points)
-    lot_id = (await session.execute(lot.on_conflict_do_nothing().returning(PointLot.id))).scalar_one_or_none()
-    if lot_id is None:
+async def _add_lots(session: AsyncSession, shop: Shop, customer_id: str, imported: list[ImportedLot]) -> int:
+    if not imported:
         return 0
-    session.add(LedgerEntry(**whose, lot_id=lot_id, points=imported.points, kind="earn"))
-    return 1
+    whose = {"shop_id": shop.id, "customer_id": customer_id}
+    rows = [
+        {**whose, **lot.model_dump(exclude={"id"}), "import_id": lot.id, "remaining": lot.points} for lot in imported
+    ]
+    # All at once: the totals that follow the ledger then move once.
+    new = insert(PointLot).on_conflict_do_nothing().returning(PointLot)
+    added = (await session.scalars(new, rows)).all()
+    for lot in added:
+        session.add(LedgerEntry(**whose, lot_id=lot.id, points=lot.points, lifetime_points=lot.points, kind="earn"))
+        earned = {"action": "import", "points": lot.points, "created_at": lot.earned_at}
+        session.add(Earning(id=new_earning_id(), **whose, lot_id=lot.id, **earned))
+    return len(added)
 
 
 async def _upsert(session: AsyncSession, table: type[Base], values: dict[str, object]) -> None:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -18,14 +19,14 @@ from pydantic import (
 )
 
 from domain.discounts import DiscountType
-
-# What an int column of PostgreSQL holds comfortably, and more than any programme gives away.
-_MOST_POINTS = 1_000_000_000
+from domain.points import MOST_POINTS
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Description = Annotated[str, StringConstraints(max_length=5_000, pattern=r"^[^\x00]*$")]
+Link = Annotated[str, StringConstraints(max_length=2_000, pattern=r"^https?://[^\s\x00-\x1f\x7f]+$")]
 Number = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,20}$")]
 Email = Annotated[str, StringConstraints(max_length=100, pattern=r"^[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+$")]
-Points = Annotated[int, Field(gt=0, le=_MOST_POINTS, strict=True)]
+Points = Annotated[int, Field(gt=0, le=MOST_POINTS, strict=True)]
 Amount = Annotated[Decimal, Field(gt=0, max_digits=12, decimal_places=2)]
 
 
@@ -62,7 +63,11 @@ class ImportedTier(_Part):
 
     id: Text
     name: Text
-    points_required: Annotated[int, Field(ge=0, le=_MOST_POINTS, strict=True)]
+    description: Description | None = None
+    points_required: Annotated[int, Field(ge=0, le=MOST_POINTS, strict=True)]
+    points_multiplier: Amount = Decimal(1)
+    badge_image_url: Link | None = None
+    badge_color: Text | None = None
 
 
 class ImportedReward(_Part):
@@ -70,6 +75,7 @@ class ImportedReward(_Part):
 
     id: Text
     name: Text
+    description: Description | None = None
     discount_type: DiscountType
     discount_amount: Amount | None = None
     product_variant_id: Number | None = None
@@ -78,7 +84,7 @@ class ImportedReward(_Part):
     vip_tier: Text | None = None
     is_active: bool = True
     expiry_days: Annotated[int, Field(gt=0, le=36_500)] | None = None
-    max_redemptions: Annotated[int, Field(gt=0, le=_MOST_POINTS)] | None = None
+    max_redemptions: Annotated[int, Field(gt=0, le=MOST_POINTS)] | None = None
     combines_with: list[Literal["order", "product", "shipping"]] = []
 
     @model_validator(mode="after")
@@ -112,6 +118,10 @@ class ImportedCustomer(_Part):
     first_name: Text | None = None
     last_name: Text | None = None
     phone: Text | None = None
+    date_of_birth: date | None = None
+    anniversary_date: date | None = None
+    referral_code: Text | None = None
+    referral_url: Link | None = None
     excluded: bool = False
     vip_tier: Text | None = None
     lots: list[ImportedLot] = []

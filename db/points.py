@@ -11,32 +11,27 @@ from db.tables import LedgerEntry, PointLot, Redemption, RedemptionDraw
 from domain.points import Draw, Lot, expiry_after_release
 
 
-def _spendable(shop_id: int, customer_id: str, now: datetime) -> tuple[ColumnElement[bool], ...]:
+def _spendable(shop_id: int, now: datetime) -> tuple[ColumnElement[bool], ...]:
     unexpired = or_(PointLot.expires_at.is_(None), PointLot.expires_at > now)
-    return (PointLot.shop_id == shop_id, PointLot.customer_id == customer_id, PointLot.remaining > 0, unexpired)
+    return (PointLot.shop_id == shop_id, PointLot.remaining > 0, unexpired)
 
 
 async def balance(session: AsyncSession, shop_id: int, customer_id: str, *, now: datetime) -> int:
     """Points the customer can spend."""
-    query = select(func.coalesce(func.sum(PointLot.remaining), 0)).where(*_spendable(shop_id, customer_id, now))
-    return int((await session.execute(query)).scalar_one())
+    points, _ = (await standings(session, shop_id, [customer_id], now=now)).get(customer_id, (0, None))
+    return points
 
 
-async def next_expiry(session: AsyncSession, shop_id: int, customer_id: str, *, now: datetime) -> datetime | None:
-    """When the customer next loses points."""
-    query = select(func.min(PointLot.expires_at)).where(*_spendable(shop_id, customer_id, now))
-    return (await session.execute(query)).scalar_one()
-
-
-async def totals(session: AsyncSession, shop_id: int, customer_id: str) -> tuple[int, int]:
-    """Points ever earned, and points spent on rewards and not given back."""
-    entries = (LedgerEntry.shop_id == shop_id, LedgerEntry.customer_id == customer_id)
-    earned = func.sum(LedgerEntry.points).filter(
-        or_(LedgerEntry.kind == "earn", (LedgerEntry.kind == "adjust") & (LedgerEntry.points > 0))
+async def standings(
+    session: AsyncSession, shop_id: int, customer_ids: Sequence[str], *, now: datetime
+) -> dict[str, tuple[int, datetime | None]]:
+    """What each of the customers can spend, and when they next lose some of it. Who has nothing is left out."""
+    query = (
+        select(PointLot.customer_id, func.sum(PointLot.remaining), func.min(PointLot.expires_at))
+        .where(*_spendable(shop_id, now), PointLot.customer_id.in_(customer_ids))
+        .group_by(PointLot.customer_id)
     )
-    spent = -func.sum(LedgerEntry.points).filter(LedgerEntry.kind.in_(["reserve", "release", "refund"]))
-    row = (await session.execute(select(func.coalesce(earned, 0), func.coalesce(spent, 0)).where(*entries))).one()
-    return int(row[0]), int(row[1])
+    return {customer: (int(points), expiry) for customer, points, expiry in await session.execute(query)}
 
 
 async def spendable_lots(session: AsyncSession, shop_id: int, customer_id: str, *, now: datetime) -> Sequence[PointLot]:
@@ -50,7 +45,7 @@ async def lock_lots(session: AsyncSession, shop_id: int, customer_id: str, *, no
 
 
 def _lots(shop_id: int, customer_id: str, now: datetime) -> Select[PointLot]:
-    query = select(PointLot).where(*_spendable(shop_id, customer_id, now))
+    query = select(PointLot).where(*_spendable(shop_id, now), PointLot.customer_id == customer_id)
     return query.order_by(PointLot.earned_at, PointLot.id)
 
 

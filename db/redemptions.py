@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, and_, func, or_, select, update
+from sqlalchemy import Row, and_, func, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.tables import ActivityLog, Delivery, DiscountCode, Redemption
@@ -107,14 +107,16 @@ async def lock_code(session: AsyncSession, code_id: int) -> DiscountCode:
 
 async def code_of(session: AsyncSession, redemption: Redemption) -> str | None:
     """The code the customer was given, even if it works no more; None before the capture."""
-    if redemption.status not in CAPTURED:
-        return None
-    query = select(DiscountCode.code).where(
-        DiscountCode.redemption_id == redemption.id,
-        DiscountCode.attempt == redemption.attempt,
-        DiscountCode.state != "foreign",
+    return (await codes_of(session, [redemption])).get(redemption.id)
+
+
+async def codes_of(session: AsyncSession, redemptions: Iterable[Redemption]) -> dict[str, str]:
+    """Redemption → the code the customer was given, even if it works no more. Those not captured have none."""
+    attempts = [(redemption.id, redemption.attempt) for redemption in redemptions if redemption.status in CAPTURED]
+    query = select(DiscountCode.redemption_id, DiscountCode.code).where(
+        tuple_(DiscountCode.redemption_id, DiscountCode.attempt).in_(attempts), DiscountCode.state != "foreign"
     )
-    return (await session.execute(query)).scalar_one_or_none()
+    return {row.redemption_id: row.code for row in await session.execute(query)}
 
 
 def log_redemption(session: AsyncSession, redemption: Redemption) -> None:

@@ -29,11 +29,14 @@ async def lock_subscription(session: AsyncSession, shop_id: int, subscription_id
 
 
 async def page_of_subscriptions(
-    session: AsyncSession, shop_id: int, *, offset: int, size: int
+    session: AsyncSession, shop_id: int, *, number: int, size: int
 ) -> tuple[Sequence[WebhookSubscription], int]:
-    """One page of the shop's subscriptions, the newest first, and how many there are."""
+    """One page of the shop's subscriptions, the newest first, and how many there are. `number` counts from 1."""
     mine = WebhookSubscription.shop_id == shop_id
     total = (await session.execute(select(func.count()).select_from(WebhookSubscription).where(mine))).scalar_one()
+    offset = (number - 1) * size
+    if offset >= total:
+        return [], total
     newest_first = (WebhookSubscription.created_at.desc(), WebhookSubscription.id.desc())
     query = select(WebhookSubscription).where(mine).order_by(*newest_first)
     return (await session.scalars(query.offset(offset).limit(size))).all(), total

@@ -1,6 +1,6 @@
 """The tables. Points are integers, times are UTC, and everything belongs to one shop."""
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, ClassVar
 from uuid import UUID
@@ -22,12 +22,14 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, synonym
 
 from domain.events import EventKind
 from domain.redemptions import ACTIVE, STATUSES
 from domain.refunds import STATES
 from domain.subscriptions import STATES as WEBHOOK_STATES
+
+EARNING_STATUSES = ("pending", "approved", "rejected")
 
 _NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -89,6 +91,8 @@ class Shop(Base):
     """How long points that come back to an expired lot can still be spent."""
     credentials: Mapped[dict[str, str]] = mapped_column(server_default=text("'{}'"))
     """Vendor → its credentials, encrypted. A vendor that is absent is not configured."""
+    customers: Mapped[int] = mapped_column(server_default=text("0"))
+    """How many members there are, counted by each import: nothing else adds any."""
     created_at: Mapped[datetime] = _now()
     updated_at: Mapped[datetime] = _updated()
 
@@ -116,7 +120,13 @@ class VipTier(Base):
     shop_id: Mapped[int] = mapped_column(ForeignKey("shops.id"), primary_key=True)
     id: Mapped[str] = mapped_column(primary_key=True)
     name: Mapped[str]
+    description: Mapped[str | None]
     points_required: Mapped[int]
+    """Lifetime points that lead to it."""
+    points_multiplier: Mapped[Decimal] = mapped_column(server_default=text("1"))
+    """What the shop's earning rules multiply points by; told to clients, not applied here."""
+    badge_image_url: Mapped[str | None]
+    badge_color: Mapped[str | None]
     created_at: Mapped[datetime] = _now()
     updated_at: Mapped[datetime] = _updated()
 
@@ -134,6 +144,7 @@ class Reward(Base):
     shop_id: Mapped[int] = mapped_column(ForeignKey("shops.id"), primary_key=True)
     id: Mapped[str] = mapped_column(primary_key=True)
     name: Mapped[str]
+    description: Mapped[str | None]
     discount_type: Mapped[str]
     discount_amount: Mapped[Decimal | None]
     """In the shop's currency for `fixed_amount`, in percent for `percentage`."""
@@ -151,12 +162,27 @@ class Reward(Base):
     created_at: Mapped[datetime] = _now()
     updated_at: Mapped[datetime] = _updated()
 
+    @property
+    def reward_type(self) -> str:
+        """`tier` when only one VIP tier can have it, else `discount`."""
+        return "tier" if self.vip_tier_id else "discount"
+
 
 class Customer(Base):
-    """A member of a shop's programme; `id` is Shopify's numeric customer id."""
+    """A member of a shop's programme; `id` is Shopify's numeric customer id.
+
+    The three totals follow the ledger by a trigger; nothing else writes them, and the audit adds them up.
+    """
 
     __tablename__ = "customers"
-    __table_args__ = (ForeignKeyConstraint(["shop_id", "vip_tier_id"], ["vip_tiers.shop_id", "vip_tiers.id"]),)
+    __table_args__ = (
+        ForeignKeyConstraint(["shop_id", "vip_tier_id"], ["vip_tiers.shop_id", "vip_tiers.id"]),
+        # Each list's index: what is filtered by, what is sorted by, and the id, so that a page is read off it.
+        Index("ix_customers_by_creation", "shop_id", "excluded", "created_at", "id"),
+        Index("ix_customers_by_points", "shop_id", "excluded", "points", "id"),
+        Index("ix_customers_by_lifetime_points", "shop_id", "excluded", "lifetime_points", "id"),
+        Index("ix_customers_by_redeemed_points", "shop_id", "excluded", "redeemed_points", "id"),
+    )
 
     shop_id: Mapped[int] = mapped_column(ForeignKey("shops.id"), primary_key=True)
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -164,12 +190,21 @@ class Customer(Base):
     phone: Mapped[str | None] = _personal()
     first_name: Mapped[str | None] = _personal()
     last_name: Mapped[str | None] = _personal()
+    date_of_birth: Mapped[date | None] = _personal()
+    anniversary_date: Mapped[date | None] = _personal()
+    referral_code: Mapped[str | None] = _personal()
+    referral_url: Mapped[str | None] = _personal()
     excluded: Mapped[bool] = mapped_column(server_default=text("false"))
     vip_tier_id: Mapped[str | None]
     profile_as_of: Mapped[datetime | None]
     """Shopify's time of the last change of name, e-mail address and phone that was taken over."""
     erased_at: Mapped[datetime | None]
     """When everything personal was erased, for good: nothing brings it back."""
+    points: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    """All entries: what remains in the lots, expired ones included until their points are written off."""
+    lifetime_points: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    redeemed_points: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    """Spent on rewards and not given back."""
     created_at: Mapped[datetime] = _now()
     updated_at: Mapped[datetime] = _updated()
 
@@ -231,6 +266,48 @@ Index(
 Index("ix_point_lots_expiring", PointLot.expires_at, postgresql_where=PointLot.remaining > 0)
 
 
+class Earning(Base):
+    """An award or an adjustment, as the earning history shows it."""
+
+    __tablename__ = "earnings"
+    __table_args__ = (
+        _of_customer(),
+        _one_of("action", ("import", "adjustment")),
+        _one_of("status", EARNING_STATUSES),
+        Index("ix_earnings_by_creation", "shop_id", "customer_id", "status", "created_at", "id"),
+        Index("ix_earnings_by_points", "shop_id", "customer_id", "status", "points", "id"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    shop_id: Mapped[int]
+    customer_id: Mapped[str]
+    lot_id: Mapped[int | None] = mapped_column(ForeignKey("point_lots.id"))
+    """The lot that was made; None when points were taken."""
+    action: Mapped[str]
+    points: Mapped[int]
+    """Signed."""
+    status: Mapped[str] = mapped_column(server_default="approved")
+    created_at: Mapped[datetime] = _now()
+    """When the points were given or taken; clients can also call it `points_given_at`."""
+    points_given_at: Mapped[datetime] = synonym("created_at")
+
+
+class HistoryCount(Base):
+    """How many entries of a status a customer's history has: triggers keep it, so that a total is exact at once.
+
+    No foreign key: its check would lock the customer after the redemption, against the order of locks.
+    """
+
+    __tablename__ = "history_counts"
+
+    shop_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    customer_id: Mapped[str] = mapped_column(primary_key=True)
+    history: Mapped[str] = mapped_column(primary_key=True)
+    """The table that is counted: `earnings` or `redemptions`."""
+    status: Mapped[str] = mapped_column(primary_key=True)
+    entries: Mapped[int]
+
+
 class Redemption(Base):
     """A customer's intention to spend points on a reward, with what the reward was at that time."""
 
@@ -239,7 +316,8 @@ class Redemption(Base):
         _of_customer(),
         ForeignKeyConstraint(["shop_id", "reward_id"], ["rewards.shop_id", "rewards.id"]),
         _one_of("status", STATUSES),
-        Index("ix_redemptions_customer", "shop_id", "customer_id", "created_at"),
+        Index("ix_redemptions_by_creation", "shop_id", "customer_id", "status", "created_at", "id"),
+        Index("ix_redemptions_by_points", "shop_id", "customer_id", "status", "points_spent", "id"),
         Index("ix_redemptions_reward", "shop_id", "reward_id", "status"),
         Index("ix_redemptions_pending", "deadline", postgresql_where=text("status = 'pending'")),
     )
@@ -264,7 +342,7 @@ class Redemption(Base):
     expires_at: Mapped[datetime | None]
     """When the discount code stops working."""
     captured_at: Mapped[datetime | None]
-    balance_after: Mapped[int | None]
+    balance_after: Mapped[int | None] = mapped_column(BigInteger)
     """The customer's balance right after the capture: what every announcement says, however late."""
     discount_code_redeemed_at: Mapped[datetime | None]
     is_refunded: Mapped[bool] = mapped_column(server_default=text("false"))
@@ -328,8 +406,11 @@ class LedgerEntry(Base):
         _of_customer(),
         _one_of("kind", ("earn", "reserve", "release", "refund", "expire", "adjust")),
         CheckConstraint("points <> 0", name="points"),
+        CheckConstraint(
+            "CASE kind WHEN 'earn' THEN lifetime_points = points WHEN 'adjust' THEN true ELSE lifetime_points = 0 END",
+            name="lifetime_points",
+        ),
         Index("uq_ledger_entries_step", "redemption_id", "attempt", "lot_id", "kind", unique=True),
-        Index("ix_ledger_entries_customer", "shop_id", "customer_id", "kind", postgresql_include=["points"]),
         Index("ix_ledger_entries_lot", "lot_id"),
     )
 
@@ -339,6 +420,8 @@ class LedgerEntry(Base):
     lot_id: Mapped[int] = mapped_column(ForeignKey("point_lots.id"))
     points: Mapped[int]
     """Signed: what the customer gained."""
+    lifetime_points: Mapped[int] = mapped_column(server_default=text("0"))
+    """Signed: what it adds to the points ever earned."""
     kind: Mapped[str]
     redemption_id: Mapped[str | None] = mapped_column(ForeignKey("redemptions.id"))
     attempt: Mapped[int | None]
@@ -346,7 +429,7 @@ class LedgerEntry(Base):
 
 
 class IdempotencyKey(Base):
-    """One intention to buy, as a client named it, and how it was answered."""
+    """One intention, to buy or to adjust points, as a client named it, and how it was answered."""
 
     __tablename__ = "idempotency_keys"
     __table_args__ = (Index("ix_idempotency_keys_created_at", "created_at"),)
@@ -355,6 +438,7 @@ class IdempotencyKey(Base):
     key: Mapped[str] = mapped_column(primary_key=True)
     fingerprint: Mapped[bytes]
     redemption_id: Mapped[str] = mapped_column(unique=True)
+    """What the intention makes: a redemption, or, when points are adjusted, an earning."""
     attempt: Mapped[int] = mapped_column(server_default=text("1"))
     """The attempt that the next request with this key makes or joins."""
     customer_id: Mapped[str | None]
@@ -404,7 +488,7 @@ class Refund(Base):
     state: Mapped[str] = mapped_column(server_default="pending")
     code_removed: Mapped[bool | None]
     """Whether the code was still at Shopify and had to be removed; None until Shopify was asked."""
-    balance_after: Mapped[int | None]
+    balance_after: Mapped[int | None] = mapped_column(BigInteger)
     """The customer's balance right after the points came back."""
     created_at: Mapped[datetime] = _now()
     refunded_at: Mapped[datetime | None]

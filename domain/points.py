@@ -6,6 +6,9 @@ from datetime import datetime, timedelta
 
 from domain.errors import InsufficientPoints
 
+MOST_POINTS = 1_000_000_000
+"""Of one movement: what an int column of PostgreSQL holds comfortably, and more than any programme gives away."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Lot:

@@ -204,6 +204,15 @@ class Shop:
         async with self.service.store() as session:
             return [one for one in await session.scalars(query) if kind in (None, one.kind)]
 
+    async def adjust(self, points: int, *, key: str | None = None, **more: Any) -> httpx.Response:
+        """Give or take points of the shop's first customer."""
+        body = {"adjustment": points, **more}
+        return await self.send("POST", f"/v1/customers/{self.customers[0]}/points", body, key=key)
+
+    async def customer(self) -> Json:
+        """What the API tells of the shop's first customer."""
+        return (await self.get(f"/v1/customers/{self.customers[0]}")).json()["data"]["attributes"]
+
     async def balance(self, customer: str | None = None) -> int:
         """What the API says the customer can spend."""
         answer = await self.get(f"/v1/customers/{customer or self.customers[0]}")

@@ -3,7 +3,6 @@
 import asyncio
 from typing import Any
 
-import httpx
 import pytest
 from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -12,21 +11,13 @@ from temporalio.testing import WorkflowEnvironment
 from db import tables
 from db.tables import Customer, Reward
 from settings import Settings
+from tests.api.answers import error_of
 from tests.service import Service, Shop, a_customer, a_lot, a_reward, a_shop, until
 
 
 @pytest.fixture
 async def shop(service: Service) -> Shop:
     return await service.open_shop(a_shop(a_customer(a_lot(1200))))
-
-
-def error_of(answer: httpx.Response) -> dict[str, Any]:
-    """The one error of an answer, after checking what all errors have."""
-    [error] = answer.json()["errors"]
-    assert answer.headers["content-type"] == "application/json"
-    assert error["status"] == str(answer.status_code)
-    assert error["meta"]["retry"] in ("same_key", "new_key", "never")
-    return error
 
 
 async def test_a_purchase_has_the_shape_of_the_reference(shop: Shop) -> None:

@@ -77,6 +77,14 @@ async def test_the_list_shows_the_newest_first_page_by_page(shop: Shop) -> None:
     assert "secret" not in str(first)
 
 
+async def test_a_page_past_the_end_is_empty(shop: Shop) -> None:
+    await created(shop)
+
+    answer = (await shop.get(f"{SUBSCRIPTIONS}?page[number]={10**20}")).json()
+
+    assert (answer["data"], answer["meta"]["total"]) == ([], 1)
+
+
 @pytest.mark.parametrize("query", ["page[size]=101", "page[size]=0", "page[number]=0", "page[number]=x", "per_page=2"])
 async def test_a_page_that_cannot_be_is_refused(shop: Shop, query: str) -> None:
     answer = await shop.get(f"{SUBSCRIPTIONS}?{query}")

@@ -7,7 +7,7 @@ from db.audit import INVARIANTS
 from db.engine import Sessions
 from tests.service import Service, Shop, a_customer, a_lot, a_shop
 
-_LOT, _CUSTOMER, _DRAWS, _COST, _CODE, _REFUND, _STATE = INVARIANTS
+_LOT, _CUSTOMER, _DRAWS, _COST, _CODE, _REFUND, _STATE, _TOTALS, _COUNTS = INVARIANTS
 
 
 @pytest.mark.parametrize(
@@ -18,6 +18,9 @@ _LOT, _CUSTOMER, _DRAWS, _COST, _CODE, _REFUND, _STATE = INVARIANTS
         ("UPDATE redemptions SET points_spent = points_spent + 1 WHERE id = :redemption", {_COST}),
         ("UPDATE redemptions SET status = 'failed' WHERE id = :redemption", {_COST, _CODE}),
         ("UPDATE discount_codes SET state = 'void' WHERE redemption_id = :redemption", {_CODE}),
+        ("UPDATE customers SET lifetime_points = lifetime_points + 1 WHERE id = :customer", {_TOTALS}),
+        ("UPDATE history_counts SET entries = entries + 1 WHERE customer_id = :customer", {_COUNTS}),
+        ("UPDATE shops SET customers = customers + 1", {_COUNTS}),
     ],
 )
 async def test_damage_is_found_and_named(service: Service, store: Sessions, damage: str, found: set[str]) -> None:

@@ -73,6 +73,19 @@ async def test_an_import_can_be_repeated_without_doubling_a_point(service: Servi
     assert (await shop.purchase()).json()["data"]["attributes"]["points_spent"] == 400
 
 
+async def test_an_import_leaves_alone_what_it_does_not_name(service: Service) -> None:
+    imported = a_shop(a_customer(date_of_birth="1990-05-15"))
+    shop = await service.open_shop(imported)
+    path = f"/v1/customers/{shop.customers[0]}"
+    await shop.send("PUT", path, {"is_excluded": True, "date_of_birth": None})
+
+    await service.open_shop({**imported, "customers": [{"shopify_customer_id": shop.customers[0]}]})
+    assert [(await shop.customer())[name] for name in ("loyalty_status", "date_of_birth")] == ["excluded", None]
+
+    await service.open_shop(imported)
+    assert (await shop.customer())["date_of_birth"] == "1990-05-15T00:00:00.000Z"
+
+
 async def test_a_clash_with_what_is_there_changes_nothing_of_the_shop(service: Service) -> None:
     first = a_shop(a_customer(a_lot(100)))
     shop = await service.open_shop(first)

@@ -159,7 +159,13 @@ class Bench:
     async def new_world(self) -> "World":
         """A shop of its own, with one customer who has no points yet."""
         self.shopify.reset()
-        shop = Shop(domain=f"{uuid4().hex}.myshopify.com", name="A shop", currency="GBP", credentials=self.credentials)
+        shop = Shop(
+            domain=f"{uuid4().hex}.myshopify.com",
+            name="A shop",
+            currency="GBP",
+            credentials=self.credentials,
+            customers=1,
+        )
         async with self.store.begin() as session:
             session.add(shop)
             await session.flush()
@@ -199,7 +205,9 @@ class World:
             lot = PointLot(**whose, **amounts, earned_at=earned_at, expires_at=expires_at)
             session.add(lot)
             await session.flush()
-            session.add(LedgerEntry(**whose, lot_id=lot.id, points=award.points, kind="earn"))
+            session.add(
+                LedgerEntry(**whose, lot_id=lot.id, points=award.points, kind="earn", lifetime_points=award.points)
+            )
 
     async def expire(self, lot_id: int) -> None:
         """An hour has passed since the lot expired."""

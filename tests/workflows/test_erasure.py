@@ -145,7 +145,9 @@ async def test_nothing_brings_an_erased_customer_back(service: Service, shop: Sh
     old_file = a_customer(a_lot(7), customer_id=shop.customers[0]) | personal(shop.customers[0])
     keys = [{"key": shop.full_key, "scope": "full"}, {"key": shop.read_key, "scope": "read_only"}]
     await service.open_shop(a_shop(old_file, domain=row.domain, api_keys=keys))
+    update = await shop.send("PUT", f"/v1/customers/{shop.customers[0]}", {"is_excluded": False})
 
+    assert (update.status_code, update.json()["errors"][0]["code"]) == (403, "customer_excluded")
     assert await found_in(service, *words(shop)) == set()
     assert await shop.balance() == 1100
 

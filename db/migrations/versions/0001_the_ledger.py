@@ -22,6 +22,7 @@ def upgrade() -> None:
         sa.Column(
             "credentials", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'"), nullable=False
         ),
+        sa.Column("customers", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_shops")),
@@ -81,7 +82,11 @@ def upgrade() -> None:
         sa.Column("shop_id", sa.Integer(), nullable=False),
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("name", sa.String(), nullable=False),
+        sa.Column("description", sa.String(), nullable=True),
         sa.Column("points_required", sa.Integer(), nullable=False),
+        sa.Column("points_multiplier", sa.Numeric(precision=12, scale=2), server_default=sa.text("1"), nullable=False),
+        sa.Column("badge_image_url", sa.String(), nullable=True),
+        sa.Column("badge_color", sa.String(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.ForeignKeyConstraint(["shop_id"], ["shops.id"], name=op.f("fk_vip_tiers_shop_id")),
@@ -95,10 +100,17 @@ def upgrade() -> None:
         sa.Column("phone", sa.String(), nullable=True),
         sa.Column("first_name", sa.String(), nullable=True),
         sa.Column("last_name", sa.String(), nullable=True),
+        sa.Column("date_of_birth", sa.Date(), nullable=True),
+        sa.Column("anniversary_date", sa.Date(), nullable=True),
+        sa.Column("referral_code", sa.String(), nullable=True),
+        sa.Column("referral_url", sa.String(), nullable=True),
         sa.Column("excluded", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("vip_tier_id", sa.String(), nullable=True),
         sa.Column("profile_as_of", sa.DateTime(timezone=True), nullable=True),
         sa.Column("erased_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("points", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("lifetime_points", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("redeemed_points", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.ForeignKeyConstraint(
@@ -112,11 +124,20 @@ def upgrade() -> None:
     op.create_index(
         "uq_customers_shop_id_email", "customers", ["shop_id", sa.literal_column("lower(email)")], unique=True
     )
+    op.create_index("ix_customers_by_creation", "customers", ["shop_id", "excluded", "created_at", "id"], unique=False)
+    op.create_index("ix_customers_by_points", "customers", ["shop_id", "excluded", "points", "id"], unique=False)
+    op.create_index(
+        "ix_customers_by_lifetime_points", "customers", ["shop_id", "excluded", "lifetime_points", "id"], unique=False
+    )
+    op.create_index(
+        "ix_customers_by_redeemed_points", "customers", ["shop_id", "excluded", "redeemed_points", "id"], unique=False
+    )
     op.create_table(
         "rewards",
         sa.Column("shop_id", sa.Integer(), nullable=False),
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("name", sa.String(), nullable=False),
+        sa.Column("description", sa.String(), nullable=True),
         sa.Column("discount_type", sa.String(), nullable=False),
         sa.Column("discount_amount", sa.Numeric(precision=12, scale=2), nullable=True),
         sa.Column("product_variant_id", sa.String(), nullable=True),
@@ -181,6 +202,44 @@ def upgrade() -> None:
     )
     op.create_index("uq_point_lots_import", "point_lots", ["shop_id", "customer_id", "import_id"], unique=True)
     op.create_table(
+        "earnings",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("shop_id", sa.Integer(), nullable=False),
+        sa.Column("customer_id", sa.String(), nullable=False),
+        sa.Column("lot_id", sa.BigInteger(), nullable=True),
+        sa.Column("action", sa.String(), nullable=False),
+        sa.Column("points", sa.Integer(), nullable=False),
+        sa.Column("status", sa.String(), server_default="approved", nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.CheckConstraint("action IN ('import', 'adjustment')", name=op.f("ck_earnings_action")),
+        sa.CheckConstraint("status IN ('pending', 'approved', 'rejected')", name=op.f("ck_earnings_status")),
+        sa.ForeignKeyConstraint(["lot_id"], ["point_lots.id"], name=op.f("fk_earnings_lot_id")),
+        sa.ForeignKeyConstraint(
+            ["shop_id", "customer_id"],
+            ["customers.shop_id", "customers.id"],
+            name=op.f("fk_earnings_shop_id_customer_id"),
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_earnings")),
+    )
+    op.create_index(
+        "ix_earnings_by_creation",
+        "earnings",
+        ["shop_id", "customer_id", "status", "created_at", "id"],
+        unique=False,
+    )
+    op.create_index(
+        "ix_earnings_by_points", "earnings", ["shop_id", "customer_id", "status", "points", "id"], unique=False
+    )
+    op.create_table(
+        "history_counts",
+        sa.Column("shop_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("customer_id", sa.String(), nullable=False),
+        sa.Column("history", sa.String(), nullable=False),
+        sa.Column("status", sa.String(), nullable=False),
+        sa.Column("entries", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("shop_id", "customer_id", "history", "status", name=op.f("pk_history_counts")),
+    )
+    op.create_table(
         "redemptions",
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("shop_id", sa.Integer(), nullable=False),
@@ -200,7 +259,7 @@ def upgrade() -> None:
         sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("captured_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("balance_after", sa.Integer(), nullable=True),
+        sa.Column("balance_after", sa.BigInteger(), nullable=True),
         sa.Column("discount_code_redeemed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("is_refunded", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.CheckConstraint(
@@ -216,7 +275,18 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_redemptions")),
     )
-    op.create_index("ix_redemptions_customer", "redemptions", ["shop_id", "customer_id", "created_at"], unique=False)
+    op.create_index(
+        "ix_redemptions_by_creation",
+        "redemptions",
+        ["shop_id", "customer_id", "status", "created_at", "id"],
+        unique=False,
+    )
+    op.create_index(
+        "ix_redemptions_by_points",
+        "redemptions",
+        ["shop_id", "customer_id", "status", "points_spent", "id"],
+        unique=False,
+    )
     op.create_index("ix_redemptions_reward", "redemptions", ["shop_id", "reward_id", "status"], unique=False)
     op.create_index(
         "ix_redemptions_expiring",
@@ -296,7 +366,7 @@ def upgrade() -> None:
         sa.Column("channels", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("state", sa.String(), server_default="pending", nullable=False),
         sa.Column("code_removed", sa.Boolean(), nullable=True),
-        sa.Column("balance_after", sa.Integer(), nullable=True),
+        sa.Column("balance_after", sa.BigInteger(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("refunded_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint("state IN ('pending', 'done', 'refused')", name=op.f("ck_refunds_state")),
@@ -363,6 +433,7 @@ def upgrade() -> None:
         sa.Column("customer_id", sa.String(), nullable=False),
         sa.Column("lot_id", sa.BigInteger(), nullable=False),
         sa.Column("points", sa.Integer(), nullable=False),
+        sa.Column("lifetime_points", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("kind", sa.String(), nullable=False),
         sa.Column("redemption_id", sa.String(), nullable=True),
         sa.Column("attempt", sa.Integer(), nullable=True),
@@ -371,6 +442,10 @@ def upgrade() -> None:
             "kind IN ('earn', 'reserve', 'release', 'refund', 'expire', 'adjust')", name=op.f("ck_ledger_entries_kind")
         ),
         sa.CheckConstraint("points <> 0", name=op.f("ck_ledger_entries_points")),
+        sa.CheckConstraint(
+            "CASE kind WHEN 'earn' THEN lifetime_points = points WHEN 'adjust' THEN true ELSE lifetime_points = 0 END",
+            name=op.f("ck_ledger_entries_lifetime_points"),
+        ),
         sa.ForeignKeyConstraint(["lot_id"], ["point_lots.id"], name=op.f("fk_ledger_entries_lot_id")),
         sa.ForeignKeyConstraint(["redemption_id"], ["redemptions.id"], name=op.f("fk_ledger_entries_redemption_id")),
         sa.ForeignKeyConstraint(
@@ -379,13 +454,6 @@ def upgrade() -> None:
             name=op.f("fk_ledger_entries_shop_id_customer_id"),
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_ledger_entries")),
-    )
-    op.create_index(
-        "ix_ledger_entries_customer",
-        "ledger_entries",
-        ["shop_id", "customer_id", "kind"],
-        unique=False,
-        postgresql_include=["points"],
     )
     op.create_index("ix_ledger_entries_lot", "ledger_entries", ["lot_id"], unique=False)
     op.create_index(
@@ -460,6 +528,54 @@ def upgrade() -> None:
         FOR EACH STATEMENT EXECUTE FUNCTION refuse_ledger_change()
         """
     )
+    op.execute(
+        """
+        CREATE FUNCTION total_ledger() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            -- Whoever moves points holds the customer's lock already.
+            UPDATE customers
+            SET points = customers.points + moved.points,
+                lifetime_points = customers.lifetime_points + moved.lifetime_points,
+                redeemed_points = customers.redeemed_points + moved.redeemed_points
+            FROM (
+                SELECT shop_id, customer_id, sum(points) AS points, sum(lifetime_points) AS lifetime_points,
+                       coalesce(-sum(points) FILTER (WHERE kind IN ('reserve', 'release', 'refund')), 0)
+                           AS redeemed_points
+                FROM added GROUP BY shop_id, customer_id
+            ) moved
+            WHERE (customers.shop_id, customers.id) = (moved.shop_id, moved.customer_id);
+            RETURN NULL;
+        END $$
+        """
+    )
+    op.execute(
+        """
+        CREATE TRIGGER ledger_entries_totalled AFTER INSERT ON ledger_entries REFERENCING NEW TABLE AS added
+        FOR EACH STATEMENT EXECUTE FUNCTION total_ledger()
+        """
+    )
+    op.execute(
+        """
+        CREATE FUNCTION count_history() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            INSERT INTO history_counts AS counts (shop_id, customer_id, history, status, entries)
+            SELECT NEW.shop_id, NEW.customer_id, TG_TABLE_NAME, moved.status, moved.entries
+            FROM (VALUES (OLD.status, -1), (NEW.status, 1)) AS moved (status, entries)
+            -- OLD is all null on INSERT. One order for everybody, so that no two wait for each other.
+            WHERE moved.status IS NOT NULL AND OLD.status IS DISTINCT FROM NEW.status ORDER BY moved.status
+            ON CONFLICT (shop_id, customer_id, history, status)
+            DO UPDATE SET entries = counts.entries + EXCLUDED.entries;
+            RETURN NULL;
+        END $$
+        """
+    )
+    for history in ("earnings", "redemptions"):
+        op.execute(
+            f"""
+            CREATE TRIGGER {history}_counted AFTER INSERT OR UPDATE OF status ON {history}
+            FOR EACH ROW EXECUTE FUNCTION count_history()
+            """
+        )
 
 
 def downgrade() -> None:

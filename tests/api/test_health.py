@@ -1,10 +1,8 @@
-"""What the API tells of customers, entries and itself."""
+"""What the API tells of itself."""
 
 import asyncio
-from datetime import timedelta
 
 import httpx
-import pytest
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.testing import WorkflowEnvironment
@@ -12,78 +10,7 @@ from temporalio.testing import WorkflowEnvironment
 from api.app import create_app
 from api.errors import KINDS
 from settings import Settings
-from tests.service import Service, a_customer, a_lot, a_shop, in_process, until
-
-
-async def test_a_customers_points_are_those_that_can_be_spent_were_earned_and_were_spent(service: Service) -> None:
-    lots = [a_lot(300, days_old=400, expires_in=-timedelta(days=1)), a_lot(900, expires_in=timedelta(days=30))]
-    tiers = [{"id": "gold", "name": "Gold", "points_required": 1000}]
-    shop = await service.open_shop(a_shop(a_customer(*lots, vip_tier="gold"), vip_tiers=tiers))
-    await shop.purchase()
-
-    answer = await shop.get(f"/v1/customers/{shop.customers[0]}")
-
-    customer = answer.json()["data"]
-    assert (customer["type"], customer["id"]) == ("customer", shop.customers[0])
-    attributes = customer["attributes"]
-    points = [attributes[f"{kind}_points"] for kind in ("current", "lifetime", "redeemed")]
-    assert points == [400, 1200, 500]
-    assert attributes["vip_tier"] == {"id": "gold", "name": "Gold", "points_required": 1000}
-    assert attributes["points_expire_at"] is not None
-    assert attributes["loyalty_status"] == "member"
-
-
-async def test_the_tier_can_be_left_out(service: Service) -> None:
-    tiers = [{"id": "gold", "name": "Gold", "points_required": 1000}]
-    shop = await service.open_shop(a_shop(a_customer(vip_tier="gold"), vip_tiers=tiers))
-
-    answer = await shop.get(f"/v1/customers/{shop.customers[0]}?exclude_vip=true")
-
-    assert answer.json()["data"]["attributes"]["vip_tier"] is None
-
-
-async def test_a_bad_parameter_is_named(service: Service) -> None:
-    shop = await service.open_shop(a_shop(a_customer()))
-
-    answer = await shop.get(f"/v1/customers/{shop.customers[0]}?exclude_vip=perhaps")
-
-    error = answer.json()["errors"][0]
-    assert (answer.status_code, error["code"], error["source"]) == (
-        400,
-        "invalid_request",
-        {"parameter": "exclude_vip"},
-    )
-
-
-async def test_points_of_a_failed_purchase_do_not_count_as_spent(service: Service) -> None:
-    shop = await service.open_shop(a_shop(a_customer(a_lot(500))))
-    await service.fault("shopify", kind="status", status=403, times=None)
-    await shop.purchase()
-
-    attributes = (await shop.get(f"/v1/customers/{shop.customers[0]}")).json()["data"]["attributes"]
-
-    assert (attributes["current_points"], attributes["redeemed_points"]) == (500, 0)
-
-
-async def test_a_failed_purchase_is_seen_by_its_id_and_shows_no_code(service: Service) -> None:
-    shop = await service.open_shop(a_shop(a_customer(a_lot(500))))
-    await service.fault("shopify", kind="status", status=403, times=None)
-    await shop.purchase()
-    [redemption] = await shop.redemptions()
-
-    attributes = (await shop.get(f"/v1/reward-history/{redemption.id}")).json()["data"]["attributes"]
-
-    assert (attributes["status"], attributes["discount_code"]) == ("failed", None)
-
-
-@pytest.mark.parametrize("entry", ["cr_nope", "💥", "a" * 5000])
-async def test_an_unknown_entry_is_not_found(service: Service, entry: str) -> None:
-    shop = await service.open_shop(a_shop())
-
-    answer = await shop.get(f"/v1/reward-history/{entry}")
-
-    assert answer.status_code == 404
-    assert answer.json()["errors"][0]["code"] == "reward_history_entry_not_found"
+from tests.service import Service, in_process, until
 
 
 async def test_health_and_readiness(service: Service) -> None:
@@ -152,3 +79,16 @@ async def test_the_openapi_names_every_error_of_the_purchase(service: Service) -
     for code, kind in KINDS.items():
         if kind.status in (400, 403, 422, 429, 503):
             assert f"`{code}`" in described
+
+
+async def test_the_openapi_gives_an_example_of_every_noun_and_the_errors_of_every_endpoint(service: Service) -> None:
+    document = (await service.api.get("/openapi.json")).json()
+
+    for noun in ("Reward", "Tier", "Customer", "EarningHistory", "RewardHistory", "Adjustment"):
+        schema = document["components"]["schemas"][f"{noun}Attributes"]
+        never_null = {one for one, about in schema["properties"].items() if "null" not in str(about)}
+        assert never_null <= set(schema["example"]) <= set(schema["properties"]), noun
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            if path.startswith("/v1"):
+                assert {"401", "429", "500", "503"} <= set(operation["responses"]), (method, path)

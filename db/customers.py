@@ -1,0 +1,82 @@
+"""Queries about customers: their points and tiers as a client sees them, lists of them, and changes to them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from db import catalogue, points
+from db.lists import Page, rows_of
+from db.metafields import mark_stale
+from db.tables import Customer, Shop, VipTier
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """A customer with the points they can spend, when they next lose some, and their tier."""
+
+    customer: Customer
+    balance: int
+    next_expiry: datetime | None
+    tier: VipTier | None
+
+
+async def profiles(session: AsyncSession, shop_id: int, rows: Sequence[Customer]) -> list[Profile]:
+    """These customers of one shop, in this order."""
+    now = await catalogue.now(session)
+    standings = await points.standings(session, shop_id, [row.id for row in rows], now=now)
+    tiers = {tier.id: tier for tier in await session.scalars(select(VipTier).where(VipTier.shop_id == shop_id))}
+    return [_profile(row, *standings.get(row.id, (0, None)), tiers) for row in rows]
+
+
+def _profile(row: Customer, balance: int, next_expiry: datetime | None, tiers: dict[str, VipTier]) -> Profile:
+    tier = tiers[row.vip_tier_id] if row.vip_tier_id else None
+    return Profile(customer=row, balance=balance, next_expiry=next_expiry, tier=tier)
+
+
+async def page_of_customers(
+    session: AsyncSession, shop_id: int, page: Page, *, email: str | None, excluded: bool | None
+) -> tuple[list[Customer], int]:
+    """One page of the shop's customers, and how many there are. `email` is any part of the address, in any case."""
+    values = [False, True] if excluded is None else [excluded]
+    found: list[ColumnElement[bool]] = []
+    if email is None:
+        total = await _count(session, shop_id, excluded)
+    else:
+        found = [func.lower(Customer.email).contains(email.lower(), autoescape=True)]
+        total = await _matching(session, shop_id, *found, Customer.excluded.in_(values))
+    rows = await rows_of(
+        session, Customer, shop_id, *found, grouped_by=Customer.excluded, values=values, page=page, total=total
+    )
+    return rows, total
+
+
+async def _count(session: AsyncSession, shop_id: int, excluded: bool | None) -> int:
+    """Members are many and counted by the import; the excluded are few and counted here."""
+    everybody = (await session.execute(select(Shop.customers).where(Shop.id == shop_id))).scalar_one()
+    if excluded is None:
+        return everybody
+    out = await _matching(session, shop_id, Customer.excluded.is_(True))
+    return out if excluded else everybody - out
+
+
+async def _matching(session: AsyncSession, shop_id: int, *conditions: ColumnElement[bool]) -> int:
+    query = select(func.count()).where(Customer.shop_id == shop_id, *conditions)
+    return (await session.execute(query)).scalar_one()
+
+
+async def change(session: AsyncSession, customer: Customer, changes: Mapping[str, object]) -> None:
+    """Give columns of a locked customer new values."""
+    for column, value in changes.items():
+        setattr(customer, column, value)
+    await state_changed(session, customer)
+
+
+async def state_changed(session: AsyncSession, customer: Customer) -> None:
+    """Write a locked customer whose points or standing have changed, and have the shop's theme told of it."""
+    customer.updated_at = await catalogue.now(session)
+    await mark_stale(session, customer.shop_id, customer.id)
+    await session.flush()
+    await session.refresh(customer)

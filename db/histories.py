@@ -1,0 +1,60 @@
+"""Queries about a customer's two histories: what they earned, and what they spent it on."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TypeVar
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from db.lists import Page, rows_of
+from db.redemptions import codes_of
+from db.tables import Customer, Earning, HistoryCount, PointLot, Redemption
+from domain.ids import new_id
+
+Entry = TypeVar("Entry", Earning, Redemption)
+
+
+def new_earning_id() -> str:
+    """A fresh public id, like `cer_4k1t9zq0m2x7c8v5b3n6`."""
+    return new_id("cer")
+
+
+async def page_of_earnings(
+    session: AsyncSession, customer: Customer, page: Page, *, statuses: Sequence[str]
+) -> tuple[list[tuple[Earning, datetime | None]], int]:
+    """One page of what the customer earned, each with when it expires, and how many entries there are."""
+    rows, total = await _page(session, customer, Earning, page, statuses)
+    lots = select(PointLot.id, PointLot.expires_at).where(PointLot.id.in_([row.lot_id for row in rows]))
+    expiries = {lot.id: lot.expires_at for lot in await session.execute(lots)}
+    return [(row, expiries.get(row.lot_id)) for row in rows], total
+
+
+async def page_of_redemptions(
+    session: AsyncSession, customer: Customer, page: Page, *, statuses: Sequence[str]
+) -> tuple[list[tuple[Redemption, str | None]], int]:
+    """One page of the customer's redemptions, each with its code, and how many there are."""
+    rows, total = await _page(session, customer, Redemption, page, statuses)
+    codes = await codes_of(session, rows)
+    return [(row, codes.get(row.id)) for row in rows], total
+
+
+async def _page(
+    session: AsyncSession, customer: Customer, table: type[Entry], page: Page, statuses: Sequence[str]
+) -> tuple[list[Entry], int]:
+    total = await _total(session, customer, table.__tablename__, statuses)
+    mine = table.customer_id == customer.id
+    rows = await rows_of(
+        session, table, customer.shop_id, mine, grouped_by=table.status, values=statuses, page=page, total=total
+    )
+    return rows, total
+
+
+async def _total(session: AsyncSession, customer: Customer, history: str, statuses: Sequence[str]) -> int:
+    query = select(func.coalesce(func.sum(HistoryCount.entries), 0)).where(
+        HistoryCount.shop_id == customer.shop_id,
+        HistoryCount.customer_id == customer.id,
+        HistoryCount.history == history,
+        HistoryCount.status.in_(statuses),
+    )
+    return (await session.execute(query)).scalar_one()

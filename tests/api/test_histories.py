@@ -1,0 +1,166 @@
+"""The two histories of a customer: what they earned, and what they spent it on."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import update
+
+from db.tables import Redemption
+from tests.api.answers import error_of, ids_of, values_of
+from tests.service import Service, Shop, a_customer, a_lot, a_reward, a_shop
+
+
+@pytest.fixture
+async def shop(service: Service) -> Shop:
+    """A customer of two lots, the larger one expiring, who can buy two things."""
+    lots = [a_lot(900, days_old=5, expires_in=timedelta(days=30)), a_lot(300, days_old=20)]
+    return await service.open_shop(
+        a_shop(a_customer(*lots), a_customer(a_lot(700)), rewards=[a_reward(), a_reward("cheap", points_cost=100)])
+    )
+
+
+def earnings(shop: Shop, query: str = "") -> str:
+    return f"/v1/customers/{shop.customers[0]}/earning-history{query}"
+
+
+def redemptions(shop: Shop, query: str = "") -> str:
+    return f"/v1/customers/{shop.customers[0]}/reward-history{query}"
+
+
+async def become(shop: Shop, entry: str, status: str) -> None:
+    """Time has passed, or an order came."""
+    async with shop.service.store.begin() as session:
+        await session.execute(update(Redemption).where(Redemption.id == entry).values(status=status))
+
+
+async def test_every_imported_lot_is_an_entry_with_every_field_of_the_reference(shop: Shop) -> None:
+    answer = await shop.get(earnings(shop))
+
+    newest, oldest = answer.json()["data"]
+    assert newest["type"] == "earning_history_entry"
+    assert newest["id"].startswith("cer_")
+    times = {name: newest["attributes"].pop(name) for name in ("created_at", "updated_at", "points_given_at")}
+    assert len({*times.values()}) == 1
+    assert newest["attributes"].pop("points_expiry_at") is not None
+    assert newest["attributes"] == {
+        "earning_rule_id": None,
+        "action": "import",
+        "points": 900,
+        "base_points": 900,
+        "points_multiplier": 1.0,
+        "status": "approved",
+        "order_id": None,
+        "order_number": None,
+        "shopify_date": None,
+        "points_due_at": None,
+        "manual_intervention": False,
+    }
+    assert (oldest["attributes"]["points"], oldest["attributes"]["points_expiry_at"]) == (300, None)
+
+
+async def test_an_import_that_is_repeated_adds_no_entry(service: Service) -> None:
+    imported = a_shop(a_customer(a_lot(100)))
+    shop = await service.open_shop(imported)
+
+    await service.open_shop(imported)
+
+    assert (await shop.get(earnings(shop))).json()["meta"]["total"] == 1
+
+
+async def test_earnings_are_sorted_filtered_and_paged(shop: Shop) -> None:
+    for query, points in {
+        "?sort=points": [300, 900],
+        "?sort=-points": [900, 300],
+        "?sort=points_given_at": [300, 900],
+        "?sort=created_at&page[size]=1&page[number]=2": [900],
+        "?filter[status]=approved": [900, 300],
+        "?filter[status]=pending": [],
+        "?filter[status]=rejected": [],
+    }.items():
+        assert values_of(await shop.get(earnings(shop, query)), "points") == points
+
+
+async def test_a_redemption_is_listed_as_it_was_answered(shop: Shop) -> None:
+    bought = (await shop.purchase()).json()["data"]
+
+    listed = (await shop.get(redemptions(shop))).json()
+
+    assert listed == {"data": [bought], "meta": {"total": 1, "page": 1, "per_page": 20, "total_pages": 1}}
+
+
+async def test_redemptions_are_sorted_and_filtered(shop: Shop) -> None:
+    dear = (await shop.purchase()).json()["data"]["id"]
+    cheap = (await shop.purchase(reward="cheap")).json()["data"]["id"]
+    gone = (await shop.purchase(reward="cheap")).json()["data"]["id"]
+    await become(shop, cheap, "used")
+    await become(shop, gone, "expired")
+
+    for query, expected in {
+        "": [gone, cheap, dear],
+        "?sort=created_at": [dear, cheap, gone],
+        "?sort=-points_spent&page[size]=1": [dear],
+        "?filter[status]=active": [dear],
+        "?filter[status]=used": [cheap],
+        "?filter[status]=expired&sort=points_spent": [gone],
+    }.items():
+        assert ids_of(await shop.get(redemptions(shop, query))) == expected
+    assert (await shop.get(redemptions(shop, "?filter[status]=used"))).json()["meta"]["total"] == 1
+    assert await shop.service.audit() == []
+
+
+async def test_a_refunded_redemption_is_listed_with_its_code_and_no_longer_counts_as_spent(shop: Shop) -> None:
+    bought = (await shop.purchase()).json()["data"]
+    assert (await shop.refund(bought["id"])).status_code == 200
+
+    listed = await shop.get(redemptions(shop, "?filter[status]=expired"))
+    customer = (await shop.get(f"/v1/customers/{shop.customers[0]}")).json()["data"]["attributes"]
+
+    assert ids_of(listed) == [bought["id"]]
+    assert values_of(listed, "discount_code") == [bought["attributes"]["discount_code"]]
+    assert values_of(listed, "is_refunded") == [True]
+    assert [customer[f"{kind}_points"] for kind in ("current", "lifetime", "redeemed")] == [1200, 1200, 0]
+    assert await shop.service.audit() == []
+
+
+async def test_what_came_to_nothing_is_not_listed(service: Service, shop: Shop) -> None:
+    await service.fault("shopify", kind="status", status=403, times=None)
+    assert (await shop.purchase()).status_code == 503
+
+    listed = await shop.get(redemptions(shop))
+
+    assert (ids_of(listed), listed.json()["meta"]["total"]) == ([], 0)
+
+
+async def test_a_history_is_its_customers_own(shop: Shop) -> None:
+    await shop.purchase(customer=shop.customers[1])
+
+    assert ids_of(await shop.get(redemptions(shop))) == []
+    assert values_of(await shop.get(f"/v1/customers/{shop.customers[1]}/earning-history"), "points") == [700]
+
+
+async def test_what_a_history_does_not_know_is_refused(shop: Shop) -> None:
+    for path in (earnings(shop), redemptions(shop)):
+        for query in ("filter[status]=failed", "sort=status", "page[number]=-1", "filter[action]=import"):
+            answer = await shop.get(f"{path}?{query}")
+            assert (answer.status_code, error_of(answer)["source"]["parameter"]) == (400, query.partition("=")[0])
+
+
+async def test_a_failed_purchase_is_seen_by_its_id_and_shows_no_code(service: Service) -> None:
+    shop = await service.open_shop(a_shop(a_customer(a_lot(500))))
+    await service.fault("shopify", kind="status", status=403, times=None)
+    await shop.purchase()
+    [redemption] = await shop.redemptions()
+
+    attributes = (await shop.get(f"/v1/reward-history/{redemption.id}")).json()["data"]["attributes"]
+
+    assert (attributes["status"], attributes["discount_code"]) == ("failed", None)
+
+
+@pytest.mark.parametrize("entry", ["cr_nope", "💥", "a" * 5000])
+async def test_an_unknown_entry_is_not_found(service: Service, entry: str) -> None:
+    shop = await service.open_shop(a_shop())
+
+    answer = await shop.get(f"/v1/reward-history/{entry}")
+
+    assert answer.status_code == 404
+    assert answer.json()["errors"][0]["code"] == "reward_history_entry_not_found"
