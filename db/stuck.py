@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from db.engine import Sessions
 from db.housekeeping import Stranded, unfinished
 from db.tables import Delivery, DiscountCode, Redemption
+from domain.events import EventKind
 from domain.redemptions import CAPTURED
 
 AT_A_TIME = 500
@@ -87,7 +88,11 @@ def _case(
 
 
 async def _undelivered(session: AsyncSession, ids: list[str]) -> dict[str, list[Delivery]]:
-    query = select(Delivery).where(Delivery.redemption_id.in_(ids), Delivery.status.in_(["pending", "failed"]))
+    query = select(Delivery).where(
+        Delivery.redemption_id.in_(ids),
+        Delivery.event == EventKind.REWARD_REDEEMED,
+        Delivery.status.in_(["pending", "failed"]),
+    )
     found: dict[str, list[Delivery]] = defaultdict(list)
     for row in await session.scalars(query.order_by(Delivery.channel)):
         found[row.redemption_id].append(row)
