@@ -7,6 +7,7 @@ from commands.customers import customer_data
 from commands.database import import_file, migrate
 from commands.keys import keys
 from commands.redrive import redrive_many
+from commands.refund import refund
 from commands.reprocess import retry, skip
 from commands.schedules import schedules
 from commands.shared import ADMINISTRATION, LOCAL, OPERATING
@@ -29,6 +30,7 @@ app.command(rich_help_panel=OPERATING)(stuck)
 app.command(rich_help_panel=OPERATING)(show)
 app.command(rich_help_panel=OPERATING)(retry)
 app.command(rich_help_panel=OPERATING)(skip)
+app.command(rich_help_panel=OPERATING)(refund)
 app.command("redrive", rich_help_panel=OPERATING)(redrive_many)
 app.command(rich_help_panel=OPERATING)(audit)
 app.command("import", rich_help_panel=ADMINISTRATION)(import_file)

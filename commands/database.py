@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from commands.shared import MISUSE, fail, with_database, with_engine
+from commands.shared import MISUSE, AsJson, fail, print_json, with_database, with_engine
 from db.engine import migrate as upgrade_schema
 from db.import_writing import write_import
 from db.importing import BadImport, read_import
@@ -26,7 +26,10 @@ def import_file(
         fail(f"{file} was not imported:\n{error}", status=MISUSE)
 
 
-def migrate() -> None:
+def migrate(*, as_json: AsJson = False) -> None:
     """Bring the database's schema up to date. Safe to repeat, and from two places at once."""
     with_engine(upgrade_schema)
-    typer.echo("the database is up to date")
+    if as_json:
+        print_json({"up_to_date": True})
+    else:
+        typer.echo("the database is up to date")

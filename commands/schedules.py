@@ -5,7 +5,7 @@ import asyncio
 import typer
 from temporalio.service import RPCError
 
-from commands.shared import no_engine
+from commands.shared import AsJson, no_engine, print_json
 from settings import connect_temporal, read_settings
 from workflows.schedules import apply_schedules
 
@@ -13,7 +13,7 @@ schedules = typer.Typer(help="What runs by the clock.", no_args_is_help=True)
 
 
 @schedules.command("apply")
-def apply() -> None:
+def apply(*, as_json: AsJson = False) -> None:
     """Create the schedules in Temporal, or bring them up to date. Safe to repeat."""
     settings = read_settings()
 
@@ -25,4 +25,7 @@ def apply() -> None:
         applied = asyncio.run(run())
     except (RPCError, RuntimeError) as error:
         no_engine(settings, error)
-    typer.echo(f"applied: {', '.join(applied)}")
+    if as_json:
+        print_json({"applied": applied})
+    else:
+        typer.echo(f"applied: {', '.join(applied)}")

@@ -49,8 +49,9 @@ class Code(_Part):
 
 
 class DeliveryMade(_Part):
-    """One channel, and how far telling it has come."""
+    """One event on one channel, and how far telling it has come."""
 
+    event: str
     channel: str
     status: str
     attempts: int

@@ -25,7 +25,8 @@ async def ask(
     A refund that was refused stays so: Shopify's count of uses can be too low, but never too high.
     """
     await catalogue.lock_customer(session, redemption.shop_id, redemption.customer_id)
-    await session.refresh(redemption, with_for_update=True)
+    # Not so strongly that a delivery, which refers to the redemption, would have to wait.
+    await session.refresh(redemption, with_for_update={"key_share": True})
     refund = await session.get(Refund, redemption.id)
     if redemption.status == USED or (refund is not None and refund.state == REFUSED):
         return RefundRefusal.ALREADY_USED

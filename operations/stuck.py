@@ -15,9 +15,10 @@ from activities.housekeeping import PATIENCE
 from activities.runs import describe, run_ids
 from db import catalogue
 from db.engine import Sessions
-from db.stuck import Case, cases
+from db.stuck import Case, cases, waiting_refunds
 from db.tables import Delivery
 from domain.redemptions import attempt_of
+from domain.refunds import refund_id
 from operations.runs import OpenRun, endings, open_runs
 
 # The longest deadline that the settings allow: until then a run may rightly have left no trace in the ledger.
@@ -33,6 +34,7 @@ class Kind(StrEnum):
     WORKFLOW_FAILING = "workflow_failing"
     UNFENCED = "unfenced"
     UNDECIDED = "undecided"
+    REFUND_WAITS = "refund_waits"
 
 
 REDRIVABLE = frozenset({Kind.NEEDS_ATTENTION, Kind.RUN_GONE})
@@ -54,6 +56,7 @@ _HELP = {
     Kind.VENDOR_DOWN: Help("wait, or", "pointsaga retry {id}", "pointsaga retry {id} …"),
     Kind.WORKFLOW_FAILING: Help("deploy a fix; see", "pointsaga show {id}", "pointsaga show {id}"),
     Kind.UNFENCED: Help("wait for Shopify; see", "pointsaga show {id}", "pointsaga show {id}"),
+    Kind.REFUND_WAITS: Help("mend what refuses, or wait; see", "pointsaga show {id}", "pointsaga show {id}"),
     Kind.UNDECIDED: Help("see that a worker runs;", "pointsaga show {id}", "pointsaga show {id}"),
 }
 
@@ -116,9 +119,28 @@ class Finder:
             ended = await self._endings([case for case, run in with_runs if run is None])
             for case, run in with_runs:
                 yield _in_hand(case, run) if run else _gone(case, ended)
+        for refund in await self._refunds(now - max(older_than, PATIENCE), among):
+            yield refund
         if among is None:
             async for one in self._without_a_case(runs, now=now, older_than=older_than):
                 yield one
+
+    async def _refunds(self, before: datetime, among: Sequence[str] | None) -> list[Stuck]:
+        async with self.store() as session:
+            waiting = await waiting_refunds(session, before=before, among=among)
+        return [
+            Stuck(
+                kind=Kind.REFUND_WAITS,
+                shop=one.shop_domain,
+                redemption_id=one.redemption_id,
+                attempt=one.attempt,
+                run=refund_id(one.redemption_id),
+                since=one.since,
+                why=_reasons(one.undelivered) or "its code is not removed at Shopify yet",
+                channels=[delivery.channel for delivery in one.undelivered],
+            )
+            for one in waiting
+        ]
 
     async def _endings(self, gone: list[Case]) -> dict[str, str]:
         return await endings(self.temporal, [run for case in gone for run in _ids(case)])
@@ -191,5 +213,5 @@ def _stuck(case: Case, kind: Kind, why: str, *, run: str | None = None, since: d
     )
 
 
-def _reasons(deliveries: list[Delivery]) -> str:
+def _reasons(deliveries: Sequence[Delivery]) -> str:
     return "; ".join(f"{one.channel}: {one.last_error or 'no answer yet'}" for one in deliveries)

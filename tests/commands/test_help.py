@@ -10,6 +10,7 @@ COMMANDS = [
     ["show"],
     ["retry"],
     ["skip"],
+    ["refund"],
     ["redrive"],
     ["audit"],
     ["import"],
