@@ -23,8 +23,8 @@ demo: $(READY) ## Redeem rewards for real on a stack of its own; ends with "demo
 up: $(READY) ## Run the whole local stack in the foreground (Ctrl-C stops it, data stays in .data/)
 	$(BIN)/pointsaga up
 
-test: $(READY) ## Run every test, in two processes side by side: most of them wait for time-outs
-	$(BIN)/pytest -n 2 --dist loadfile
+test: $(READY) ## Run every test, in three processes side by side: most of them wait for time-outs
+	$(BIN)/pytest -n 3 --dist loadfile
 
 check: $(READY) ## Format, lint, types, import contracts, migrations, compose file
 	$(BIN)/ruff format --check .
