@@ -129,8 +129,8 @@ class Deployment(Service):
         return opened
 
     async def shopify_is_asked(self) -> None:
-        """Wait until a request has reached Shopify; it may still be sitting there."""
-        await until(lambda: self._is_asked("shopify"))
+        """Wait until the fault in store for the next code has met its request, which may still be sitting there."""
+        await until(self._fault_has_struck)
 
     async def asked_for_codes(self, shop: Shop) -> list[Json]:
         """The requests for a new code of this shop which Shopify is done with."""
@@ -164,8 +164,9 @@ class Deployment(Service):
         async with self.store() as session:
             return list(await session.scalars(select(Delivery).where(Delivery.redemption_id.in_(captured))))
 
-    async def _is_asked(self, vendor: str) -> bool:
-        return (await self.vendor(vendor))["requests"] > 0
+    async def _fault_has_struck(self) -> bool:
+        # Not just any request: the reconciler looks for drift at the same Shopify.
+        return CREATE not in [fault["operation"] for fault in (await self.vendor("shopify"))["faults"]]
 
     async def _has_redemptions(self, shop: Shop, number: int) -> bool:
         return len(await shop.redemptions()) >= number
