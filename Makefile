@@ -24,7 +24,7 @@ up: $(READY) ## Run the whole local stack in the foreground (Ctrl-C stops it, da
 	$(BIN)/pointsaga up
 
 test: $(READY) ## Run every test, in three processes side by side: most of them wait for time-outs
-	$(BIN)/pytest -n 3 --dist loadfile
+	$(BIN)/pytest -n 3 --dist loadgroup --no-loadscope-reorder
 
 check: $(READY) ## Format, lint, types, import contracts, migrations, compose file
 	$(BIN)/ruff format --check .

@@ -22,6 +22,9 @@ from settings import Settings
 from tests.service import Service
 from workflows.stages import SEARCH_ATTRIBUTES
 
+LONG = ["e2e", "crash", "properties", "stack", "chaos", "bench"]
+"""Directories of tests, the one that takes longest first."""
+
 
 @pytest.fixture(scope="session")
 async def database_url(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[SecretStr]:
@@ -115,6 +118,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Choose the seed of the property tests here, so that a run can say it, and its processes share it."""
     config.option.hypothesis_seed = config.option.hypothesis_seed or str(secrets.randbelow(10**6))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, for what begins last decides when all ends; all of `e2e` shares one stack."""
+    for item in items:
+        directory = item.path.parent.name
+        item.add_marker(pytest.mark.xdist_group(directory if directory == "e2e" else str(item.path)))
+    items.sort(key=lambda item: [*LONG, item.path.parent.name].index(item.path.parent.name))
 
 
 def pytest_report_header(config: pytest.Config) -> str:

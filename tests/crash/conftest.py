@@ -16,7 +16,8 @@ from tests.crash.matrix import Matrix, a_client_of_vendors
 from tests.crash.worker import start_sandbox
 from tests.service import until
 
-CASES_AT_ONCE = 40
+CASES_AT_ONCE = 30
+"""No more than the test's own engine has connections."""
 CONNECTIONS = 300
 """PostgreSQL's usual hundred are too few for as many cases."""
 

@@ -6,7 +6,7 @@ import signal
 import sys
 from asyncio.subprocess import DEVNULL, STDOUT, Process
 from collections.abc import AsyncGenerator, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -108,7 +108,8 @@ class Deployment(Service):
         """The engine dies, and again as often as it is started, until somebody has an answer."""
         while not until_then.done():
             if "temporal" in self.stack.pids:
-                self.kill("temporal")
+                with suppress(ProcessLookupError):  # it is dead, and its supervisor has not seen it yet
+                    self.kill("temporal")
             await asyncio.sleep(0.05)
 
     async def storm(self, vendor: str, faults: Iterable[Json], *, chance: float, seed: int) -> None:
