@@ -10,7 +10,9 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
-from sqlalchemy import select
+from cryptography.fernet import Fernet
+from pydantic import SecretStr
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.client import Client, WorkflowHandle
@@ -92,6 +94,11 @@ def a_shop(
         **{vendor: tokens[vendor] for vendor in vendors},
         **changes,
     }
+
+
+def sealed_by_a_lost_key(**credentials: str) -> str:
+    """Credentials that none of our keys opens."""
+    return Vault([SecretStr(Fernet.generate_key().decode())]).seal(credentials)
 
 
 async def until(condition: Callable[[], Awaitable[object]], *, seconds: float = 30) -> None:
@@ -197,6 +204,12 @@ class Shop:
         row = await self.service.caller(self.read_key)
         async with self.service.store() as session:
             return list(await session.scalars(select(ShopifyWebhook).where(ShopifyWebhook.shop_id == row.id)))
+
+    async def keep_credentials(self, **sealed: str) -> None:
+        """Have these, by vendor, and no others to speak to the shop's vendors with."""
+        rows = update(tables.Shop).where(tables.Shop.domain == self.domain)
+        async with self.service.store.begin() as session:
+            await session.execute(rows.values(credentials=sealed))
 
     async def activity(self, kind: str | None = None) -> list[ActivityLog]:
         """What the merchant reads of the shop's customers."""
