@@ -47,6 +47,7 @@ LISTS = (
     List("reward history, newest", f"{REDEMPTIONS}?sort=-created_at"),
     List("reward history, most points", f"{REDEMPTIONS}?sort=-points_spent"),
     List("reward history, used", f"{REDEMPTIONS}?filter[status]=used"),
+    List("a customer's rewards, cheapest", f"{CUSTOMERS}/{BIG_CUSTOMER}/rewards?sort=points_cost"),
     List("rewards, dearest", "/v1/rewards?sort=-points_cost"),
     List("VIP tiers", "/v1/vip-tiers"),
 )
