@@ -12,7 +12,7 @@ from uuid import uuid4
 import httpx
 from cryptography.fernet import Fernet
 from pydantic import SecretStr
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.client import Client, WorkflowHandle
@@ -25,7 +25,7 @@ from db.catalogue import shop_of_key
 from db.engine import Sessions, sessions
 from db.import_writing import write_import
 from db.importing import ImportFile
-from db.tables import ActivityLog, Delivery, PointLot, Redemption, ShopifyWebhook
+from db.tables import ActivityLog, Delivery, PointLot, Redemption, ShopifyWebhook, StaleMetafield
 from db.vault import Vault
 from domain.redemptions import workflow_id
 from domain.refunds import refund_id
@@ -211,6 +211,12 @@ class Shop:
         async with self.service.store.begin() as session:
             await session.execute(rows.values(credentials=sealed))
 
+    async def untold(self) -> set[str]:
+        """The customers of whose points or standing the shop's theme is still to hear."""
+        query = select(StaleMetafield.customer_id).where(StaleMetafield.customer_id.in_(self.customers))
+        async with self.service.store() as session:
+            return set(await session.scalars(query))
+
     async def activity(self, kind: str | None = None) -> list[ActivityLog]:
         """What the merchant reads of the shop's customers."""
         query = select(ActivityLog).where(ActivityLog.customer_id.in_(self.customers)).order_by(ActivityLog.id)
@@ -294,11 +300,18 @@ class Service:
         """A worker of this service, to be entered."""
         return build_worker(self.temporal, self.settings, self.store, self.worker_http)
 
-    async def open_shop(self, shop: Json) -> Shop:
-        """Import a shop."""
+    async def import_shop(self, shop: Json) -> None:
+        """As `pointsaga import` does."""
         vault = Vault(self.settings.encryption_keys)
         file = ImportFile.model_validate({"shops": [shop]})
         await write_import(self.store, vault, file, tell=lambda _: None)
+
+    async def open_shop(self, shop: Json) -> Shop:
+        """Import a shop whose theme knows how its customers stand."""
+        await self.import_shop(shop)
+        mine = select(tables.Shop.id).where(tables.Shop.domain == shop["domain"]).scalar_subquery()
+        async with self.store.begin() as session:
+            await session.execute(delete(StaleMetafield).where(StaleMetafield.shop_id == mine))
         return Shop(
             service=self,
             domain=shop["domain"],

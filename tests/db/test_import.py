@@ -86,6 +86,36 @@ async def test_an_import_leaves_alone_what_it_does_not_name(service: Service) ->
     assert (await shop.customer())["date_of_birth"] == "1990-05-15T00:00:00.000Z"
 
 
+async def test_the_shops_theme_is_told_of_whomever_an_import_changes_and_of_nobody_else(service: Service) -> None:
+    gaining, going, climbing, resting = people = [a_customer(a_lot(10)) for _ in range(4)]
+    tiers = [{"id": "gold", "name": "Gold", "points_required": 1000}]
+    imported = a_shop(*people, vip_tiers=tiers)
+    shop = await service.open_shop(imported)
+    gaining["lots"] += [a_lot(5)]
+    going |= {"excluded": True}
+    climbing |= {"vip_tier": "gold"}
+    resting |= {"first_name": "Jo"}
+    newcomers = [a_customer(a_lot(5)), a_customer()]
+    shop.customers += [one["shopify_customer_id"] for one in newcomers]
+
+    await service.import_shop({**imported, "customers": people + newcomers})
+
+    changed = [gaining, going, climbing, newcomers[0]]
+    assert await shop.untold() == {one["shopify_customer_id"] for one in changed}
+
+
+async def test_who_is_on_a_tier_that_an_import_renames_is_told_of_its_new_name(service: Service) -> None:
+    def tier(name: str) -> Json:
+        return {"id": "gold", "name": name, "points_required": 1000}
+
+    imported = a_shop(a_customer(vip_tier="gold"), a_customer(), vip_tiers=[tier("Gold")])
+    shop = await service.open_shop(imported)
+
+    await service.import_shop({**imported, "vip_tiers": [tier("Or")]})
+
+    assert await shop.untold() == {shop.customers[0]}
+
+
 async def test_a_clash_with_what_is_there_changes_nothing_of_the_shop(service: Service) -> None:
     first = a_shop(a_customer(a_lot(100)))
     shop = await service.open_shop(first)
