@@ -44,8 +44,8 @@ async def write_import(sessions: Sessions, vault: Vault, file: ImportFile, *, te
 
 
 async def _write_shop(session: AsyncSession, vault: Vault, imported: ImportedShop) -> int:
-    # Locked, so that two imports of one shop come one after the other.
-    known = select(Shop).where(Shop.domain == imported.domain).with_for_update()
+    # Locked, so that two imports of one shop come one after the other; others go on writing rows of the shop's.
+    known = select(Shop).where(Shop.domain == imported.domain).with_for_update(key_share=True)
     shop = (await session.scalars(known)).one_or_none() or Shop()
     shop.domain, shop.name = imported.domain, imported.name
     shop.currency, shop.code_prefix = imported.currency, imported.code_prefix
