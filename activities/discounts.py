@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from temporalio import activity
 
 from activities.attempt import Attempt
+from activities.credentials import store_of
 from clients.outcomes import NotExecuted, Refused, Unknown
 from clients.shopify import CodeTaken, FoundDiscount, Shopify, Store
 from db import catalogue, points, redemptions
@@ -100,10 +101,7 @@ class Discounts:
             row = await session.get_one(Redemption, attempt.redemption_id)
             code = await redemptions.current_code(session, attempt.redemption_id, attempt.number)
             assert code is not None, "a reservation plans its code"
-            if "shopify" not in shop.credentials:
-                raise Refused("Shopify", "the shop has no Shopify access token", alarm=True)
-            store = Store(shop.domain, self._vault.open(shop, "shopify", "access_token"))
-            return Ask(store=store, discount=_discount(row, code.code), code_id=code.id)
+            return Ask(store=store_of(self._vault, shop), discount=_discount(row, code.code), code_id=code.id)
 
     async def _count(self, ask: Ask) -> bool:
         """Note that Shopify is about to be asked for the code; tells whether an earlier ask is unanswered."""

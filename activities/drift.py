@@ -5,6 +5,8 @@ from datetime import timedelta
 import structlog
 from temporalio import activity
 
+from activities.credentials import store_of
+from activities.failures import raise_alarm
 from clients.outcomes import VendorError
 from clients.shopify import FoundDiscount, Shopify, Store
 from db import catalogue, drift
@@ -56,13 +58,15 @@ class Drift:
             return await self._report(code, "unpaid_discount_code_removed")
         except VendorError as error:
             # Its turn comes again; meanwhile the others are looked at.
-            log.warning("a code could not be checked", redemption_id=code.redemption_id, reason=error.reason)
+            raise_alarm(error)
+            whose = {"shop_id": code.shop_id, "redemption_id": code.redemption_id}
+            log.warning("a code could not be checked", **whose, reason=error.reason)
             return False
 
     async def _store(self, code: Checked) -> Store:
         async with self._sessions() as session:
             shop = await catalogue.shop_by_id(session, code.shop_id)
-        return Store(shop.domain, self._vault.open(shop, "shopify", "access_token"))
+        return store_of(self._vault, shop)
 
     async def _report(self, code: Checked, kind: str) -> bool:
         log.error(kind, redemption_id=code.redemption_id, attempt=code.attempt)

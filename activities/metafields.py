@@ -6,7 +6,6 @@ from itertools import groupby
 from operator import attrgetter
 
 import structlog
-from cryptography.fernet import InvalidToken
 from temporalio import activity
 
 from activities.failures import raise_alarm
@@ -54,8 +53,6 @@ class Metafields:
             # The shop's other customers would hear the same.
             raise_alarm(error)
             _log(due[0], "a shop's metafields cannot be written", error.reason)
-        except InvalidToken:
-            log.error("none of ENCRYPTION_KEYS opens the shop's credentials", shop_id=due[0].shop_id)
         except TimeoutError:
             _log(due[0], "a shop's metafields take longer than a turn", "the rest is left to the next")
         return written

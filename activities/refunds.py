@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from temporalio import activity
 
 from activities.attempt import Attempt
-from clients.outcomes import Refused, Unknown
+from activities.credentials import store_of
+from clients.outcomes import Unknown
 from clients.shopify import Shopify, Store
 from db import catalogue, redemptions, refunds
 from db.engine import Sessions
@@ -85,10 +86,7 @@ class Refunds:
             code = await redemptions.current_code(session, attempt.redemption_id, attempt.number)
         assert code is not None, "a captured redemption has its code"
         assert code.shopify_id is not None, "and its code is a discount at Shopify"
-        if "shopify" not in shop.credentials:
-            raise Refused("Shopify", "the shop has no Shopify access token", alarm=True)
-        store = Store(shop.domain, self._vault.open(shop, "shopify", "access_token"))
-        return Target(store=store, shopify_id=code.shopify_id, code=code.code)
+        return Target(store=store_of(self._vault, shop), shopify_id=code.shopify_id, code=code.code)
 
     async def _delete(self, target: Target) -> None:
         await self._shopify.delete_discount(target.store, target.shopify_id)

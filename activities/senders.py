@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from clients.shopify import Shopify, Store
+from activities.credentials import key_of, store_of
+from clients.shopify import Shopify
 from db import catalogue, points, redemptions
 from db.engine import Sessions
 from db.tables import Customer, Redemption, Refund, Shop, VipTier
@@ -28,11 +29,15 @@ class EventSender:
         self.oldest = timedelta(hours=24)
 
     async def send(self, shop_id: int, redemption_id: str, event: EventKind) -> None:
-        """Send the event. All of it was fixed when it happened, so every try is byte for byte the same."""
+        """Send the event. All of it was fixed when it happened, so every try is byte for byte the same.
+
+        Raises:
+            NotExecuted, Refused, Unknown: what came of it.
+        """
         async with self._sessions() as session:
             shop = await catalogue.shop_by_id(session, shop_id)
             news = await news_of(session, shop, redemption_id, event)
-        await self._send(self._vault.open(shop, self._vendor, "api_key"), news)
+        await self._send(key_of(self._vault, shop, self._vendor), news)
 
 
 class MetafieldsSender:
@@ -60,7 +65,7 @@ class MetafieldsSender:
         """
         async with self._sessions() as session:
             shop = await catalogue.shop_by_id(session, shop_id)
-        store = Store(shop.domain, self._vault.open(shop, "shopify", "access_token"))
+        store = store_of(self._vault, shop)
         written = await self._state(shop_id, customer_id)
         await self._shopify.set_loyalty_metafield(store, customer_id, written)
         current = await self._state(shop_id, customer_id)

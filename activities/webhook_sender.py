@@ -4,6 +4,7 @@ import asyncio
 from datetime import datetime, timedelta
 from http import HTTPStatus
 
+from cryptography.fernet import InvalidToken
 from pydantic import SecretStr
 
 from activities.senders import news_of
@@ -40,29 +41,31 @@ class WebhookSender:
             waiting = await subscriptions.to_tell(session, shop_id, news)
             now = await catalogue.now(session)
         body = envelope(shop.domain, news)
-        notices = [
-            (subscription, self._notice(delivery, subscription, body, now)) for delivery, subscription in waiting
-        ]
-        failures = await asyncio.gather(*(self._tell(subscription, notice) for subscription, notice in notices))
+        tries = [self._tell(delivery, subscription, body, now) for delivery, subscription in waiting]
+        failures = await asyncio.gather(*tries)
         if untold := [failure for failure in failures if failure]:
-            raise Unknown("webhooks", f"{len(untold)} of {len(notices)} not told: {'; '.join(untold[:5])}")
+            raise Unknown("webhooks", f"{len(untold)} of {len(waiting)} not told: {'; '.join(untold[:5])}")
+
+    async def _tell(
+        self, delivery: WebhookDelivery, subscription: WebhookSubscription, body: bytes, now: datetime
+    ) -> str | None:
+        """Try once and keep what came of it; says why it must be tried again."""
+        try:
+            status = await self._subscribers.tell(subscription.url, self._notice(delivery, subscription, body, now))
+            reason = f"HTTP {status}"
+        except (NotExecuted, Unknown) as error:
+            status, reason = None, error.reason
+        except InvalidToken:
+            status, reason = None, "none of ENCRYPTION_KEYS opens its secret"
+        state = _state(status)
+        async with self._sessions.begin() as session:
+            await subscriptions.note_try(session, delivery.id, state=state, status=status)
+        return f"{subscription.id} {reason}" if state == UNSENT else None
 
     def _notice(self, delivery: WebhookDelivery, to: WebhookSubscription, body: bytes, now: datetime) -> Notice:
         secret = SecretStr(self._vault.open_bytes(to.secret).decode())
         event = EVENTS[EventKind(delivery.event)]
         return Notice(id=delivery.id, event=event, body=body, secret=secret, sent_at=now)
-
-    async def _tell(self, subscription: WebhookSubscription, notice: Notice) -> str | None:
-        """Try once and keep what came of it; says why it must be tried again."""
-        try:
-            status = await self._subscribers.tell(subscription.url, notice)
-            reason = f"HTTP {status}"
-        except (NotExecuted, Unknown) as error:
-            status, reason = None, error.reason
-        state = _state(status)
-        async with self._sessions.begin() as session:
-            await subscriptions.note_try(session, notice.id, state=state, status=status)
-        return f"{subscription.id} {reason}" if state == UNSENT else None
 
 
 def _state(status: int | None) -> str:

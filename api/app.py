@@ -38,6 +38,8 @@ from workflows.refunding import Refunding
 
 _DESCRIPTION = """Spend loyalty points on Shopify discount codes. Compatible with Mage Loyalty's public API.
 
+A request's body is a JSON object, with its members in the object itself or, as JSON:API has it, in `data.attributes`.
+
 Every error has `meta.retry`: `same_key` (send the same request again), `new_key` (this answer is final for its
 `Idempotency-Key`), or `never` (the request itself must change)."""
 

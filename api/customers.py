@@ -10,7 +10,7 @@ from api.auth import Caller, Reader, Writer
 from api.errors import ApiError
 from api.openapi import errors
 from api.paging import ListQuery
-from api.requests import CustomerChanges, CustomerUpdate, PlainText, body_schema, json_body
+from api.requests import CustomerChanges, PlainText, body_schema, json_body
 from api.resources.customers import CustomerDocument, CustomerList, customer_resource
 from api.state import StateOf
 from db import catalogue, customers
@@ -83,10 +83,10 @@ async def customer(identifier: str, caller: Reader, state: StateOf, *, exclude_v
 async def update_customer(
     identifier: str,
     caller: Writer,
-    body: Annotated[CustomerUpdate, Depends(json_body(CustomerUpdate))],
+    body: Annotated[CustomerChanges, Depends(json_body(CustomerChanges))],
     state: StateOf,
 ) -> CustomerDocument:
-    """Change what the body names, flat or as JSON:API's `data.attributes`; the rest stays.
+    """Change what the body names; the rest stays.
 
     `is_excluded` is read as `loyalty_status`. An excluded customer keeps their points and can spend none.
     """

@@ -8,22 +8,13 @@ from api.resources.common import ListMeta
 from db.lists import Page
 
 
-class PageQuery(BaseModel):
-    """Which page of a list is asked for; what the list does not know is refused."""
+class ListQuery(BaseModel):
+    """The parameters of a list. Each adds its `sort` and its filters; what it does not know is refused."""
 
     model_config = ConfigDict(extra="forbid")
 
     number: Annotated[int, Field(alias="page[number]", ge=1, description="Pages count from 1.")] = 1
     size: Annotated[int, Field(alias="page[size]", ge=1, le=100, description="Rows on a page.")] = 20
-
-    def meta(self, total: int) -> ListMeta:
-        """Where the page is in a list that long."""
-        return ListMeta(total=total, page=self.number, per_page=self.size, total_pages=-(-total // self.size))
-
-
-class ListQuery(PageQuery):
-    """The parameters of a list that can be sorted. Each adds its `sort` and its filters."""
-
     sort: Any
 
     def page(self) -> Page:
@@ -34,3 +25,7 @@ class ListQuery(PageQuery):
             sort=self.sort.removeprefix("-"),
             descending=self.sort.startswith("-"),
         )
+
+    def meta(self, total: int) -> ListMeta:
+        """Where the page is in a list that long."""
+        return ListMeta(total=total, page=self.number, per_page=self.size, total_pages=-(-total // self.size))

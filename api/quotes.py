@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -12,17 +12,15 @@ from api.auth import Reader
 from api.customers import customer_of
 from api.errors import ApiError, refused
 from api.openapi import errors
+from api.paging import ListQuery
 from api.requests import PurchaseRequest, body_schema, json_body
-from api.resources.common import Timestamp
+from api.resources.common import ListMeta, Timestamp
 from api.state import StateOf
-from db import catalogue, eligibility, points
+from db import catalogue, eligibility, points, rewards
 from db.engine import read_only_snapshot
 from db.tables import Customer, PointLot, Reward
 from domain.eligibility import Refusal, refusals
 from domain.points import draw_fifo
-
-# What a shop can show on a page; shops have a few dozen.
-MOST_REWARDS = 500
 
 router = APIRouter()
 
@@ -95,9 +93,16 @@ class CustomerReward(BaseModel):
 
 
 class CustomerRewardList(BaseModel):
-    """A customer's rewards."""
+    """A page of a customer's rewards."""
 
     data: list[CustomerReward]
+    meta: ListMeta
+
+
+class CustomerRewardQuery(ListQuery):
+    """What a customer's rewards can be asked for."""
+
+    sort: Literal["points_cost", "-points_cost", "created_at", "-created_at"] = "points_cost"
 
 
 @router.post(
@@ -131,20 +136,21 @@ async def quote(
     "/v1/customers/{identifier}/rewards",
     tags=["Customers"],
     summary="List what a customer can redeem",
-    responses=errors(401, 404, 500, 503),
+    responses=errors(400, 401, 404, 500, 503),
 )
-async def customer_rewards(identifier: str, caller: Reader, state: StateOf) -> CustomerRewardList:
+async def customer_rewards(
+    identifier: str, query: Annotated[CustomerRewardQuery, Query()], caller: Reader, state: StateOf
+) -> CustomerRewardList:
     """The rewards on offer, the cheapest first, each with whether this customer can buy it now and why not."""
     async with state.sessions() as session:
         await read_only_snapshot(session)
         customer = await customer_of(session, caller, identifier)
         member = await eligibility.member_of(session, customer, now=await catalogue.now(session))
-        rewards = await catalogue.rewards_on_offer(session, caller.shop.id, limit=MOST_REWARDS)
-        offers = await eligibility.offers_of(session, caller.shop.id, rewards)
-    pairs = zip(rewards, offers, strict=True)
-    return CustomerRewardList(
-        data=[_for_customer(reward, _reasons(refusals(member, offer), reward, customer)) for reward, offer in pairs]
-    )
+        rows, total = await rewards.page_of_rewards(session, caller.shop.id, query.page(), is_active=True)
+        offers = await eligibility.offers_of(session, caller.shop.id, rows)
+    pairs = zip(rows, offers, strict=True)
+    found = [_for_customer(reward, _reasons(refusals(member, offer), reward, customer)) for reward, offer in pairs]
+    return CustomerRewardList(data=found, meta=query.meta(total))
 
 
 async def _quote(session: AsyncSession, customer: Customer, reward: Reward) -> Quote:

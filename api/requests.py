@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import date, datetime
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 from uuid import uuid4
 
 from fastapi import Header, Request
@@ -15,7 +15,7 @@ from pydantic import (
     ValidationError,
     WithJsonSchema,
 )
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, from_json
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.auth import Reader
@@ -60,21 +60,10 @@ class CustomerChanges(BaseModel):
     anniversary_date: Day | None = None
     excluded: Annotated[bool, Field(alias="is_excluded")] = False
 
-
-class _CustomerData(BaseModel):
-    attributes: CustomerChanges
-
-
-class CustomerUpdate(CustomerChanges):
-    """The changes, flat or where JSON:API has them."""
-
-    data: _CustomerData | None = None
-
     @property
     def changes(self) -> dict[str, Any]:
         """Column → new value."""
-        named = self.data.attributes if self.data else self
-        return named.model_dump(exclude_unset=True, exclude={"data"})
+        return self.model_dump(exclude_unset=True)
 
 
 def _not_zero(points: int) -> int:
@@ -92,22 +81,44 @@ class AdjustmentRequest(BaseModel):
     send_email: bool = True
 
 
+class _Resource(BaseModel, Generic[Body]):
+    attributes: Body
+
+
+class _Document(BaseModel, Generic[Body]):
+    """JSON:API's way of saying it."""
+
+    data: _Resource[Body]
+
+
 def json_body(model: type[Body], *, empty: bytes = b"") -> Callable[[Request, Reader], Awaitable[Body]]:
     """A dependency that reads a JSON object, after the caller is known. Ask for a `Writer`, if need be, before it.
 
-    `empty` is what a body without a byte stands for.
+    The members are in the object itself, or where JSON:API has them, in `data.attributes`. `empty` is what a body
+    without a byte stands for.
     """
 
     async def read(request: Request, _: Reader) -> Body:
         kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
         if kind not in ("application/json", "application/vnd.api+json"):
             raise ApiError("unsupported_media_type", f"Send the body as application/json, not {kind}")
+        body = await request.body() or empty
         try:
-            return model.model_validate_json(await request.body() or empty, strict=True)
+            if _has_data(body):
+                return _Document[model].model_validate_json(body, strict=True).data.attributes
+            return model.model_validate_json(body, strict=True)
         except ValidationError as error:
             raise _bad_body(error.errors(include_url=False, include_input=True)[0]) from None
 
     return read
+
+
+def _has_data(body: bytes) -> bool:
+    try:
+        content: Any = from_json(body)
+    except ValueError:
+        return False
+    return isinstance(content, dict) and "data" in content
 
 
 def body_schema(model: type[BaseModel], example: dict[str, Any], *, required: bool = True) -> dict[str, Any]:
@@ -122,7 +133,7 @@ def _bad_body(error: ErrorDetails) -> ApiError:
         return ApiError("invalid_json", detail)
     field = "/".join(str(part) for part in error["loc"])
     source = ErrorSource(pointer=f"/{field}")
-    missing = f"{field}_missing"
+    missing = f"{error['loc'][-1]}_missing"
     if missing in KINDS and error["type"] in ("missing", "string_too_short", "string_type"):
         return ApiError(missing, f"{field} is required and must be a non-empty string", source=source)
     return ApiError("invalid_request", f"{field}: {error['msg']}", source=source)

@@ -1,6 +1,6 @@
 """/v1/webhook-subscriptions: who is told of what."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from api.auth import Caller, Reader, Writer
 from api.errors import ApiError, ErrorSource
 from api.openapi import errors
-from api.paging import PageQuery
+from api.paging import ListQuery
 from api.requests import body_schema, json_body
 from api.state import State, StateOf
 from api.subscription_shapes import (
@@ -28,6 +28,13 @@ from domain.subscriptions import WebhookEvent, new_secret
 
 router = APIRouter(tags=["Webhook subscriptions"])
 
+
+class SubscriptionQuery(ListQuery):
+    """What the list of subscriptions can be asked for."""
+
+    sort: Literal["created_at", "-created_at"] = "-created_at"
+
+
 _EXAMPLE = {"url": "https://example.com/webhooks", "events": [WebhookEvent.POINTS_REDEEMED], "description": "Our CRM"}
 
 
@@ -43,7 +50,7 @@ async def create(
 ) -> SecretDocument:
     """Have a public https address told of events; the answer holds the secret that deliveries are signed with.
 
-    Sent are `points.redeemed` and `points.refunded`. The other events can be subscribed, and nothing sends them.
+    Sent are `points.redeemed` and `points.refunded`. Mage's other events can be subscribed, and are never sent.
     """
     await _check(state, body.url)
     secret = new_secret()
@@ -60,12 +67,12 @@ async def create(
 
 
 @router.get("/v1/webhook-subscriptions", summary="List webhook subscriptions", responses=errors(400, 401, 500, 503))
-async def list_subscriptions(query: Annotated[PageQuery, Query()], caller: Reader, state: StateOf) -> SubscriptionList:
-    """The shop's subscriptions, the newest first, paused ones included."""
+async def list_subscriptions(
+    query: Annotated[SubscriptionQuery, Query()], caller: Reader, state: StateOf
+) -> SubscriptionList:
+    """The shop's subscriptions, paused ones included."""
     async with state.sessions() as session:
-        rows, total = await subscriptions.page_of_subscriptions(
-            session, caller.shop.id, number=query.number, size=query.size
-        )
+        rows, total = await subscriptions.page_of_subscriptions(session, caller.shop.id, query.page())
     return SubscriptionList(data=[subscription_resource(row) for row in rows], meta=query.meta(total))
 
 

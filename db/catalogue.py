@@ -1,10 +1,9 @@
 """Queries about shops, keys, customers and rewards. All take a session and never commit."""
 
 import hashlib
-from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from sqlalchemy import ColumnElement, and_, func, select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db import subscriptions
@@ -91,17 +90,8 @@ async def lock_customer(
     return (await session.execute(query.with_for_update(skip_locked=if_free))).scalar_one_or_none()
 
 
-def _on_offer(shop_id: int) -> ColumnElement[bool]:
-    return and_(Reward.shop_id == shop_id, Reward.is_active, Reward.deleted_at.is_(None))
-
-
 async def find_reward(session: AsyncSession, shop_id: int, reward_id: str) -> Reward | None:
     """A reward that can be bought: active and not deleted."""
-    query = select(Reward).where(_on_offer(shop_id), Reward.id == reward_id)
+    on_offer = (Reward.is_active, Reward.deleted_at.is_(None))
+    query = select(Reward).where(Reward.shop_id == shop_id, Reward.id == reward_id, *on_offer)
     return (await session.execute(query)).scalar_one_or_none()
-
-
-async def rewards_on_offer(session: AsyncSession, shop_id: int, *, limit: int) -> Sequence[Reward]:
-    """The rewards that can be bought, the cheapest first."""
-    query = select(Reward).where(_on_offer(shop_id)).order_by(Reward.points_cost, Reward.id)
-    return (await session.scalars(query.limit(limit))).all()

@@ -10,7 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from db import catalogue, points
 from db.lists import Page, rows_of
 from db.metafields import mark_stale
-from db.tables import Customer, Shop, VipTier
+from db.tables import ADDRESS_PARTS, Customer, Shop, VipTier
+
+LETTERS_INDEXED = 3
+"""In a row; what `address_parts` in the database cuts addresses into."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,12 +48,20 @@ async def page_of_customers(
     if email is None:
         total = await _count(session, shop_id, excluded)
     else:
-        found = [func.lower(Customer.email).contains(email.lower(), autoescape=True)]
+        found = _with_address(shop_id, email)
         total = await _matching(session, shop_id, *found, Customer.excluded.in_(values))
     rows = await rows_of(
         session, Customer, shop_id, *found, grouped_by=Customer.excluded, values=values, page=page, total=total
     )
     return rows, total
+
+
+def _with_address(shop_id: int, part: str) -> list[ColumnElement[bool]]:
+    has_part = func.lower(Customer.email).contains(part.lower(), autoescape=True)
+    if len(part) < LETTERS_INDEXED:
+        # Hardly an address is without it: they are all read.
+        return [has_part]
+    return [ADDRESS_PARTS.contains(func.address_parts(shop_id, part)), has_part]
 
 
 async def _count(session: AsyncSession, shop_id: int, excluded: bool | None) -> int:

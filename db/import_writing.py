@@ -10,9 +10,21 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from db.catalogue import hash_key
 from db.engine import Sessions
 from db.histories import new_earning_id
-from db.importing import BadImport, ImportedCustomer, ImportedLot, ImportedReward, ImportedShop, ImportFile
+from db.importing import (
+    BadImport,
+    ImportedCustomer,
+    ImportedLot,
+    ImportedReward,
+    ImportedShop,
+    ImportedTier,
+    ImportFile,
+)
+from db.metafields import mark_members_stale, mark_stale
 from db.tables import ApiKey, Base, Customer, Earning, LedgerEntry, PointLot, Reward, Shop, VipTier
 from db.vault import Vault
+
+# How a customer stands before anything is known of them.
+_NEWCOMER = {"excluded": False, "vip_tier_id": None}
 
 
 async def write_import(sessions: Sessions, vault: Vault, file: ImportFile, *, tell: Callable[[str], None]) -> None:
@@ -32,8 +44,8 @@ async def write_import(sessions: Sessions, vault: Vault, file: ImportFile, *, te
 
 
 async def _write_shop(session: AsyncSession, vault: Vault, imported: ImportedShop) -> int:
-    # Locked, so that two imports of one shop come one after the other.
-    known = select(Shop).where(Shop.domain == imported.domain).with_for_update()
+    # Locked, so that two imports of one shop come one after the other; others go on writing rows of the shop's.
+    known = select(Shop).where(Shop.domain == imported.domain).with_for_update(key_share=True)
     shop = (await session.scalars(known)).one_or_none() or Shop()
     shop.domain, shop.name = imported.domain, imported.name
     shop.currency, shop.code_prefix = imported.currency, imported.code_prefix
@@ -42,7 +54,7 @@ async def _write_shop(session: AsyncSession, vault: Vault, imported: ImportedSho
     await session.flush()
     await _write_keys(session, shop, imported)
     for tier in imported.vip_tiers:
-        await _upsert(session, VipTier, {"shop_id": shop.id, **tier.model_dump()})
+        await _write_tier(session, shop, tier)
     # Customers before rewards, as purchases lock them.
     added = sum([await _write_customer(session, shop, customer) for customer in imported.customers])
     for reward in imported.rewards:
@@ -74,6 +86,14 @@ async def _write_keys(session: AsyncSession, shop: Shop, imported: ImportedShop)
         session.add(row)
 
 
+async def _write_tier(session: AsyncSession, shop: Shop, imported: ImportedTier) -> None:
+    known = await session.get(VipTier, (shop.id, imported.id))
+    is_renamed = known is not None and known.name != imported.name
+    await _upsert(session, VipTier, {"shop_id": shop.id, **imported.model_dump()})
+    if is_renamed:
+        await mark_members_stale(session, shop.id, imported.id)
+
+
 async def _write_reward(session: AsyncSession, shop: Shop, imported: ImportedReward) -> None:
     values = imported.model_dump()
     values["vip_tier_id"] = values.pop("vip_tier")
@@ -90,8 +110,12 @@ async def _write_customer(session: AsyncSession, shop: Shop, imported: ImportedC
     if known is not None and known.erased_at is not None:
         # An old file must not bring back who was erased.
         return 0
+    standing = {"excluded": known.excluded, "vip_tier_id": known.vip_tier_id} if known else _NEWCOMER
     await _upsert(session, Customer, {"shop_id": shop.id, **values})
-    return await _add_lots(session, shop, values["id"], imported.lots)
+    added = await _add_lots(session, shop, values["id"], imported.lots)
+    if added or any(values.get(column, was) != was for column, was in standing.items()):
+        await mark_stale(session, shop.id, values["id"])
+    return added
 
 
 async def _add_lots(session: AsyncSession, shop: Shop, customer_id: str, imported: list[ImportedLot]) -> int:

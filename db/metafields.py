@@ -1,13 +1,14 @@
 """Queries about customers whose loyalty metafield at Shopify no longer tells how they stand."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, func, text
+from sqlalchemy import ColumnElement, delete, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from db.tables import StaleMetafield
+from db.tables import Customer, StaleMetafield
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,13 +21,29 @@ class Stale:
 
 
 async def mark_stale(session: AsyncSession, shop_id: int, customer_id: str) -> None:
-    """Have the metafield written soon after this transaction.
+    """Have the metafield written soon after this transaction; of those who were erased nothing is told any more.
 
     Called by whatever changes a locked customer's points or standing without announcing a redemption.
     """
+    await _mark(session, Customer.shop_id == shop_id, Customer.id == customer_id)
+
+
+async def mark_members_stale(session: AsyncSession, shop_id: int, vip_tier_id: str) -> None:
+    """Have the metafields of everybody on that tier written, as they tell its name."""
+    await _mark(session, Customer.shop_id == shop_id, Customer.vip_tier_id == vip_tier_id)
+
+
+async def _mark(session: AsyncSession, *whose: ColumnElement[bool]) -> None:
     moment = {"changed_at": func.clock_timestamp(), "due_at": func.clock_timestamp()}
-    mark = insert(StaleMetafield).values(shop_id=shop_id, customer_id=customer_id, **moment)
+    who = select(Customer.shop_id, Customer.id, *moment.values()).where(*whose, Customer.erased_at.is_(None))
+    mark = insert(StaleMetafield).from_select(["shop_id", "customer_id", *moment], who)
     await session.execute(mark.on_conflict_do_update(index_elements=["shop_id", "customer_id"], set_=moment))
+
+
+async def forget_stale(session: AsyncSession, shop_id: int, customer_ids: Sequence[str]) -> None:
+    """Tell nothing more of these customers."""
+    mine = (StaleMetafield.shop_id == shop_id, StaleMetafield.customer_id.in_(customer_ids))
+    await session.execute(delete(StaleMetafield).where(*mine))
 
 
 # A few of each shop, so that neither a shop with many nor one that cannot be reached keeps the others waiting.

@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, LargeBinary, Table, delete, func, select, 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.catalogue import lock_customer
+from db.metafields import forget_stale
 from db.tables import Base, Customer, Delivery, IdempotencyKey, Redemption
 
 
@@ -73,6 +74,7 @@ async def _erase(session: AsyncSession, shop_id: int, customer_ids: Sequence[str
     # Their names are the client's, and may hold anything. An erased customer buys nothing, so none is needed again.
     keys = (IdempotencyKey.shop_id == shop_id, IdempotencyKey.customer_id.in_(customer_ids))
     await session.execute(delete(IdempotencyKey).where(*keys))
+    await forget_stale(session, shop_id, customer_ids)
     for table, mine in _rows_of(shop_id, customer_ids):
         blank = {column.name: column.info["erased"] for column in table.columns if "erased" in column.info}
         if blank:

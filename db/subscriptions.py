@@ -7,6 +7,7 @@ from sqlalchemy import ColumnElement, Row, Select, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from db.lists import Page
 from db.tables import WebhookDelivery, WebhookSubscription
 from domain.events import EventKind, RewardEvent
 from domain.subscriptions import EVENTS, SENT, UNSENT
@@ -29,17 +30,17 @@ async def lock_subscription(session: AsyncSession, shop_id: int, subscription_id
 
 
 async def page_of_subscriptions(
-    session: AsyncSession, shop_id: int, *, number: int, size: int
+    session: AsyncSession, shop_id: int, page: Page
 ) -> tuple[Sequence[WebhookSubscription], int]:
-    """One page of the shop's subscriptions, the newest first, and how many there are. `number` counts from 1."""
+    """One page of the shop's subscriptions, and how many there are."""
     mine = WebhookSubscription.shop_id == shop_id
     total = (await session.execute(select(func.count()).select_from(WebhookSubscription).where(mine))).scalar_one()
-    offset = (number - 1) * size
-    if offset >= total:
+    if page.offset >= total:
         return [], total
-    newest_first = (WebhookSubscription.created_at.desc(), WebhookSubscription.id.desc())
-    query = select(WebhookSubscription).where(mine).order_by(*newest_first)
-    return (await session.scalars(query.offset(offset).limit(size))).all(), total
+    order = (getattr(WebhookSubscription, page.sort), WebhookSubscription.id)
+    query = select(WebhookSubscription).where(mine)
+    query = query.order_by(*(column.desc() if page.descending else column.asc() for column in order))
+    return (await session.scalars(query.offset(page.offset).limit(page.size))).all(), total
 
 
 async def delete_all(session: AsyncSession, shop_id: int) -> None:

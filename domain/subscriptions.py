@@ -16,7 +16,11 @@ STATES = (UNSENT, SENT, REFUSED)
 
 
 class WebhookEvent(StrEnum):
-    """The names under which subscribers know events. Only those of `EVENTS` are ever sent."""
+    """What can be subscribed. Sent are `points.redeemed` and `points.refunded`.
+
+    Mage's others, `points.earned`, `customer.tier_upgrade` and `customer.tier_downgrade`, are accepted so that its
+    clients find what they know, and never sent.
+    """
 
     POINTS_REDEEMED = "points.redeemed"
     POINTS_REFUNDED = "points.refunded"
@@ -29,6 +33,7 @@ EVENTS = {
     EventKind.REWARD_REDEEMED: WebhookEvent.POINTS_REDEEMED,
     EventKind.REWARD_REFUNDED: WebhookEvent.POINTS_REFUNDED,
 }
+"""Those that are sent, by what happened."""
 
 
 def new_secret() -> str:

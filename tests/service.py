@@ -10,7 +10,9 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
-from sqlalchemy import select
+from cryptography.fernet import Fernet
+from pydantic import SecretStr
+from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.client import Client, WorkflowHandle
@@ -23,7 +25,7 @@ from db.catalogue import shop_of_key
 from db.engine import Sessions, sessions
 from db.import_writing import write_import
 from db.importing import ImportFile
-from db.tables import ActivityLog, Delivery, PointLot, Redemption, ShopifyWebhook
+from db.tables import ActivityLog, Delivery, PointLot, Redemption, ShopifyWebhook, StaleMetafield
 from db.vault import Vault
 from domain.redemptions import workflow_id
 from domain.refunds import refund_id
@@ -92,6 +94,11 @@ def a_shop(
         **{vendor: tokens[vendor] for vendor in vendors},
         **changes,
     }
+
+
+def sealed_by_a_lost_key(**credentials: str) -> str:
+    """Credentials that none of our keys opens."""
+    return Vault([SecretStr(Fernet.generate_key().decode())]).seal(credentials)
 
 
 async def until(condition: Callable[[], Awaitable[object]], *, seconds: float = 30) -> None:
@@ -198,6 +205,18 @@ class Shop:
         async with self.service.store() as session:
             return list(await session.scalars(select(ShopifyWebhook).where(ShopifyWebhook.shop_id == row.id)))
 
+    async def keep_credentials(self, **sealed: str) -> None:
+        """Have these, by vendor, and no others to speak to the shop's vendors with."""
+        rows = update(tables.Shop).where(tables.Shop.domain == self.domain)
+        async with self.service.store.begin() as session:
+            await session.execute(rows.values(credentials=sealed))
+
+    async def untold(self) -> set[str]:
+        """The customers of whose points or standing the shop's theme is still to hear."""
+        query = select(StaleMetafield.customer_id).where(StaleMetafield.customer_id.in_(self.customers))
+        async with self.service.store() as session:
+            return set(await session.scalars(query))
+
     async def activity(self, kind: str | None = None) -> list[ActivityLog]:
         """What the merchant reads of the shop's customers."""
         query = select(ActivityLog).where(ActivityLog.customer_id.in_(self.customers)).order_by(ActivityLog.id)
@@ -281,11 +300,18 @@ class Service:
         """A worker of this service, to be entered."""
         return build_worker(self.temporal, self.settings, self.store, self.worker_http)
 
-    async def open_shop(self, shop: Json) -> Shop:
-        """Import a shop."""
+    async def import_shop(self, shop: Json) -> None:
+        """As `pointsaga import` does."""
         vault = Vault(self.settings.encryption_keys)
         file = ImportFile.model_validate({"shops": [shop]})
         await write_import(self.store, vault, file, tell=lambda _: None)
+
+    async def open_shop(self, shop: Json) -> Shop:
+        """Import a shop whose theme knows how its customers stand."""
+        await self.import_shop(shop)
+        mine = select(tables.Shop.id).where(tables.Shop.domain == shop["domain"]).scalar_subquery()
+        async with self.store.begin() as session:
+            await session.execute(delete(StaleMetafield).where(StaleMetafield.shop_id == mine))
         return Shop(
             service=self,
             domain=shop["domain"],

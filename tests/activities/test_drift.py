@@ -8,9 +8,9 @@ from sqlalchemy import func, select, update
 from activities.drift import Drift
 from db.tables import ActivityLog, DiscountCode
 from db.vault import Vault
-from tests.activities.conftest import Steps
+from tests.activities.conftest import Steps, steps_for
 from tests.activities.test_discounts import planned
-from tests.service import Service
+from tests.service import Service, a_lot, sealed_by_a_lost_key
 
 
 @pytest.fixture
@@ -18,9 +18,9 @@ def drift(service: Service, steps: Steps) -> Drift:
     return Drift(service.store, Vault(service.settings.encryption_keys), steps.shopify)
 
 
-async def an_hour_later(service: Service, steps: Steps) -> None:
-    """This redemption's codes, and no others, are due."""
-    mine = DiscountCode.redemption_id == steps.first.redemption_id
+async def an_hour_later(service: Service, *steps: Steps) -> None:
+    """These redemptions' codes, and no others, are due."""
+    mine = DiscountCode.redemption_id.in_([one.first.redemption_id for one in steps])
     async with service.store.begin() as session:
         await session.execute(update(DiscountCode).where(~mine).values(checked_at=func.now()))
         due = func.now() - timedelta(hours=2)
@@ -86,3 +86,21 @@ async def test_a_shop_that_cannot_be_asked_does_not_stop_the_sweep(
     assert await drift.check_codes(None) == 0
 
     assert await reports(service, steps) == ["reward_redeemed"]
+
+
+async def test_credentials_that_cannot_be_read_are_reported_and_the_other_shops_codes_are_looked_at(
+    service: Service, steps: Steps, drift: Drift, caplog: pytest.LogCaptureFixture
+) -> None:
+    sound = await steps_for(service, a_lot(500))
+    for one in (steps, sound):
+        await one.points.reserve_points(one.first)
+        await one.discounts.generate_discount_code(one.first)
+    await steps.shop.keep_credentials(shopify=sealed_by_a_lost_key(access_token="shpat_lost"))
+    (await service.vendors.delete("/_sandbox")).raise_for_status()
+    await an_hour_later(service, steps, sound)
+
+    assert await drift.check_codes(None) == 1
+
+    assert await reports(service, steps) == ["reward_redeemed"]
+    assert await reports(service, sound) == ["reward_redeemed", "discount_code_missing"]
+    assert "none of ENCRYPTION_KEYS opens the shop's credentials" in caplog.text

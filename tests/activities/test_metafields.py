@@ -6,19 +6,16 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
-from cryptography.fernet import Fernet
-from pydantic import SecretStr
 from sqlalchemy import delete, select, update
 
 from activities.metafields import Metafields
 from activities.senders import MetafieldsSender
 from clients.shopify import Shopify
-from db import tables
 from db.metafields import mark_stale
 from db.tables import StaleMetafield
 from db.vault import Vault
 from tests.activities.conftest import Steps
-from tests.service import ALL_VENDORS, Json, Service, Shop, a_customer, a_lot, a_shop, until
+from tests.service import ALL_VENDORS, Json, Service, Shop, a_customer, a_lot, a_shop, sealed_by_a_lost_key, until
 
 
 @pytest.fixture
@@ -146,10 +143,7 @@ async def test_credentials_that_cannot_be_read_keep_no_other_shop_waiting(
     service: Service, metafields: Metafields
 ) -> None:
     broken, sound = await changed(service), await changed(service)
-    sealed = Vault([SecretStr(Fernet.generate_key().decode())]).seal({"access_token": "shpat_lost"})
-    async with service.store.begin() as session:
-        rows = update(tables.Shop).where(tables.Shop.domain == broken.domain)
-        await session.execute(rows.values(credentials={"shopify": sealed}))
+    await broken.keep_credentials(shopify=sealed_by_a_lost_key(access_token="shpat_lost"))
 
     assert await metafields.sync_metafields(None) == 1
 

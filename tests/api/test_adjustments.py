@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from db.tables import ActivityLog, StaleMetafield
+from db.tables import ActivityLog
 from tests.api.answers import error_of
 from tests.service import Json, Service, Shop, a_customer, a_lot, a_reward, a_shop
 
@@ -113,9 +113,7 @@ async def test_the_shops_theme_is_told_of_adjustments_and_updates(service: Servi
         method, path, body = change
         await shop.send(method, f"/v1/customers/{shop.customers[0]}{path}", body)
 
-        stale = select(StaleMetafield.customer_id).where(StaleMetafield.customer_id == shop.customers[0])
-        async with service.store() as session:
-            assert (await session.scalars(stale)).all() == shop.customers
+        assert await shop.untold() == {*shop.customers}
 
 
 async def test_the_lifetime_points_can_be_left_alone(shop: Shop) -> None:

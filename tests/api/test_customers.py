@@ -148,7 +148,8 @@ async def test_a_list_without_parameters_is_the_first_twenty(service: Service) -
 
 
 async def test_customers_are_found_by_a_part_of_their_address_in_any_case(members: Shop) -> None:
-    for part in ("rich.one@", "RICH", "h.O"):
+    domain = (await members.customer())["email"].partition("@")[2]
+    for part in ("rich.one@", "RICH", "h.O", "iC", "c", f"Rich.One@{domain}", domain[1:]):
         answer = await members.get(f"/v1/customers?filter[email]={part}")
         assert (ids_of(answer), answer.json()["meta"]["total"]) == ([members.customers[0]], 1)
 

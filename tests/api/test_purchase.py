@@ -111,6 +111,21 @@ async def test_a_bad_body_gets_a_clear_error(shop: Shop, body: bytes, code: str)
     assert await shop.balance() == 1200
 
 
+async def test_a_body_may_have_its_members_where_json_api_has_them(shop: Shop) -> None:
+    path, attributes = "/v1/rewards/reward_abc/purchase", {"customer_identifier": shop.customers[0]}
+
+    bought = await shop.send("POST", path, {"data": {"type": "purchase", "attributes": attributes}}, key="once")
+    again = await shop.send("POST", path, attributes, key="once")
+    missing = await shop.send("POST", path, {"data": {"attributes": {}}})
+    nowhere = await shop.send("POST", path, {"data": attributes})
+
+    assert (bought.status_code, again.content) == (201, bought.content)
+    assert (missing.status_code, error_of(missing)["code"]) == (400, "customer_identifier_missing")
+    assert error_of(missing)["source"] == {"pointer": "/data/attributes/customer_identifier"}
+    assert (nowhere.status_code, error_of(nowhere)["source"]) == (400, {"pointer": "/data/attributes"})
+    assert await shop.balance() == 700
+
+
 async def test_a_megabyte_is_refused_unread(shop: Shop) -> None:
     headers = {"Authorization": shop.full_key, "Content-Type": "application/json"}
 

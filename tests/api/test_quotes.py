@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import func, select, update
 
 from db.tables import Customer, IdempotencyKey, LedgerEntry, PointLot, Redemption, Reward
+from tests.api.answers import ids_of
 from tests.service import Json, Service, Shop, a_customer, a_lot, a_reward, a_shop
 
 TIERS = [{"id": "gold", "name": "Gold", "points_required": 1000}, {"id": "blue", "name": "Blue", "points_required": 0}]
@@ -168,6 +169,7 @@ async def test_a_customer_sees_all_rewards_on_offer_the_cheapest_first_with_what
     answer = await shop.get(f"/v1/customers/Jane.{shop.customers[0]}@shopper.io/rewards")
 
     found = answer.json()["data"]
+    assert answer.json()["meta"] == {"total": 4, "page": 1, "per_page": 20, "total_pages": 1}
     assert {reward["type"] for reward in found} == {"reward"}
     assert [(reward["id"], codes(reward["attributes"])) for reward in found] == [
         *(("rare", ["reward_sold_out"]), ("golden", ["vip_tier_required"]), ("modest", [])),
@@ -176,3 +178,19 @@ async def test_a_customer_sees_all_rewards_on_offer_the_cheapest_first_with_what
     assert [reward["attributes"]["redeemable"] for reward in found] == [False, False, True, False]
     for reward in found:
         assert (await quoted(shop, reward=reward["id"]))["reasons"] == reward["attributes"]["reasons"]
+
+
+async def test_a_customers_rewards_come_in_pages_and_in_the_order_that_is_asked_for(service: Service) -> None:
+    rewards = [a_reward(f"reward_{cost}", points_cost=cost) for cost in (300, 100, 200)]
+    shop = await service.open_shop(a_shop(a_customer(a_lot(150)), rewards=rewards))
+    path = f"/v1/customers/{shop.customers[0]}/rewards"
+
+    answers = [await shop.get(f"{path}?page[size]=2&page[number]={number}") for number in (1, 2, 3)]
+    dearest = await shop.get(f"{path}?sort=-points_cost&page[size]=1")
+
+    assert [ids_of(answer) for answer in answers] == [["reward_100", "reward_200"], ["reward_300"], []]
+    assert answers[1].json()["meta"] == {"total": 3, "page": 2, "per_page": 2, "total_pages": 2}
+    assert [codes(one["attributes"]) for one in answers[0].json()["data"]] == [[], ["insufficient_points"]]
+    assert ids_of(dearest) == ["reward_300"]
+    for wrong in ("page[size]=101", "sort=name", "filter[is_active]=false"):
+        assert (await shop.get(f"{path}?{wrong}")).status_code == 400

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from db.tables import WebhookSubscription
+from domain.subscriptions import EVENTS, WebhookEvent
 from tests.service import Json, Service, Shop, a_customer, a_shop
 
 SUBSCRIPTIONS = "/v1/webhook-subscriptions"
@@ -66,13 +67,39 @@ async def test_events_of_mages_that_nobody_sends_can_be_subscribed(shop: Shop) -
     assert (await created(shop, events=events))["attributes"]["events"] == events
 
 
+async def test_the_openapi_tells_which_events_are_sent_and_which_never(service: Service) -> None:
+    schema = (await service.api.get("/openapi.json")).json()["components"]["schemas"]["WebhookEvent"]
+
+    sent, never = schema["description"].split("\n\n")
+    assert {event for event in schema["enum"] if f"`{event}`" in sent} == {*EVENTS.values()}
+    assert {event for event in schema["enum"] if f"`{event}`" in never} == {*WebhookEvent} - {*EVENTS.values()}
+    assert "never sent" in never
+
+
+async def test_a_subscription_may_come_as_json_api_has_it(shop: Shop) -> None:
+    def document(**attributes: Any) -> Json:
+        return {"data": {"type": "webhook_subscription", "attributes": attributes}}
+
+    made = await shop.send("POST", SUBSCRIPTIONS, document(url=URL, events=["points.redeemed"]))
+    path = f"{SUBSCRIPTIONS}/{made.json()['data']['id']}"
+    paused = await shop.send("PUT", path, document(is_active=False))
+    bad = await shop.send("PUT", path, document(events=[]))
+
+    assert (made.status_code, paused.status_code) == (201, 200)
+    attributes = paused.json()["data"]["attributes"]
+    assert (attributes["url"], attributes["events"], attributes["is_active"]) == (URL, ["points.redeemed"], False)
+    assert (bad.status_code, error_of(bad)["source"]) == (400, {"pointer": "/data/attributes/events"})
+
+
 async def test_the_list_shows_the_newest_first_page_by_page(shop: Shop) -> None:
     ids = [(await created(shop))["id"] for _ in range(3)]
 
     first = (await shop.get(f"{SUBSCRIPTIONS}?page[size]=2")).json()
     second = (await shop.get(f"{SUBSCRIPTIONS}?page[size]=2&page[number]=2")).json()
+    oldest = (await shop.get(f"{SUBSCRIPTIONS}?sort=created_at")).json()
 
     assert [one["id"] for one in first["data"] + second["data"]] == ids[::-1]
+    assert [one["id"] for one in oldest["data"]] == ids
     assert first["meta"] == {"total": 3, "page": 1, "per_page": 2, "total_pages": 2}
     assert "secret" not in str(first)
 
@@ -85,7 +112,9 @@ async def test_a_page_past_the_end_is_empty(shop: Shop) -> None:
     assert (answer["data"], answer["meta"]["total"]) == ([], 1)
 
 
-@pytest.mark.parametrize("query", ["page[size]=101", "page[size]=0", "page[number]=0", "page[number]=x", "per_page=2"])
+@pytest.mark.parametrize(
+    "query", ["page[size]=101", "page[size]=0", "page[number]=0", "page[number]=x", "per_page=2", "sort=url"]
+)
 async def test_a_page_that_cannot_be_is_refused(shop: Shop, query: str) -> None:
     answer = await shop.get(f"{SUBSCRIPTIONS}?{query}")
 

@@ -9,7 +9,7 @@ from db.audit import INVARIANTS
 from operations.audit import ASKED, DRIFTS, LIVE, PAID, UNPAID
 from tests.commands.conftest import Pointsaga
 from tests.commands.scenes import a_shop_of, buy, much_later, terminated_while_klaviyo_is_down
-from tests.service import Service, Shop
+from tests.service import Service, Shop, sealed_by_a_lost_key
 
 
 @pytest.fixture(autouse=True)
@@ -64,6 +64,26 @@ async def test_a_shop_that_cannot_be_asked_is_not_called_clean(service: Service,
 
     assert [one["invariant"] for one in found] == [ASKED]
     await pointsaga("audit", "--ledger-only")
+
+
+async def test_a_shop_whose_credentials_cannot_be_read_is_named_and_the_others_are_looked_at(
+    service: Service, pointsaga: Pointsaga
+) -> None:
+    unreadable, sound = await bought(service), await bought(service)
+    await unreadable.keep_credentials(shopify=sealed_by_a_lost_key(access_token="shpat_lost"))
+    (await service.vendors.delete("/_sandbox")).raise_for_status()
+
+    found = (await pointsaga("audit", "--json", status=1)).json["findings"]
+
+    said = {one["subject"]: (one["invariant"], one["detail"]) for one in found}
+    [lost], [gone] = await unreadable.redemptions(), await sound.redemptions()
+    assert said == {
+        f"redemption {lost.id}": (
+            ASKED,
+            "code of attempt 1: Shopify: none of ENCRYPTION_KEYS opens the shop's credentials",
+        ),
+        f"redemption {gone.id}": (PAID, "code of attempt 1: it is gone"),
+    }
 
 
 async def test_a_redemption_that_nobody_works_on_is_found(service: Service, pointsaga: Pointsaga) -> None:

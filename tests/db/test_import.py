@@ -1,5 +1,6 @@
 """`pointsaga import`: a bad file changes nothing and says where it is bad; a good one can be repeated."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from sqlalchemy import select
 from db.engine import Sessions
 from db.import_writing import write_import
 from db.importing import BadImport, ImportFile, read_import
-from db.tables import Shop
+from db.tables import Customer, Shop
 from db.vault import Vault
 from settings import Settings
 from tests.service import Json, Service, a_customer, a_lot, a_reward, a_shop
@@ -84,6 +85,52 @@ async def test_an_import_leaves_alone_what_it_does_not_name(service: Service) ->
 
     await service.open_shop(imported)
     assert (await shop.customer())["date_of_birth"] == "1990-05-15T00:00:00.000Z"
+
+
+async def test_the_shops_theme_is_told_of_whomever_an_import_changes_and_of_nobody_else(service: Service) -> None:
+    gaining, going, climbing, resting = people = [a_customer(a_lot(10)) for _ in range(4)]
+    tiers = [{"id": "gold", "name": "Gold", "points_required": 1000}]
+    imported = a_shop(*people, vip_tiers=tiers)
+    shop = await service.open_shop(imported)
+    gaining["lots"] += [a_lot(5)]
+    going |= {"excluded": True}
+    climbing |= {"vip_tier": "gold"}
+    resting |= {"first_name": "Jo"}
+    newcomers = [a_customer(a_lot(5)), a_customer()]
+    shop.customers += [one["shopify_customer_id"] for one in newcomers]
+
+    await service.import_shop({**imported, "customers": people + newcomers})
+
+    changed = [gaining, going, climbing, newcomers[0]]
+    assert await shop.untold() == {one["shopify_customer_id"] for one in changed}
+
+
+async def test_who_is_on_a_tier_that_an_import_renames_is_told_of_its_new_name(service: Service) -> None:
+    def tier(name: str) -> Json:
+        return {"id": "gold", "name": name, "points_required": 1000}
+
+    imported = a_shop(a_customer(vip_tier="gold"), a_customer(), vip_tiers=[tier("Gold")])
+    shop = await service.open_shop(imported)
+
+    await service.import_shop({**imported, "vip_tiers": [tier("Or")]})
+
+    assert await shop.untold() == {shop.customers[0]}
+
+
+async def test_customers_buy_while_their_shop_is_imported(service: Service) -> None:
+    busy, buyer = a_customer(), a_customer(a_lot(500))
+    imported = a_shop(busy, buyer)
+    shop = await service.open_shop(imported)
+    mine = (Customer.shop_id == (await service.caller(shop.full_key)).id, Customer.id == shop.customers[0])
+    async with service.store() as session:
+        await session.execute(select(Customer).where(*mine).with_for_update())
+        importing = asyncio.ensure_future(service.import_shop({**imported, "customers": [busy]}))
+        await asyncio.sleep(0.3)
+
+        async with asyncio.timeout(20):
+            assert (await shop.purchase(customer=shop.customers[1])).status_code == 201
+        assert not importing.done()
+    await importing
 
 
 async def test_a_clash_with_what_is_there_changes_nothing_of_the_shop(service: Service) -> None:

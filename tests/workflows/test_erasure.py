@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import func, select, text, update
 
 from activities import webhook_topics
+from db.metafields import mark_stale
 from db.tables import ActivityLog, Customer, Delivery, LedgerEntry
 from settings import Settings
 from tests.service import Json, Service, Shop, a_customer, a_lot, a_shop, until
@@ -162,6 +163,19 @@ async def test_what_has_not_been_announced_of_an_erased_customer_is_not(service:
     [redemption] = await shop.redemptions()
     assert await service.end_of(redemption.id) == "COMPLETED"
     assert (await shop.deliveries())["klaviyo"] == "skipped"
+
+
+async def test_nothing_more_of_an_erased_customer_is_told_to_the_shops_theme(service: Service, shop: Shop) -> None:
+    await shop.adjust(5)
+    assert await shop.untold() == {shop.customers[0]}
+
+    await shop.told("customers/redact", about(shop))
+    assert await shop.untold() == set()
+
+    shop_id = (await service.caller(shop.full_key)).id
+    async with service.store.begin() as session:
+        await mark_stale(session, shop_id, shop.customers[0])
+    assert await shop.untold() == set()
 
 
 async def test_a_customer_who_is_named_by_address_alone_is_erased(service: Service, shop: Shop) -> None:

@@ -8,14 +8,14 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.testing import WorkflowEnvironment
 
-from db.tables import WebhookDelivery
+from db.tables import WebhookDelivery, WebhookSubscription
 from settings import Settings
 from tests.receiver import Received, Receiver, listening
-from tests.service import Json, Service, Shop, a_customer, a_lot, a_shop, until
+from tests.service import Json, Service, Shop, a_customer, a_lot, a_shop, sealed_by_a_lost_key, until
 from tests.workflows.test_redeem_reward import readable
 
 SUBSCRIPTIONS = "/v1/webhook-subscriptions"
@@ -227,6 +227,27 @@ async def test_one_who_leaves_or_pauses_while_it_is_down_is_not_waited_for(servi
         assert await service.end_of(entry) == "COMPLETED"
 
     assert list(await deliveries(shop, entry)) == [pauser["id"]]
+
+
+async def test_one_whose_secret_cannot_be_read_keeps_nobody_else_from_being_told(service: Service, shop: Shop) -> None:
+    async with listening() as lost, listening() as sound:
+        unreadable = await subscribe(shop, lost)
+        await subscribe(shop, sound)
+        async with service.store.begin() as session:
+            secret = sealed_by_a_lost_key(secret=unreadable["secret"]).encode()
+            rows = update(WebhookSubscription).where(WebhookSubscription.id == unreadable["id"])
+            await session.execute(rows.values(secret=secret))
+        entry = (await shop.purchase()).json()["data"]["id"]
+
+        await until(lambda: _is_told(sound))
+        await shop.send("POST", f"{SUBSCRIPTIONS}/{unreadable['id']}/rotate-secret", None)
+        assert await service.end_of(entry) == "COMPLETED"
+
+    assert (len(lost.received), len(sound.received)) == (1, 1)
+
+
+async def _is_told(receiver: Receiver) -> bool:
+    return len(receiver.received) > 0
 
 
 async def test_from_its_rotation_on_the_new_secret_signs_even_what_was_tried_before(

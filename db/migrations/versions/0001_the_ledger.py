@@ -124,6 +124,25 @@ def upgrade() -> None:
     op.create_index(
         "uq_customers_shop_id_email", "customers", ["shop_id", sa.literal_column("lower(email)")], unique=True
     )
+    op.execute(
+        """
+        -- Every three letters in a row, in lower case, each with the shop that it is searched in.
+        CREATE FUNCTION address_parts(shop_id integer, address text) RETURNS text[]
+        LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE COST 1000
+        RETURN ARRAY(
+            SELECT DISTINCT shop_id || ':' || substr(lower(address), n, 3)
+            FROM generate_series(1, length(address) - 2) n
+        )
+        """
+    )
+    op.create_index(
+        "ix_customers_by_address",
+        "customers",
+        [sa.text("address_parts(shop_id, email)")],
+        unique=False,
+        postgresql_using="gin",
+        postgresql_with={"fastupdate": "off"},
+    )
     op.create_index("ix_customers_by_creation", "customers", ["shop_id", "excluded", "created_at", "id"], unique=False)
     op.create_index("ix_customers_by_points", "customers", ["shop_id", "excluded", "points", "id"], unique=False)
     op.create_index(
