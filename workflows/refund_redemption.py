@@ -43,7 +43,7 @@ class RefundRedemption(DeliversRedemption):
     async def _refund(self, attempt: Attempt) -> Ending:
         if await self._step(Refunds.remove_discount_code, attempt) and await self._step(Refunds.refund_points, attempt):
             self._ending = Ending.REFUNDED
-            await self.deliver()
+            await self.deliver(again=attempt.again)
         else:
             self._ending = Ending.REFUSED
         self._journal.close()
