@@ -8,7 +8,7 @@ from asyncio.subprocess import DEVNULL
 
 import pytest
 
-from operations import reprocessing
+from operations import redrive, reprocessing
 from tests.commands.conftest import Pointsaga, command_line
 from tests.commands.scenes import (
     a_shop_of,
@@ -137,6 +137,23 @@ async def test_asked_for_twice_while_no_worker_runs_it_is_done_once(
         await told_once(idle, shop, tries=6)
 
     assert len(await requests_logged(idle)) == 3
+
+
+async def test_where_nobody_answers_it_gives_up_before_it_has_asked_for_everything(
+    idle: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = await a_shop_of(idle, 3)
+    async with idle.worker():
+        ids = await refused_by_klaviyo(shop)
+    monkeypatch.setattr(reprocessing, "ANSWERED_WITHIN", reprocessing.ANSWERED_WITHIN / 10)
+    monkeypatch.setattr(redrive, "AT_ONCE", 1)
+    monkeypatch.setattr(redrive, "GIVE_UP_AFTER", 2)
+
+    said = await command_line(idle)("redrive", *ids, "--yes", status=1)
+
+    assert "failed: 3" in said.out
+    assert "not tried, as 2 in a row had failed" in said.err
+    assert len(await requests_logged(idle)) == 2
 
 
 @pytest.mark.parametrize(

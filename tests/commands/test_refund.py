@@ -42,6 +42,7 @@ async def test_a_refund_is_shown_before_it_is_made(service: Service, pointsaga: 
     said = await pointsaga("refund", redemption, "--dry-run", "--json", *WHY)
 
     assert said.json["result"] == "planned"
+    assert "planned: its code would be removed" in (await pointsaga("refund", redemption, "--dry-run", *WHY)).out
     assert await shop.balance() == 0
 
 

@@ -84,8 +84,11 @@ async def _is_throttled(service: Service) -> bool:
 async def test_a_refund_is_left_untold_and_its_run_ends(service: Service, pointsaga: Pointsaga, shop: Shop) -> None:
     redemption = await refunded_unheard_by_klaviyo(shop)
 
-    await pointsaga("skip", redemption, "--channel", "klaviyo", "--reason", "left Klaviyo", "--by", "ann", "--yes")
+    words = ("--channel", "klaviyo", "--reason", "left Klaviyo", "--by", "ann", "--yes", "--json")
+    said = await pointsaga("skip", redemption, *words)
 
+    [action] = said.json["redemptions"][0]["actions"]
+    assert (action["action"], action["event"]) == ("skip", "reward_refunded")
     assert await service.end_of_refund(redemption) == "COMPLETED"
     assert (await shop.deliveries("reward_refunded"))["klaviyo"] == "skipped"
     facts = {"by": "ann", "reason": "left Klaviyo", "event": "reward_refunded", "channels": ["klaviyo"]}

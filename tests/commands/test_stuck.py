@@ -55,7 +55,7 @@ async def test_a_refused_delivery_is_listed_with_the_vendors_reason(service: Ser
 
     assert f"pointsaga retry {redemption}" in said.out
     assert "klaviyo: HTTP 401" in said.out
-    assert row["kind"] == "needs_attention"
+    assert (row["kind"], row["event"]) == ("needs_attention", "reward_redeemed")
     assert row["shop"] == shop.domain
     assert row["channels"] == ["klaviyo"]
     assert row["command"] == f"pointsaga retry {redemption}"
