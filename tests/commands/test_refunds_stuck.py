@@ -14,6 +14,7 @@ from tests.commands.scenes import (
     mended,
     much_later,
     refunded_unheard_by_klaviyo,
+    refused_by_klaviyo,
     requests_logged,
     terminate_run,
 )
@@ -58,6 +59,25 @@ async def test_refused_news_of_a_refund_is_listed_and_tried_again(
     assert await requests_logged(service) == [("delivery_retry_requested", facts)]
     again = await pointsaga("retry", redemption, "--yes", "--json")
     assert (again.json["acted"], again.json["nothing_to_do"]) == (0, 1)
+
+
+async def test_a_purchase_and_its_refund_are_asked_for_each_by_itself(
+    service: Service, pointsaga: Pointsaga, shop: Shop
+) -> None:
+    [redemption] = await refused_by_klaviyo(shop)
+    await mended(service)
+    await pointsaga("retry", redemption, "--yes")
+    await at_rest(shop, sent=4)
+    await service.fault("klaviyo", kind="status", status=401, times=None)
+    assert (await shop.refund(redemption)).status_code == 200
+    await at_rest(shop, failed=1, sent=7)
+    await mended(service)
+
+    await pointsaga("retry", redemption, "--yes")
+
+    await all_told(shop)
+    asked = [(facts["event"], facts["channels"]) for _, facts in await requests_logged(service)]
+    assert asked == [("reward_redeemed", ["klaviyo"]), ("reward_refunded", ["klaviyo"])]
 
 
 async def test_news_of_a_refund_that_wait_for_their_next_try_are_tried_now(
