@@ -52,12 +52,12 @@ class Housekeeping:
         async with self._sessions() as session:
             late = await catalogue.now(session) - PATIENCE
         found: list[Attempt] = []
-        open_runs: set[str] | None = None
+        open_runs: set[str] = set()
         async for page in housekeeping.unfinished(self._sessions, event, before=late, at_a_time=AT_A_TIME):
-            found += [attempt async for attempt in self._without_a_run(page, open_runs or set())]
-            if len(found) >= AT_A_TIME:
+            found += [attempt async for attempt in self._without_a_run(page, open_runs)]
+            if len(found) >= AT_A_TIME or len(page) < AT_A_TIME:
                 break
-            open_runs = await self._open_runs() if open_runs is None else open_runs
+            open_runs = open_runs or await self._open_runs()
         return found
 
     async def _open_runs(self) -> set[str]:
