@@ -14,7 +14,7 @@ from commands.shared import ADMINISTRATION, LOCAL, OPERATING
 from commands.show import show
 from commands.stack import demo, up
 from commands.stuck import stuck
-from telemetry import leave
+from telemetry import configure_logging, leave
 
 app = typer.Typer(
     help="Pointsaga: loyalty points for Shopify discount codes.\n\n"
@@ -44,6 +44,8 @@ app.command(rich_help_panel=LOCAL)(demo)
 
 def main() -> None:
     """Entry point of the console script."""
+    # Unconfigured, the log would go to standard output, among what a program reads.
+    configure_logging("WARNING", "text")
     try:
         app()
     except SystemExit as end:

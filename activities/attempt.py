@@ -1,5 +1,6 @@
 """The message that every step of a redemption takes."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from pydantic import BaseModel
@@ -15,6 +16,8 @@ class Attempt(BaseModel):
         customer_id: Shopify's numeric customer id.
         deadline: before the pivot the attempt gives up at this time.
         channels: where the redemption is announced.
+        again: those of them to try although they refused before; an operator's wish when a run that is gone is
+            followed by another.
     """
 
     shop_id: int
@@ -25,3 +28,4 @@ class Attempt(BaseModel):
     reward_id: str
     deadline: datetime
     channels: list[Channel]
+    again: Sequence[Channel] = ()

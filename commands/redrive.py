@@ -42,7 +42,7 @@ def redrive_many(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Set going what has stopped: refused deliveries are tried again, redemptions whose run is gone are settled.
+    """Set going what has stopped of purchases and refunds: what was refused is retried, a run that is gone followed.
 
     Without ids and without --query: everything that `stuck` lists and that needs it. It can be interrupted and run
     again at any time: what is left is done, and nothing is done twice.
@@ -86,9 +86,8 @@ async def _search(service: Service, query: str) -> list[str]:
 
 def _preview(found: Sequence[Stuck], *, as_json: bool) -> None:
     if as_json:
-        print_json(
-            {"planned": [{"redemption_id": one.redemption_id, "kind": one.kind, "why": one.why} for one in found]}
-        )
+        shown = ("redemption_id", "event", "kind", "why")
+        print_json({"planned": [{name: getattr(one, name) for name in shown} for one in found]})
     elif found:
         print_stuck(found)
     else:

@@ -11,6 +11,7 @@ from temporalio.service import RPCError
 from commands.shared import MISUSE, AsJson, at, fail, out, print_json, say, with_database
 from db.engine import Sessions
 from db.receipts import Receipt, find_receipt
+from domain.events import named
 from domain.redemptions import workflow_id
 from operations.receipt import Run, runs_of
 from settings import Settings, connect_temporal, read_settings
@@ -80,7 +81,7 @@ def _print(console: Console, receipt: Receipt, runs: Sequence[Run] | None) -> No
         "deliveries",
         receipt.deliveries,
         {
-            "channel": lambda one: one.channel,
+            "channel": lambda one: named(one.channel, one.event),
             "status": lambda one: one.status,
             "tries": lambda one: one.attempts,
             "last error": lambda one: one.last_error or "",

@@ -1,22 +1,31 @@
 """Queries of the reconciler."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from sqlalchemy import TextClause, delete, func, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from db.engine import Sessions
 from db.tables import IdempotencyKey
+from domain.events import EventKind
+from domain.redemptions import settlement_id, workflow_id
+from domain.refunds import refund_id
 
 KEYS_ARE_KEPT = timedelta(days=30)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stranded:
-    """An attempt, or its refund, that has something left to do; `channels` are those it is announced on."""
+    """An attempt, or its refund, that has something left to do.
 
+    Attributes:
+        event: what is being brought about and told: the purchase, or its refund.
+        channels: those it is announced on.
+    """
+
+    event: EventKind
     shop_id: int
     shop_domain: str
     redemption_id: str
@@ -26,74 +35,81 @@ class Stranded:
     deadline: datetime
     channels: list[str]
 
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """The workflow ids under which it can be in hand."""
+        if self.event is EventKind.REWARD_REFUNDED:
+            return (refund_id(self.redemption_id),)
+        return workflow_id(self.redemption_id, self.number), settlement_id(self.redemption_id, self.number)
 
-_UNFINISHED = text("""
-    WITH unfinished AS (
-        SELECT id, attempt FROM redemptions WHERE status = 'pending' AND deadline < :before
+
+# What is unfinished, by what is being brought about; `{mine}` narrows it to some redemptions before it is put together.
+_UNFINISHED = {
+    EventKind.REWARD_REDEEMED: """
+        SELECT r.id, r.attempt FROM redemptions r WHERE r.status = 'pending' AND r.deadline < :before {mine}
         UNION
-        SELECT c.redemption_id, c.attempt FROM discount_codes c JOIN redemptions r ON r.id = c.redemption_id
+        SELECT r.id, c.attempt FROM discount_codes c JOIN redemptions r ON r.id = c.redemption_id
         WHERE c.state = 'planned' AND c.updated_at < :before AND r.deadline < :before
-          AND (r.status = 'failed' OR r.attempt > c.attempt)
+          AND (r.status = 'failed' OR r.attempt > c.attempt) {mine}
         UNION
-        SELECT d.redemption_id, r.attempt FROM deliveries d JOIN redemptions r ON r.id = d.redemption_id
-        WHERE d.status IN ('pending', 'failed') AND d.event = 'reward_redeemed' AND r.captured_at < :before
-    )
+        SELECT r.id, r.attempt FROM deliveries d JOIN redemptions r ON r.id = d.redemption_id
+        WHERE d.status IN ('pending', 'failed') AND d.event = 'reward_redeemed' AND r.captured_at < :before {mine}
+    """,
+    EventKind.REWARD_REFUNDED: """
+        SELECT r.id, r.attempt FROM refunds f JOIN redemptions r ON r.id = f.redemption_id
+        WHERE f.state = 'pending' AND f.created_at < :before {mine}
+        UNION
+        SELECT r.id, r.attempt FROM deliveries d JOIN redemptions r ON r.id = d.redemption_id
+        WHERE d.status IN ('pending', 'failed') AND d.event = 'reward_refunded' AND d.created_at < :before {mine}
+    """,
+}
+_CHANNELS = {
+    EventKind.REWARD_REDEEMED: """
+        ARRAY(SELECT channel FROM deliveries d WHERE d.redemption_id = r.id AND d.event = 'reward_redeemed'
+              ORDER BY channel)
+    """,
+    EventKind.REWARD_REFUNDED: "(SELECT f.channels FROM refunds f WHERE f.redemption_id = r.id)",
+}
+_PAGE = """
+    WITH unfinished AS ({unfinished})
     SELECT r.shop_id, s.domain AS shop_domain, r.id AS redemption_id, u.attempt AS number,
-           r.customer_id, r.reward_id, r.deadline,
-           ARRAY(SELECT channel FROM deliveries d WHERE d.redemption_id = r.id AND d.event = 'reward_redeemed'
-                 ORDER BY channel) AS channels
+           r.customer_id, r.reward_id, r.deadline, {channels} AS channels
     FROM unfinished u JOIN redemptions r USING (id) JOIN shops s ON s.id = r.shop_id
-    WHERE (CAST(:among AS text[]) IS NULL OR r.id = ANY(CAST(:among AS text[])))
-      AND (CAST(:deadline AS timestamptz) IS NULL
-           OR (r.deadline, r.id, u.attempt) > (CAST(:deadline AS timestamptz), :id, CAST(:attempt AS integer)))
+    WHERE CAST(:deadline AS timestamptz) IS NULL
+       OR (r.deadline, r.id, u.attempt) > (CAST(:deadline AS timestamptz), :id, CAST(:attempt AS integer))
     ORDER BY r.deadline, r.id, u.attempt LIMIT :at_most
-""")
-
-
-_UNFINISHED_REFUNDS = text("""
-    WITH unfinished AS (
-        SELECT redemption_id FROM refunds WHERE state = 'pending' AND created_at < :before
-        UNION
-        SELECT d.redemption_id FROM deliveries d
-        WHERE d.status IN ('pending', 'failed') AND d.event = 'reward_refunded' AND d.created_at < :before
-    )
-    SELECT r.shop_id, s.domain AS shop_domain, r.id AS redemption_id, r.attempt AS number,
-           r.customer_id, r.reward_id, r.deadline, f.channels
-    FROM unfinished u JOIN refunds f USING (redemption_id) JOIN redemptions r ON r.id = f.redemption_id
-    JOIN shops s ON s.id = r.shop_id
-    ORDER BY f.created_at LIMIT :at_most
-""")
+"""
 
 
 async def unfinished(
-    session: AsyncSession,
-    *,
-    before: datetime,
-    at_most: int,
-    after: Stranded | None = None,
-    among: Sequence[str] | None = None,
-) -> list[Stranded]:
-    """Attempts that should have come to their end before that time and have not, the oldest first.
+    store: Sessions, event: EventKind, *, before: datetime, at_a_time: int, among: Sequence[str] | None = None
+) -> AsyncGenerator[list[Stranded]]:
+    """Page by page, the oldest first, attempts (or refunds) that should have come to their end before that time.
 
-    `after` is the last one of the page before; `among` looks at these redemptions only.
+    A refund's news has to have been there by then. `among` looks at these redemptions only.
     """
-    page = {
-        "deadline": after and after.deadline,
-        "id": after and after.redemption_id,
-        "attempt": after and after.number,
-    }
-    limits = {"before": before, "at_most": at_most, "among": among and list(among), **page}
-    return await _stranded(session, _UNFINISHED, limits)
+    query = _query(event, among)
+    last: Stranded | None = None
+    while True:
+        after = {
+            "deadline": last and last.deadline,
+            "id": last and last.redemption_id,
+            "attempt": last and last.number,
+        }
+        async with store() as session:
+            rows = (await session.execute(query, {"before": before, "at_most": at_a_time, **after})).mappings().all()
+        page = [Stranded(event=event, **dict(row)) for row in rows]
+        if page:
+            yield page
+        if len(page) < at_a_time:
+            return
+        last = page[-1]
 
 
-async def unfinished_refunds(session: AsyncSession, *, before: datetime, at_most: int) -> list[Stranded]:
-    """Refunds that were asked for before that time, or have news from before it, and are not through."""
-    return await _stranded(session, _UNFINISHED_REFUNDS, {"before": before, "at_most": at_most})
-
-
-async def _stranded(session: AsyncSession, query: TextClause, limits: dict[str, Any]) -> list[Stranded]:
-    rows = (await session.execute(query, limits)).mappings().all()
-    return [Stranded(**dict(row)) for row in rows]
+def _query(event: EventKind, among: Sequence[str] | None) -> TextClause:
+    mine = "" if among is None else "AND r.id = ANY(CAST(:among AS text[]))"
+    query = text(_PAGE.format(unfinished=_UNFINISHED[event].format(mine=mine), channels=_CHANNELS[event]))
+    return query if among is None else query.bindparams(among=list(among))
 
 
 async def prune_idempotency_keys(session: AsyncSession) -> int:

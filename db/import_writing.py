@@ -1,6 +1,7 @@
 """Writing an imported shop: same ids update, lots that are known are left alone."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
@@ -27,7 +28,21 @@ from db.vault import Vault
 _NEWCOMER = {"excluded": False, "vip_tier_id": None}
 
 
-async def write_import(sessions: Sessions, vault: Vault, file: ImportFile, *, tell: Callable[[str], None]) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Imported:
+    """What the file has of a shop, and how many of its lots were new."""
+
+    domain: str
+    rewards: int
+    customers: int
+    new_lots: int
+
+    def __str__(self) -> str:
+        """For people."""
+        return f"{self.domain}: {self.rewards} rewards, {self.customers} customers, {self.new_lots} new lots"
+
+
+async def write_import(sessions: Sessions, vault: Vault, file: ImportFile, *, tell: Callable[[Imported], None]) -> None:
     """Import shop by shop, each in one transaction; `tell` hears of each that is done.
 
     Raises:
@@ -40,7 +55,8 @@ async def write_import(sessions: Sessions, vault: Vault, file: ImportFile, *, te
         except IntegrityError as error:
             constraint = getattr(error.orig.__cause__, "constraint_name", None) if error.orig else None
             raise BadImport(f"{shop.domain}: clashes with data that is there already ({constraint})") from None
-        tell(f"{shop.domain}: {len(shop.rewards)} rewards, {len(shop.customers)} customers, {added} new lots")
+        numbers = {"rewards": len(shop.rewards), "customers": len(shop.customers), "new_lots": added}
+        tell(Imported(domain=shop.domain, **numbers))
 
 
 async def _write_shop(session: AsyncSession, vault: Vault, imported: ImportedShop) -> int:

@@ -9,7 +9,19 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from db.tables import ActivityLog, Delivery, DiscountCode, LedgerEntry, PointLot, Redemption, RedemptionDraw, Shop
+from db.tables import (
+    ActivityLog,
+    Delivery,
+    DiscountCode,
+    LedgerEntry,
+    PointLot,
+    Redemption,
+    RedemptionDraw,
+    Refund,
+    Shop,
+)
+from domain.events import named
+from domain.refunds import REFUSED
 
 
 class _Part(BaseModel):
@@ -115,8 +127,10 @@ async def find_receipt(session: AsyncSession, redemption_id: str, *, shop_id: in
     row, domain = found
     movements = await _movements(session, row)
     codes = [Code.model_validate(code) for code in await _all(session, DiscountCode, row, DiscountCode.id)]
-    deliveries = [DeliveryMade.model_validate(one) for one in await _all(session, Delivery, row, Delivery.channel)]
-    steps = [*_points(movements), *_codes(codes), *_row(row), *_deliveries(deliveries)]
+    told = await _all(session, Delivery, row, Delivery.event, Delivery.channel)
+    deliveries = [DeliveryMade.model_validate(one) for one in told]
+    refund = await session.get(Refund, row.id)
+    steps = [*_points(movements), *_codes(codes), *_row(row), *_refund(refund), *_deliveries(deliveries)]
     return Receipt(
         id=row.id,
         shop=domain,
@@ -140,8 +154,8 @@ async def find_receipt(session: AsyncSession, redemption_id: str, *, shop_id: in
     )
 
 
-async def _all(session: AsyncSession, table: Any, row: Redemption, order: Any) -> Sequence[Any]:
-    return (await session.scalars(select(table).where(table.redemption_id == row.id).order_by(order))).all()
+async def _all(session: AsyncSession, table: Any, row: Redemption, *order: Any) -> Sequence[Any]:
+    return (await session.scalars(select(table).where(table.redemption_id == row.id).order_by(*order))).all()
 
 
 async def _lots(session: AsyncSession, row: Redemption) -> list[LotDrawn]:
@@ -194,7 +208,14 @@ def _row(row: Redemption) -> Iterator[Step]:
         yield Step(at=row.discount_code_redeemed_at, what="code used")
 
 
+def _refund(refund: Refund | None) -> Iterator[Step]:
+    """That it is made is told by its points."""
+    if refund is not None:
+        refused = ", refused: the code had been used" if refund.state == REFUSED else ""
+        yield Step(at=refund.created_at, what=f"refund asked for by {refund.actor}{refused}")
+
+
 def _deliveries(deliveries: Iterable[DeliveryMade]) -> Iterator[Step]:
     for one in deliveries:
         if one.status != "pending":
-            yield Step(at=one.sent_at or one.updated_at, what=f"{one.channel}: {one.status}")
+            yield Step(at=one.sent_at or one.updated_at, what=f"{named(one.channel, one.event)}: {one.status}")

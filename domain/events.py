@@ -16,6 +16,11 @@ class EventKind(StrEnum):
     REWARD_REFUNDED = "reward_refunded"
 
 
+def named(channel: str, event: str) -> str:
+    """A channel, as people read it, with what it is told unless that is the purchase."""
+    return f"{channel} (refund)" if event == EventKind.REWARD_REFUNDED else channel
+
+
 @dataclass(frozen=True, kw_only=True)
 class RewardEvent:
     """One event of one redemption, told to one marketing vendor. All of it is fixed, so a retry repeats it exactly.

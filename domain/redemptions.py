@@ -47,10 +47,13 @@ def settlement_id(redemption_id: str, attempt: int) -> str:
     return f"settlement-{redemption_id}-{attempt}"
 
 
-def attempt_of(run: str) -> tuple[str, int] | None:
-    """The redemption and the attempt that a workflow's id names; None when it is about something else."""
-    match = re.fullmatch(r"(?:redemption|settlement)-(cr_[a-z0-9]+)-([0-9]+)", run)
-    return match and (match[1], int(match[2]))
+def attempt_of(run: str) -> tuple[str, int | None] | None:
+    """The redemption and the attempt that a workflow's id names; None when it is about something else.
+
+    A refund's names no attempt.
+    """
+    match = re.fullmatch(r"(?:redemption|settlement|refund)-(cr_[a-z0-9]+)(?:-([0-9]+))?", run)
+    return match and (match[1], int(match[2]) if match[2] else None)
 
 
 class Standing(Enum):

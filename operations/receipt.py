@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from pydantic import BaseModel
 from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
 
-from activities.runs import describe, run_ids
+from activities.runs import describe
+from domain.redemptions import settlement_id, workflow_id
+from domain.refunds import refund_id
 from workflows.stages import REDEMPTION_STAGE
 
 
@@ -28,12 +30,16 @@ class Run(BaseModel):
 
 
 async def runs_of(temporal: Client, redemption_id: str, attempts: int, *, ui: str | None) -> list[Run]:
-    """Every run of every attempt that the engine still knows.
+    """Every run of every attempt, and of the refund, that the engine still knows.
 
     Raises:
         temporalio.service.RPCError: the engine cannot be asked.
     """
-    ids = [run for number in range(1, attempts + 1) for run in run_ids(redemption_id, number)]
+    numbers = range(1, attempts + 1)
+    of_attempts = [
+        run for number in numbers for run in (workflow_id(redemption_id, number), settlement_id(redemption_id, number))
+    ]
+    ids = [*of_attempts, refund_id(redemption_id)]
     found = [(run, await describe(temporal, run)) for run in ids]
     return [_run(description, _link(ui, temporal.namespace, run)) for run, description in found if description]
 

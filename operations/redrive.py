@@ -1,4 +1,4 @@
-"""Many redemptions set going again: at a bounded rate, a few at a time, and safe to interrupt.
+"""Many redemptions and refunds set going again: at a bounded rate, a few at a time, and safe to interrupt.
 
 Nothing is kept between two redrives. What is left to do is read anew from the ledger, and what was asked for twice is
 done once: see `reprocessing`.
@@ -8,13 +8,18 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from temporalio.service import RPCError
 
-from operations.reprocessing import Action, NotDone, NothingToDo, Reprocessing, Request
+from operations.actions import Action
+from operations.reprocessing import NotDone, NothingToDo, Reprocessing, Request
 from operations.stuck import REDRIVABLE, Finder, Stuck
 
 AT_ONCE = 20
+
+# So many failures in a row have one cause, such as no worker; 10,000 would only add their requests to it.
+GIVE_UP_AFTER = 2 * AT_ONCE
 
 
 class Result(StrEnum):
@@ -27,11 +32,12 @@ class Result(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """One redemption's result, and what was done or why not."""
+    """One redemption's result, and what was done or why not; `actions` are those that were taken."""
 
     redemption_id: str
     result: Result
     detail: str
+    actions: Sequence[dict[str, Any]] = ()
 
 
 Tell = Callable[[Outcome], None]
@@ -47,15 +53,23 @@ async def redrivable(finder: Finder, among: Sequence[str] | None = None) -> Asyn
 async def redrive(reprocessing: Reprocessing, ids: Sequence[str], request: Request, *, rate: float, tell: Tell) -> None:
     """Set these redemptions going, at most `rate` a second; `tell` hears of each as it is done.
 
-    Each is looked at again right before, so that whatever has happened since it was listed is left alone.
+    Each is looked at again right before, so that whatever has happened since it was listed is left alone. When many
+    in a row have failed, the rest is not tried.
     """
     waiting = iter(dict.fromkeys(ids))
     pace = _Pace(rate)
+    in_a_row = 0
 
     async def work() -> None:
+        nonlocal in_a_row
         for redemption_id in waiting:
+            if in_a_row >= GIVE_UP_AFTER:
+                tell(_failed(redemption_id, f"not tried, as {GIVE_UP_AFTER} in a row had failed"))
+                continue
             await pace.turn()
-            tell(await _redrive_one(reprocessing, redemption_id, request))
+            outcome = await _redrive_one(reprocessing, redemption_id, request)
+            in_a_row = in_a_row + 1 if outcome.result is Result.FAILED else 0
+            tell(outcome)
 
     try:
         async with asyncio.TaskGroup() as workers:
@@ -68,28 +82,35 @@ async def redrive(reprocessing: Reprocessing, ids: Sequence[str], request: Reque
 
 async def act(reprocessing: Reprocessing, redemption_id: str, actions: Sequence[Action], request: Request) -> Outcome:
     """Perform what was planned for one redemption."""
-    done: list[str] = []
+    done: list[Action] = []
     why = "nothing is left to do, or its run is at it"
     for action in actions:
         try:
             await reprocessing.perform(action, request)
-            done.append(str(action))
+            done.append(action)
         except NothingToDo as reason:
             why = str(reason)
         except NotDone as reason:
-            return Outcome(redemption_id=redemption_id, result=Result.FAILED, detail=str(reason))
-    result = Result.ACTED if done else Result.NOTHING_TO_DO
-    return Outcome(redemption_id=redemption_id, result=result, detail="; ".join(done) or why)
+            return _failed(redemption_id, str(reason), done)
+    return Outcome(
+        redemption_id=redemption_id,
+        result=Result.ACTED if done else Result.NOTHING_TO_DO,
+        detail="; ".join(map(str, done)) or why,
+        actions=[action.facts() for action in done],
+    )
 
 
 async def _redrive_one(reprocessing: Reprocessing, redemption_id: str, request: Request) -> Outcome:
     try:
-        planned = await reprocessing.plan_redrive(redemption_id)
+        planned = await reprocessing.plans.redrive(redemption_id)
     except RPCError as error:
-        return Outcome(
-            redemption_id=redemption_id, result=Result.FAILED, detail=f"{error.status.name}: {error.message}"
-        )
+        return _failed(redemption_id, f"{error.status.name}: {error.message}")
     return await act(reprocessing, redemption_id, planned, request)
+
+
+def _failed(redemption_id: str, why: str, done: Sequence[Action] = ()) -> Outcome:
+    actions = [action.facts() for action in done]
+    return Outcome(redemption_id=redemption_id, result=Result.FAILED, detail=why, actions=actions)
 
 
 class _Pace:

@@ -34,7 +34,7 @@ async def matching(temporal: Client, query: str) -> list[str]:
     Raises:
         temporalio.service.RPCError: INVALID_ARGUMENT when the engine does not understand the query.
     """
-    ours = f"({query}) AND WorkflowType IN ('RedeemReward', 'SettleRedemption')"
+    ours = f"({query}) AND WorkflowType IN ('RedeemReward', 'SettleRedemption', 'RefundRedemption')"
     return list(dict.fromkeys([run.id async for run in temporal.list_workflows(ours)]))
 
 

@@ -1,4 +1,4 @@
-"""Every redemption that is not where it should be: why, since when, and what helps.
+"""Every redemption, and every refund, that is not where it should be: why, since when, and what helps.
 
 The ledger says what is unfinished, the engine's search who is working on it. Neither is asked about one redemption at
 a time.
@@ -12,13 +12,13 @@ from enum import StrEnum
 from temporalio.client import Client, WorkflowExecutionStatus
 
 from activities.housekeeping import PATIENCE
-from activities.runs import describe, run_ids
+from activities.runs import describe
 from db import catalogue
 from db.engine import Sessions
-from db.stuck import Case, cases, waiting_refunds
+from db.stuck import Case, cases
 from db.tables import Delivery
+from domain.events import EventKind, named
 from domain.redemptions import attempt_of
-from domain.refunds import refund_id
 from operations.runs import OpenRun, endings, open_runs
 
 # The longest deadline that the settings allow: until then a run may rightly have left no trace in the ledger.
@@ -56,17 +56,18 @@ _HELP = {
     Kind.VENDOR_DOWN: Help("wait, or", "pointsaga retry {id}", "pointsaga retry {id} …"),
     Kind.WORKFLOW_FAILING: Help("deploy a fix; see", "pointsaga show {id}", "pointsaga show {id}"),
     Kind.UNFENCED: Help("wait for Shopify; see", "pointsaga show {id}", "pointsaga show {id}"),
-    Kind.REFUND_WAITS: Help("mend what refuses, or wait; see", "pointsaga show {id}", "pointsaga show {id}"),
+    Kind.REFUND_WAITS: Help("wait for Shopify; see", "pointsaga show {id}", "pointsaga show {id}"),
     Kind.UNDECIDED: Help("see that a worker runs;", "pointsaga show {id}", "pointsaga show {id}"),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stuck:
-    """One attempt that is stuck.
+    """One attempt that is stuck, or its refund.
 
     Attributes:
         redemption_id: None for a run that is not about a redemption.
+        event: the purchase, or its refund; None for a run that the ledger expects nothing of.
         shop: its domain; None when the ledger has no such attempt.
         run: the workflow id of the run that has it in hand; None when there is none.
         channels: those that have not been told.
@@ -75,6 +76,7 @@ class Stuck:
     kind: Kind
     shop: str | None = None
     redemption_id: str | None
+    event: EventKind | None = None
     attempt: int | None
     run: str | None
     since: datetime
@@ -119,41 +121,23 @@ class Finder:
             ended = await self._endings([case for case, run in with_runs if run is None])
             for case, run in with_runs:
                 yield _in_hand(case, run) if run else _gone(case, ended)
-        for refund in await self._refunds(now - max(older_than, PATIENCE), among):
-            yield refund
         if among is None:
             async for one in self._without_a_case(runs, now=now, older_than=older_than):
                 yield one
 
-    async def _refunds(self, before: datetime, among: Sequence[str] | None) -> list[Stuck]:
-        async with self.store() as session:
-            waiting = await waiting_refunds(session, before=before, among=among)
-        return [
-            Stuck(
-                kind=Kind.REFUND_WAITS,
-                shop=one.shop_domain,
-                redemption_id=one.redemption_id,
-                attempt=one.attempt,
-                run=refund_id(one.redemption_id),
-                since=one.since,
-                why=_reasons(one.undelivered) or "its code is not removed at Shopify yet",
-                channels=[delivery.channel for delivery in one.undelivered],
-            )
-            for one in waiting
-        ]
-
     async def _endings(self, gone: list[Case]) -> dict[str, str]:
-        return await endings(self.temporal, [run for case in gone for run in _ids(case)])
+        return await endings(self.temporal, [run for case in gone for run in case.attempt.runs])
 
     async def _without_a_case(
         self, runs: dict[str, OpenRun], *, now: datetime, older_than: timedelta
     ) -> AsyncGenerator[Stuck]:
         """Runs that the ledger expects nothing of."""
         for run in runs.values():
-            about = attempt_of(run.id)
+            redemption_id, number = attempt_of(run.id) or (None, None)
             limit = older_than if run.problem else max(older_than, _LONGEST_PURCHASE)
-            if (about or run.problem) and run.started_at < now - limit and await self._is_open(run):
-                redemption_id, number = about or (None, None)
+            # A refund may take longer than any limit, and its wish is in the ledger before there is a run.
+            is_late = (number or run.problem) and run.started_at < now - limit
+            if is_late and await self._is_open(run):
                 kind = Kind.WORKFLOW_FAILING if run.problem else Kind.UNDECIDED
                 why = run.problem or "the run has not begun, or not ended"
                 yield Stuck(
@@ -166,13 +150,9 @@ class Finder:
         return description is not None and description.status is WorkflowExecutionStatus.RUNNING
 
 
-def _ids(case: Case) -> tuple[str, str]:
-    return run_ids(case.redemption_id, case.attempt.number)
-
-
 def _take(runs: dict[str, OpenRun], case: Case) -> OpenRun | None:
     """The run that has the case in hand; taken out of what is left over."""
-    found = [run for one in _ids(case) if (run := runs.pop(one, None))]
+    found = [run for one in case.attempt.runs if (run := runs.pop(one, None))]
     return found[-1] if found else None
 
 
@@ -185,19 +165,25 @@ def _in_hand(case: Case, run: OpenRun) -> Stuck:
         return _stuck(case, Kind.NEEDS_ATTENTION, _reasons(failed), run=run.id, since=since)
     if pending:
         return _stuck(case, Kind.VENDOR_DOWN, _reasons(pending), run=run.id)
-    if case.holds_points:
+    if case.event is EventKind.REWARD_REFUNDED:
+        return _stuck(case, Kind.REFUND_WAITS, "its code is not removed at Shopify yet", run=run.id)
+    if case.undecided:
         return _stuck(case, Kind.UNDECIDED, "the deadline has passed, and the run has not decided", run=run.id)
     asked = f"{case.unanswered} requests for it have no answer" if case.unanswered else "it was never asked for"
     return _stuck(case, Kind.UNFENCED, f"the points are back; the code is not voided yet: {asked}", run=run.id)
 
 
 def _gone(case: Case, ended: dict[str, str]) -> Stuck:
-    how = next((ended[run] for run in reversed(_ids(case)) if run in ended), None)
+    how = next((ended[run] for run in reversed(case.attempt.runs) if run in ended), None)
+    return _stuck(case, Kind.RUN_GONE, f"{_left(case)}; the run is {how or 'not known to the engine'}")
+
+
+def _left(case: Case) -> str:
     if case.undelivered:
-        left = f"not told: {', '.join(delivery.channel for delivery in case.undelivered)}"
-    else:
-        left = "the points are held" if case.holds_points else "the code is not voided"
-    return _stuck(case, Kind.RUN_GONE, f"{left}; the run is {how or 'not known to the engine'}")
+        return f"not told: {', '.join(named(one.channel, one.event) for one in case.undelivered)}"
+    if case.event is EventKind.REWARD_REFUNDED:
+        return "the refund is not made"
+    return "the points are held" if case.undecided else "the code is not voided"
 
 
 def _stuck(case: Case, kind: Kind, why: str, *, run: str | None = None, since: datetime | None = None) -> Stuck:
@@ -205,6 +191,7 @@ def _stuck(case: Case, kind: Kind, why: str, *, run: str | None = None, since: d
         kind=kind,
         shop=case.attempt.shop_domain,
         redemption_id=case.redemption_id,
+        event=case.event,
         attempt=case.attempt.number,
         run=run,
         since=since or case.since,
@@ -214,4 +201,4 @@ def _stuck(case: Case, kind: Kind, why: str, *, run: str | None = None, since: d
 
 
 def _reasons(deliveries: Sequence[Delivery]) -> str:
-    return "; ".join(f"{one.channel}: {one.last_error or 'no answer yet'}" for one in deliveries)
+    return "; ".join(f"{named(one.channel, one.event)}: {one.last_error or 'no answer yet'}" for one in deliveries)

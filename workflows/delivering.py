@@ -52,6 +52,11 @@ class DeliversRedemption:
         waiting = [one for one in self._refused if one not in self._to_retry]
         _demand(channels, among=waiting, saying="were not refused, or are being tried")
 
+    @workflow.signal
+    def look_again(self) -> None:
+        """A refund has skipped what was not told. A channel that refused finds that out by another try."""
+        self._to_retry += self._attempt.channels
+
     @workflow.update(description="Leave these channels untold, for this reason.")
     async def skip_deliveries(self, channels: list[Channel], reason: str) -> None:
         """Give deliveries up. One that is being tried is left at its next try."""

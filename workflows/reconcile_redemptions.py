@@ -14,15 +14,13 @@ from activities.drift import Drift
 from activities.housekeeping import Housekeeping
 from activities.metafields import Metafields
 from activities.webhooks import ReceivedWebhook, Webhooks
-from domain.redemptions import settlement_id, webhook_run_id
-from domain.refunds import refund_id
+from domain.events import EventKind
+from domain.redemptions import webhook_run_id
 from workflows.process_webhook import ProcessWebhook
-from workflows.refund_redemption import RefundRedemption
 from workflows.saga import INSIST_TIMEOUT, Step, insist
-from workflows.settle_redemption import SettleRedemption
 from workflows.stages import Stage, of_shop, searchable
-from workflows.telling import round_details, settlement_details
-from workflows.telling_refunds import refund_details
+from workflows.successors import successor
+from workflows.telling import round_details
 
 Result = TypeVar("Result", int, list[Attempt], list[ReceivedWebhook])
 
@@ -40,10 +38,10 @@ class ReconcileRedemptions:
         """Start a settlement for each stranded attempt, and each stranded refund again; returns how many."""
         self._stranded = await insist(Housekeeping.find_stranded_attempts, None, about="without a live run")
         for attempt in self._stranded:
-            await _settle(attempt)
+            await _take_up(attempt, EventKind.REWARD_REDEEMED)
         refunds = await self._try_to(Housekeeping.find_stranded_refunds) or []
         for attempt in refunds:
-            await _refund(attempt)
+            await _take_up(attempt, EventKind.REWARD_REFUNDED)
         for webhook in await self._try_to(Webhooks.find_waiting_webhooks) or []:
             await _process(webhook)
         await self._try_to(Metafields.sync_metafields)
@@ -71,26 +69,10 @@ class ReconcileRedemptions:
         workflow.set_current_details(round_details(self._stranded, self._results))
 
 
-async def _settle(attempt: Attempt) -> None:
-    await _start(
-        SettleRedemption.run,
-        attempt,
-        settlement_id(attempt.redemption_id, attempt.number),
-        searchable(attempt, Stage.COMPENSATING),
-        summary=f"settle {attempt.redemption_id}, attempt {attempt.number}",
-        details=settlement_details(attempt),
-    )
-
-
-async def _refund(attempt: Attempt) -> None:
-    await _start(
-        RefundRedemption.run,
-        attempt,
-        refund_id(attempt.redemption_id),
-        searchable(attempt, Stage.COMPENSATING),
-        summary=f"refund {attempt.redemption_id}",
-        details=refund_details(attempt),
-    )
+async def _take_up(attempt: Attempt, event: EventKind) -> None:
+    run = successor(attempt, event)
+    found_by = searchable(attempt, Stage.COMPENSATING)
+    await _start(run.story, attempt, run.id, found_by, summary=run.summary, details=run.details)
 
 
 async def _process(webhook: ReceivedWebhook) -> None:

@@ -6,12 +6,15 @@ remove discount code ──> refund points ──┃──> deliver, in parallel
 Nothing is ever undone here: once begun it is tried until it is done, or until it is known that the code was used.
 """
 
+import asyncio
 from enum import StrEnum
 
 from temporalio import workflow
+from temporalio.exceptions import FailureError
 
 from activities.attempt import Attempt
 from activities.refunds import Refunds
+from domain.redemptions import settlement_id, workflow_id
 from workflows.delivering import DeliversRedemption
 from workflows.saga import Step, insist, to_the_end
 from workflows.stages import Stage
@@ -43,7 +46,9 @@ class RefundRedemption(DeliversRedemption):
     async def _refund(self, attempt: Attempt) -> Ending:
         if await self._step(Refunds.remove_discount_code, attempt) and await self._step(Refunds.refund_points, attempt):
             self._ending = Ending.REFUNDED
-            await self.deliver()
+            bought_by = workflow_id(attempt.redemption_id, attempt.number)
+            settled_by = settlement_id(attempt.redemption_id, attempt.number)
+            await asyncio.gather(self.deliver(again=attempt.again), _wake(bought_by), _wake(settled_by))
         else:
             self._ending = Ending.REFUSED
         self._journal.close()
@@ -62,3 +67,11 @@ class RefundRedemption(DeliversRedemption):
         await workflow.wait_condition(lambda: self._ending is not None)
         assert self._ending is not None
         return self._ending
+
+
+async def _wake(run: str) -> None:
+    """A run of the purchase may wait for an operator, with news that nobody wants any more."""
+    try:
+        await workflow.get_external_workflow_handle(run).signal(DeliversRedemption.look_again)
+    except FailureError:
+        workflow.logger.info("%s is over, or there never was one", run)

@@ -4,24 +4,15 @@ not captured ──> release the points ──> void the code
 captured     ──> deliver what is missing
 """
 
-from collections.abc import Sequence
-
 from temporalio import workflow
 
 from activities.attempt import Attempt
 from activities.discounts import Discounts
 from activities.points import Points
-from domain.channels import Channel
 from workflows.delivering import DeliversRedemption
 from workflows.saga import take_back, to_the_end
 from workflows.stages import Stage
 from workflows.telling import PURCHASE
-
-
-class Settlement(Attempt):
-    """An attempt to settle; `again` are channels to try although they refused before."""
-
-    again: Sequence[Channel] = ()
 
 
 @workflow.defn
@@ -29,15 +20,15 @@ class SettleRedemption(DeliversRedemption):
     """What is left to do for one attempt. Safe beside a live run: the row decides, and every step may be repeated."""
 
     @workflow.init
-    def __init__(self, attempt: Settlement) -> None:
+    def __init__(self, attempt: Attempt) -> None:
         super().__init__(attempt, PURCHASE, Stage.COMPENSATING)
 
     @workflow.run
-    async def run(self, attempt: Settlement) -> str:
+    async def run(self, attempt: Attempt) -> str:
         """Compensate, or deliver; tells which."""
         return await to_the_end(self._settle(attempt))
 
-    async def _settle(self, attempt: Settlement) -> str:
+    async def _settle(self, attempt: Attempt) -> str:
         journal = self._journal
         if await take_back(Points.reserve_points, attempt, undo=Points.release_points, journal=journal):
             await take_back(

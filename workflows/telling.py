@@ -116,8 +116,7 @@ def static_details(attempt: Attempt) -> str:
 def settlement_details(attempt: Attempt) -> str:
     """What holds for a settlement."""
     return paragraphs(
-        "The run of this attempt is gone: terminated, timed out or lost. "
-        "The reconciler found it, and this run brings it to its end.",
+        "The run of this attempt is gone: terminated, timed out or lost. This run brings it to its end.",
         static_details(attempt),
     )
 

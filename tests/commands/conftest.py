@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import os
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from itertools import count
@@ -118,6 +121,20 @@ def command_line(service: Service) -> Pointsaga:
             "TEMPORAL_UI_URL": "http://ui.test",
             "SHOPIFY_ADMIN_URL": settings.shopify_admin_url,
         }
+    )
+
+
+async def a_process(pointsaga: Pointsaga, *words: str) -> Process:
+    """The command in a process of its own, which can be killed."""
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "cli",
+        *words,
+        env={**os.environ, **pointsaga.env},
+        stdin=DEVNULL,
+        stdout=PIPE,
+        stderr=PIPE,
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import func, select, update
 
-from db.tables import ActivityLog, Delivery, DiscountCode, Redemption
+from db.tables import ActivityLog, Delivery, DiscountCode, Redemption, Refund
 from domain.redemptions import workflow_id
 from operations.runs import endings
 from tests.service import Service, Shop, a_customer, a_lot, a_shop, until
@@ -48,13 +48,27 @@ async def terminated_while_klaviyo_is_down(shop: Shop) -> str:
 
 async def terminate(service: Service, redemption: str) -> None:
     """End the run, and wait until the engine's search knows."""
-    run = workflow_id(redemption, 1)
-    await service.run_of(redemption).terminate(reason="an operator's mistake")
+    await terminate_run(service, workflow_id(redemption, 1))
+
+
+async def terminate_run(service: Service, run: str) -> None:
+    """The same, by the run's workflow id."""
+    await service.temporal.get_workflow_handle(run).terminate(reason="an operator's mistake")
 
     async def is_known() -> bool:
         return await endings(service.temporal, [run]) == {run: "terminated"}
 
     await until(is_known)
+
+
+async def refunded_unheard_by_klaviyo(shop: Shop) -> str:
+    """A purchase that all were told of, and its refund, of which Klaviyo refuses to hear; all has come to rest."""
+    [redemption] = await buy(shop)
+    await shop.service.end_of(redemption)
+    await shop.service.fault("klaviyo", kind="status", status=401, times=None)
+    assert (await shop.refund(redemption)).status_code == 200
+    await at_rest(shop, failed=1, sent=7)
+    return redemption
 
 
 async def much_later(service: Service) -> None:
@@ -65,6 +79,10 @@ async def much_later(service: Service) -> None:
             update(Redemption).values(deadline=Redemption.deadline - hour, captured_at=Redemption.captured_at - hour)
         )
         await session.execute(update(DiscountCode).values(updated_at=func.now() - hour))
+        await session.execute(update(Delivery).values(created_at=Delivery.created_at - hour))
+        await session.execute(
+            update(Refund).values(created_at=Refund.created_at - hour, refunded_at=Refund.refunded_at - hour)
+        )
 
 
 async def statuses(shop: Shop) -> dict[str, int]:

@@ -19,6 +19,7 @@ COMMANDS = [
     ["keys", "list"],
     ["keys", "revoke"],
     ["schedules", "apply"],
+    ["customer-data"],
     ["up"],
     ["demo"],
 ]

@@ -1,15 +1,11 @@
 """`pointsaga redrive`: many at once, interrupted and repeated, and nothing twice."""
 
-import asyncio
-import os
 import signal
-import sys
-from asyncio.subprocess import DEVNULL
 
 import pytest
 
-from operations import reprocessing
-from tests.commands.conftest import Pointsaga, command_line
+from operations import redrive, reprocessing
+from tests.commands.conftest import Pointsaga, a_process, command_line
 from tests.commands.scenes import (
     a_shop_of,
     all_sent,
@@ -139,6 +135,23 @@ async def test_asked_for_twice_while_no_worker_runs_it_is_done_once(
     assert len(await requests_logged(idle)) == 3
 
 
+async def test_where_nobody_answers_it_gives_up_before_it_has_asked_for_everything(
+    idle: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = await a_shop_of(idle, 3)
+    async with idle.worker():
+        ids = await refused_by_klaviyo(shop)
+    monkeypatch.setattr(reprocessing, "ANSWERED_WITHIN", reprocessing.ANSWERED_WITHIN / 10)
+    monkeypatch.setattr(redrive, "AT_ONCE", 1)
+    monkeypatch.setattr(redrive, "GIVE_UP_AFTER", 2)
+
+    said = await command_line(idle)("redrive", *ids, "--yes", status=1)
+
+    assert "failed: 3" in said.out
+    assert "not tried, as 2 in a row had failed" in said.err
+    assert len(await requests_logged(idle)) == 2
+
+
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
@@ -150,20 +163,6 @@ async def test_asked_for_twice_while_no_worker_runs_it_is_done_once(
 )
 async def test_a_slip_is_said_to_be_one(pointsaga: Pointsaga, words: list[str], complaint: str) -> None:
     assert complaint in (await pointsaga("redrive", *words, "--yes", status=2)).err
-
-
-async def a_process(pointsaga: Pointsaga, *words: str) -> asyncio.subprocess.Process:
-    """The command in a process of its own, which can be killed."""
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "cli",
-        *words,
-        env={**os.environ, **pointsaga.env},
-        stdin=DEVNULL,
-        stdout=DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-    )
 
 
 async def _sent_to_klaviyo(service: Service, number: int) -> bool:

@@ -1,6 +1,8 @@
 """`pointsaga refund`."""
 
-from tests.commands.conftest import Pointsaga
+import json
+
+from tests.commands.conftest import Pointsaga, a_process
 from tests.commands.scenes import a_shop_of, buy
 from tests.service import Service
 
@@ -42,6 +44,7 @@ async def test_a_refund_is_shown_before_it_is_made(service: Service, pointsaga: 
     said = await pointsaga("refund", redemption, "--dry-run", "--json", *WHY)
 
     assert said.json["result"] == "planned"
+    assert "planned: its code would be removed" in (await pointsaga("refund", redemption, "--dry-run", *WHY)).out
     assert await shop.balance() == 0
 
 
@@ -52,9 +55,15 @@ async def test_a_refund_that_waits_for_shopify_says_so_and_goes_on_by_itself(
     [redemption] = await buy(shop)
     await service.fault("shopify", kind="status", status=502, times=None)
 
-    said = await pointsaga("refund", redemption, "--yes", *WHY, status=1, PURCHASE_DEADLINE_SECONDS="2")
+    impatient = Pointsaga({**pointsaga.env, "PURCHASE_DEADLINE_SECONDS": "2"})
+    refunding = await a_process(impatient, "refund", redemption, "--yes", "--json", *WHY)
+    said, logged = await refunding.communicate()
 
-    assert "pending: it has begun and waits for Shopify" in said.out
+    assert refunding.returncode == 1
+    told = json.loads(said)
+    assert told["result"] == "pending"
+    assert told["detail"].startswith("it has begun and waits for Shopify")
+    assert b"the engine gave no answer" in logged
     await service.heal("shopify")
     assert await service.end_of_refund(redemption) == "COMPLETED"
     assert await shop.lots() == [500]

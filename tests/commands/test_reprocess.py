@@ -34,7 +34,7 @@ async def test_a_refused_delivery_is_tried_again_and_the_log_knows_who_asked(
     await all_sent(shop)
     assert "acted: 1, nothing to do: 0, failed: 0" in said.out
     assert len((await service.vendor("klaviyo"))["events"]) == 1
-    facts = {"by": "ann", "reason": "the key is mended", "channels": ["klaviyo"]}
+    facts = {"by": "ann", "reason": "the key is mended", "event": "reward_redeemed", "channels": ["klaviyo"]}
     assert await requests_logged(service) == [("delivery_retry_requested", facts)]
 
 
@@ -76,7 +76,7 @@ async def test_where_the_run_is_gone_a_retry_starts_a_settlement_that_tries_agai
 
     assert said.json["redemptions"][0]["detail"] == "settle attempt 1, retry klaviyo"
     await all_sent(shop)
-    assert [kind for kind, _ in await requests_logged(service)] == ["settlement_requested"]
+    assert [kind for kind, _ in await requests_logged(service)] == ["restart_requested"]
 
 
 async def test_a_dry_run_tells_and_does_nothing(service: Service, pointsaga: Pointsaga) -> None:
@@ -87,7 +87,8 @@ async def test_a_dry_run_tells_and_does_nothing(service: Service, pointsaga: Poi
     planned = (await pointsaga("retry", redemption, "--dry-run", "--json")).json["planned"]
 
     assert "retry klaviyo" in said.out
-    assert planned == {redemption: ["retry klaviyo"]}
+    [action] = planned[redemption]
+    assert (action["action"], action["event"], action["channels"]) == ("retry", "reward_redeemed", ["klaviyo"])
     assert await requests_logged(service) == []
     assert (await service.vendor("klaviyo"))["requests"] == before
 
@@ -118,7 +119,7 @@ async def test_a_skipped_channel_is_left_untold_and_the_run_ends(service: Servic
 
     assert await service.end_of(redemption) == "COMPLETED"
     assert await statuses(shop) == {"skipped": 1, "sent": 3}
-    facts = {"by": "ann", "reason": "left Klaviyo", "channels": ["klaviyo"]}
+    facts = {"by": "ann", "reason": "left Klaviyo", "event": "reward_redeemed", "channels": ["klaviyo"]}
     assert await requests_logged(service) == [("delivery_skip_requested", facts)]
 
 
