@@ -174,7 +174,7 @@ async def idempotency_key(
             description="Names one intention: 1 to 255 printable characters. Without it one is made up.",
             min_length=1,
             max_length=255,
-            pattern=r"^[\x21-\x7e\xa0-\xff]([\x20-\x7e\xa0-\xff]*[\x21-\x7e\xa0-\xff])?$",
+            pattern=r"^[\x21-\x7e\xa0-\xff][\x20-\x7e\xa0-\xff]*$",
             examples=["order-17"],
         ),
     ] = None,

@@ -3,6 +3,7 @@
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic.config import JsonDict
 
 from api.requests import without_defaults
 from api.resources.common import ListMeta, Timestamp
@@ -18,7 +19,7 @@ Url = Annotated[
 Events = Annotated[list[WebhookEvent], Field(min_length=1, max_length=len(WebhookEvent))]
 Description = Annotated[str, StringConstraints(max_length=500, pattern=r"^[^\x00]*$")] | None
 
-_EXAMPLE = {
+_EXAMPLE: JsonDict = {
     "url": "https://example.com/webhooks",
     "events": ["points.redeemed"],
     "is_active": True,

@@ -16,6 +16,8 @@ from api.state import StateOf
 router = APIRouter(tags=["Webhooks"])
 
 
+_EXAMPLE = {"id": 450789469, "created_at": "2026-06-01T12:00:00Z", "discount_codes": [{"code": "MAGE-7K2Q9XWDFM"}]}
+
 # A number would be taken for seconds since 1970.
 Time = Annotated[AwareDatetime, BeforeValidator(datetime.fromisoformat)]
 
@@ -54,7 +56,12 @@ async def _json_object(body: Annotated[bytes, Depends(_signed_body)]) -> bytes:
     responses=errors(
         "invalid_json", "invalid_request", "unauthorized", "payload_too_large", "internal_error", "engine_unavailable"
     ),
-    openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}},
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": {"type": "object"}, "example": _EXAMPLE}},
+        }
+    },
 )
 async def receive_shopify_webhook(
     body: Annotated[bytes, Depends(_json_object)],

@@ -3,12 +3,13 @@
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 
 from api.resources.common import ListMeta, Number, Timestamp
 from db.tables import Reward
 from domain.discounts import DiscountType
 
-REWARD_EXAMPLE = {
+REWARD_EXAMPLE: JsonDict = {
     "name": "£5 off your next order",
     "description": "For any order from £20.",
     "discount_type": "fixed_amount",

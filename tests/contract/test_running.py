@@ -32,7 +32,6 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Loca
         "RATE_LIMIT": "100000/second",
         "LOG_LEVEL": "WARNING",
         "SHOPIFY_WEBHOOK_SECRETS": SECRET,
-        "WEBHOOK_ALLOW_PRIVATE_TARGETS": "true",
     }
     async with LocalStack(StackOptions.on_free_ports(tmp_path_factory.mktemp("contract"), env=env)) as stack:
         yield stack
@@ -96,7 +95,7 @@ async def _generated(stack: LocalStack, home: Path, monkeypatch: pytest.MonkeyPa
         "openapi-generator-cli", "generate", "-i", f"{stack.api_url}/openapi.json", *target, cwd=home
     )
     assert status == 0, said
-    monkeypatch.syspath_prepend(home)
+    monkeypatch.setattr(sys, "path", [str(home), *sys.path])
     return importlib.import_module("generated_client")
 
 
