@@ -90,6 +90,7 @@ def describe(app: FastAPI) -> None:
         _drop_default_error(operation)
         _name_body(operation, schemas)
         _describe_headers(operation)
+        _show_ids(operation)
     for schema in ("HTTPValidationError", "ValidationError"):
         schemas.pop(schema, None)
     _give_examples(document, Examples(schemas))
@@ -126,6 +127,13 @@ def _describe_headers(operation: Json) -> None:
             found = found | _ALLOWANCE
         if found:
             answer["headers"] = found
+
+
+def _show_ids(operation: Json) -> None:
+    """Where the documentation page takes them from, to fill in the paths of the demo shop's things."""
+    for parameter in operation.get("parameters", ()):
+        if parameter["in"] == "path":
+            parameter["example"] = parameter["schema"].pop("examples")[0]
 
 
 def _give_examples(document: Json, examples: Examples) -> None:
