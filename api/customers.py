@@ -4,7 +4,6 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query
 from pydantic import Field
-from pydantic.json_schema import SkipJsonSchema
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.auth import Caller, Reader, Writer
@@ -35,12 +34,10 @@ class CustomerQuery(ListQuery):
         "-redeemed_points",
     ] = "-created_at"
     email: Annotated[
-        PlainText | SkipJsonSchema[None],
+        PlainText | None,
         Field(alias="filter[email]", description="Any part of the address, in any case."),
     ] = None
-    loyalty_status: Annotated[
-        Literal["member", "excluded"] | SkipJsonSchema[None], Field(alias="filter[loyalty_status]")
-    ] = None
+    loyalty_status: Annotated[Literal["member", "excluded"] | None, Field(alias="filter[loyalty_status]")] = None
 
 
 async def customer_of(session: AsyncSession, caller: Caller, identifier: str, *, locked: bool = False) -> Customer:

@@ -4,7 +4,6 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 from pydantic import Field
-from pydantic.json_schema import SkipJsonSchema
 
 from api.auth import Reader
 from api.customers import customer_of
@@ -34,16 +33,14 @@ class EarningQuery(ListQuery):
     sort: Literal["created_at", "-created_at", "points", "-points", "points_given_at", "-points_given_at"] = (
         "-created_at"
     )
-    status: Annotated[
-        Literal["pending", "approved", "rejected"] | SkipJsonSchema[None], Field(alias="filter[status]")
-    ] = None
+    status: Annotated[Literal["pending", "approved", "rejected"] | None, Field(alias="filter[status]")] = None
 
 
 class RedemptionQuery(ListQuery):
     """What the reward history can be asked for."""
 
     sort: Literal["created_at", "-created_at", "points_spent", "-points_spent"] = "-created_at"
-    status: Annotated[Literal["active", "used", "expired"] | SkipJsonSchema[None], Field(alias="filter[status]")] = None
+    status: Annotated[Literal["active", "used", "expired"] | None, Field(alias="filter[status]")] = None
 
 
 @router.get(

@@ -90,7 +90,7 @@ def describe(app: FastAPI) -> None:
         _drop_default_error(operation)
         _name_body(operation, schemas)
         _describe_headers(operation)
-        _show_ids(operation)
+        _mend_parameters(operation)
     for schema in ("HTTPValidationError", "ValidationError"):
         schemas.pop(schema, None)
     _give_examples(document, Examples(schemas))
@@ -129,11 +129,15 @@ def _describe_headers(operation: Json) -> None:
             answer["headers"] = found
 
 
-def _show_ids(operation: Json) -> None:
-    """Where the documentation page takes them from, to fill in the paths of the demo shop's things."""
+def _mend_parameters(operation: Json) -> None:
+    """One that is not given is left out, not null. Ids are shown where the documentation page takes them from."""
     for parameter in operation.get("parameters", ()):
+        schema = parameter["schema"]
+        if "anyOf" in schema:
+            [given] = [one for one in schema.pop("anyOf") if one != {"type": "null"}]
+            schema |= given
         if parameter["in"] == "path":
-            parameter["example"] = parameter["schema"].pop("examples")[0]
+            parameter["example"] = schema.pop("examples")[0]
 
 
 def _give_examples(document: Json, examples: Examples) -> None:

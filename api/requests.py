@@ -16,7 +16,6 @@ from pydantic import (
     ValidationError,
     WithJsonSchema,
 )
-from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import ErrorDetails, from_json
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -168,7 +167,7 @@ def _bad_body(error: ErrorDetails) -> ApiError:
 async def idempotency_key(
     request: Request,
     given: Annotated[
-        str | SkipJsonSchema[None],
+        str | None,
         Header(
             alias="Idempotency-Key",
             description="Names one intention: 1 to 255 printable characters. Without it one is made up.",

@@ -4,7 +4,6 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 from pydantic import Field
-from pydantic.json_schema import SkipJsonSchema
 
 from api.auth import Reader
 from api.errors import ApiError
@@ -22,7 +21,7 @@ class RewardQuery(ListQuery):
     """What the list of rewards can be asked for."""
 
     sort: Literal["created_at", "-created_at", "points_cost", "-points_cost"] = "-created_at"
-    is_active: Annotated[bool | SkipJsonSchema[None], Field(alias="filter[is_active]")] = None
+    is_active: Annotated[bool | None, Field(alias="filter[is_active]")] = None
 
 
 @router.get("/v1/rewards", summary="List rewards", responses=errors("invalid_request", *READ))

@@ -5,7 +5,6 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, Request
 from pydantic import AwareDatetime, BaseModel, BeforeValidator
-from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import from_json
 
 from api.errors import ApiError
@@ -69,7 +68,7 @@ async def receive_shopify_webhook(
     topic: Annotated[str, Header(alias="X-Shopify-Topic")],
     shop: Annotated[str, Header(alias="X-Shopify-Shop-Domain")],
     webhook_id: Annotated[str, Header(alias="X-Shopify-Webhook-Id", max_length=255, pattern=r"^[\x21-\x7e]+$")],
-    triggered_at: Annotated[Time | SkipJsonSchema[None], Header(alias="X-Shopify-Triggered-At")] = None,
+    triggered_at: Annotated[Time | None, Header(alias="X-Shopify-Triggered-At")] = None,
 ) -> Received:
     """Keep the webhook, encrypted, until a workflow has processed it; a webhook id that is known is not kept again.
 
