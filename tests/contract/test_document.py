@@ -8,7 +8,6 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from jsonschema import Draft202012Validator
-from jsonschema.exceptions import best_match
 
 from api.app import create_app
 from api.errors import KINDS
@@ -47,7 +46,7 @@ def test_whatever_has_a_body_has_an_example_that_fits(document: Json) -> None:
     shown = 0
     for where, content in bodies(document):
         for example in examples(content):
-            assert best_match(errors_of(document, content["schema"], example)) is None, (where, example)
+            assert not errors_of(document, content["schema"], example), where
             shown += 1
 
     assert shown > 150
@@ -70,9 +69,9 @@ def examples(content: Json) -> list[Any]:
     return several or [content["example"]]
 
 
-def errors_of(document: Json, schema: Json, value: Any) -> Any:
+def errors_of(document: Json, schema: Json, value: Any) -> list[str]:
     checked: Any = Draft202012Validator({**schema, "components": document["components"]})
-    return checked.iter_errors(value)
+    return [error.message for error in checked.iter_errors(value)]
 
 
 def test_every_error_is_documented_where_it_can_happen(document: Json) -> None:
