@@ -8,7 +8,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from api.auth import Caller, Writer
 from api.customers import customer_of
 from api.errors import ApiError
-from api.openapi import KEY_HEADERS, errors
+from api.openapi import BODY, WRITE, errors
+from api.parameters import CustomerIdentifier
 from api.requests import AdjustmentRequest, body_schema, idempotency_key, json_body
 from api.resources.adjustments import AdjustmentAttributes, AdjustmentDocument, AdjustmentResource
 from api.state import StateOf
@@ -24,11 +25,11 @@ router = APIRouter(tags=["Customers"])
     "/v1/customers/{identifier}/points",
     summary="Adjust a customer's points",
     response_model=AdjustmentDocument,
-    responses={200: {"headers": KEY_HEADERS}, **errors(400, 401, 403, 404, 413, 415, 422, 500, 503)},
+    responses=errors(*BODY, *WRITE, "customer_excluded", "customer_not_found", "idempotency_key_reused"),
     openapi_extra=body_schema(AdjustmentRequest, {"adjustment": 500, "note": "Goodwill gesture after delayed order"}),
 )
 async def adjust_points(
-    identifier: str,
+    identifier: CustomerIdentifier,
     key: Annotated[str, Depends(idempotency_key)],
     caller: Writer,
     body: Annotated[AdjustmentRequest, Depends(json_body(AdjustmentRequest))],

@@ -23,7 +23,7 @@ from api import (
 )
 from api.access_log import AccessLog
 from api.intake import Intake
-from api.openapi import describe_rate_limits, drop_default_errors
+from api.openapi import TAGS, describe, operation_id
 from api.purchasing import Purchasing
 from api.rate_limits import AllowanceHeaders, RateLimits
 from api.requests import RequestLimits
@@ -41,7 +41,10 @@ _DESCRIPTION = """Spend loyalty points on Shopify discount codes. Compatible wit
 A request's body is a JSON object, with its members in the object itself or, as JSON:API has it, in `data.attributes`.
 
 Every error has `meta.retry`: `same_key` (send the same request again), `new_key` (this answer is final for its
-`Idempotency-Key`), or `never` (the request itself must change)."""
+`Idempotency-Key`), or `never` (the request itself must change). A path that is unknown is 404, another method than the
+documented ones 405 with `Allow`, in the same shape.
+
+What belongs to another shop does not exist. Times are UTC, like `2026-06-01T12:00:00.000Z`."""
 
 
 def create_app(settings: Settings | None = None, temporal: Client | None = None) -> FastAPI:
@@ -64,6 +67,8 @@ def create_app(settings: Settings | None = None, temporal: Client | None = None)
         title="Pointsaga",
         version="1",
         description=_DESCRIPTION,
+        openapi_tags=TAGS,
+        generate_unique_id_function=operation_id,
         lifespan=lifespan,
         redoc_url=None,
         redirect_slashes=False,
@@ -86,8 +91,7 @@ def create_app(settings: Settings | None = None, temporal: Client | None = None)
         health,
     ):
         app.include_router(module.router)
-    drop_default_errors(app)
-    describe_rate_limits(app)
+    describe(app)
     return app
 
 

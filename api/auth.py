@@ -12,7 +12,10 @@ from db import catalogue
 from db.tables import Shop
 
 _HEADER = APIKeyHeader(
-    name="Authorization", auto_error=False, description="The API key, alone or as `Bearer <api-key>`."
+    name="Authorization",
+    scheme_name="ApiKey",
+    auto_error=False,
+    description="The API key, alone or as `Bearer <api-key>`.",
 )
 
 

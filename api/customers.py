@@ -8,8 +8,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.auth import Caller, Reader, Writer
 from api.errors import ApiError
-from api.openapi import errors
+from api.openapi import BODY, READ, WRITE, errors
 from api.paging import ListQuery
+from api.parameters import CustomerIdentifier
 from api.requests import CustomerChanges, PlainText, body_schema, json_body
 from api.resources.customers import CustomerDocument, CustomerList, customer_resource
 from api.state import StateOf
@@ -33,7 +34,8 @@ class CustomerQuery(ListQuery):
         "-redeemed_points",
     ] = "-created_at"
     email: Annotated[
-        PlainText | None, Field(alias="filter[email]", description="Any part of the address, in any case.")
+        PlainText | None,
+        Field(alias="filter[email]", description="Any part of the address, in any case."),
     ] = None
     loyalty_status: Annotated[Literal["member", "excluded"] | None, Field(alias="filter[loyalty_status]")] = None
 
@@ -50,7 +52,7 @@ async def customer_of(session: AsyncSession, caller: Caller, identifier: str, *,
     return row
 
 
-@router.get("/v1/customers", summary="List customers", responses=errors(400, 401, 500, 503))
+@router.get("/v1/customers", summary="List customers", responses=errors("invalid_request", *READ))
 async def list_customers(query: Annotated[CustomerQuery, Query()], caller: Reader, state: StateOf) -> CustomerList:
     """The shop's customers.
 
@@ -65,8 +67,18 @@ async def list_customers(query: Annotated[CustomerQuery, Query()], caller: Reade
     return CustomerList(data=[customer_resource(profile) for profile in found], meta=query.meta(total))
 
 
-@router.get("/v1/customers/{identifier}", summary="Retrieve a customer", responses=errors(400, 401, 404, 500, 503))
-async def customer(identifier: str, caller: Reader, state: StateOf, *, exclude_vip: bool = False) -> CustomerDocument:
+@router.get(
+    "/v1/customers/{identifier}",
+    summary="Retrieve a customer",
+    responses=errors("invalid_request", "customer_not_found", *READ),
+)
+async def retrieve_customer(
+    identifier: CustomerIdentifier,
+    caller: Reader,
+    state: StateOf,
+    *,
+    exclude_vip: Annotated[bool, Query(description="Answer without the VIP tier: `vip_tier` is null.")] = False,
+) -> CustomerDocument:
     """One customer, by Shopify id or e-mail address, with the points they have, ever earned and have spent."""
     async with state.sessions() as session:
         row = await customer_of(session, caller, identifier)
@@ -77,11 +89,11 @@ async def customer(identifier: str, caller: Reader, state: StateOf, *, exclude_v
 @router.put(
     "/v1/customers/{identifier}",
     summary="Update a customer",
-    responses=errors(400, 401, 403, 404, 413, 415, 500, 503),
+    responses=errors(*BODY, *WRITE, "customer_excluded", "customer_not_found"),
     openapi_extra=body_schema(CustomerChanges, {"date_of_birth": "1990-05-15", "is_excluded": False}),
 )
 async def update_customer(
-    identifier: str,
+    identifier: CustomerIdentifier,
     caller: Writer,
     body: Annotated[CustomerChanges, Depends(json_body(CustomerChanges))],
     state: StateOf,

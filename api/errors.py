@@ -27,33 +27,63 @@ class Kind:
     status: int
     title: str
     retry: Retry
+    example: str
+    """Such a `detail`, for the documentation."""
 
 
 KINDS = {
-    "invalid_json": Kind(400, "Bad Request", "never"),
-    "customer_identifier_missing": Kind(400, "Bad Request", "never"),
-    "invalid_request": Kind(400, "Bad Request", "never"),
-    "unauthorized": Kind(401, "Unauthorized", "never"),
-    "read_only_key": Kind(403, "Forbidden", "never"),
-    "customer_excluded": Kind(403, "Forbidden", "new_key"),
-    "vip_tier_required": Kind(403, "Forbidden", "new_key"),
-    "not_found": Kind(404, "Not Found", "never"),
-    "customer_not_found": Kind(404, "Not Found", "new_key"),
-    "reward_not_found": Kind(404, "Not Found", "new_key"),
-    "reward_history_entry_not_found": Kind(404, "Not Found", "never"),
-    "webhook_subscription_not_found": Kind(404, "Not Found", "never"),
-    "method_not_allowed": Kind(405, "Method Not Allowed", "never"),
-    "payload_too_large": Kind(413, "Payload Too Large", "never"),
-    "unsupported_media_type": Kind(415, "Unsupported Media Type", "never"),
-    "insufficient_points": Kind(422, "Insufficient Points", "new_key"),
-    "reward_sold_out": Kind(422, "Reward Sold Out", "new_key"),
-    "reward_already_used": Kind(422, "Reward Already Used", "never"),
-    "reward_not_redeemed": Kind(422, "Reward Not Redeemed", "never"),
-    "idempotency_key_reused": Kind(422, "Idempotency Key Reused", "new_key"),
-    "rate_limited": Kind(429, "Too Many Requests", "same_key"),
-    "internal_error": Kind(500, "Internal Server Error", "same_key"),
-    "shopify_unavailable": Kind(503, "Service Unavailable", "same_key"),
-    "engine_unavailable": Kind(503, "Service Unavailable", "same_key"),
+    "invalid_json": Kind(400, "Bad Request", "never", "The body is not valid JSON"),
+    "customer_identifier_missing": Kind(
+        400, "Bad Request", "never", "customer_identifier is required and must be a non-empty string"
+    ),
+    "invalid_request": Kind(400, "Bad Request", "never", "page[size]: Input should be less than or equal to 100"),
+    "unauthorized": Kind(401, "Unauthorized", "never", "Missing Authorization header"),
+    "read_only_key": Kind(403, "Forbidden", "never", "This API key is read-only and cannot perform write operations"),
+    "customer_excluded": Kind(403, "Forbidden", "new_key", "Customer is excluded from the loyalty program"),
+    "vip_tier_required": Kind(
+        403, "Forbidden", "new_key", "This reward is only available to customers on the Gold tier"
+    ),
+    "not_found": Kind(404, "Not Found", "never", "There is nothing at this path"),
+    "customer_not_found": Kind(404, "Not Found", "new_key", "Customer '6789012345' not found"),
+    "reward_not_found": Kind(404, "Not Found", "new_key", "Reward 'reward_abc' not found"),
+    "reward_history_entry_not_found": Kind(
+        404, "Not Found", "never", "Reward history entry 'cr_4k1t9zq0m2x7c8v5b3n6' not found"
+    ),
+    "webhook_subscription_not_found": Kind(
+        404, "Not Found", "never", "Webhook subscription 'whsub_4k1t9zq0m2x7c8v5b3n6' not found"
+    ),
+    "method_not_allowed": Kind(405, "Method Not Allowed", "never", "This path does not answer to that method"),
+    "payload_too_large": Kind(413, "Payload Too Large", "never", "A body may have 16384 bytes at most"),
+    "unsupported_media_type": Kind(
+        415, "Unsupported Media Type", "never", "Send the body as application/json, not text/plain"
+    ),
+    "insufficient_points": Kind(
+        422, "Insufficient Points", "new_key", "Customer has 200 points but this reward costs 500"
+    ),
+    "reward_sold_out": Kind(422, "Reward Sold Out", "new_key", "This reward has been redeemed 100 times, its maximum"),
+    "reward_already_used": Kind(422, "Reward Already Used", "never", "The discount code of this entry has been used"),
+    "reward_not_redeemed": Kind(
+        422,
+        "Reward Not Redeemed",
+        "never",
+        "This entry is pending or failed: it holds no points that could be refunded",
+    ),
+    "idempotency_key_reused": Kind(
+        422, "Idempotency Key Reused", "new_key", "This Idempotency-Key stands for another request; use a new key"
+    ),
+    "rate_limited": Kind(
+        429, "Too Many Requests", "same_key", "Rate limit exceeded. Please retry after a short delay."
+    ),
+    "internal_error": Kind(500, "Internal Server Error", "same_key", "Something went wrong on our side"),
+    "shopify_unavailable": Kind(
+        503, "Service Unavailable", "same_key", "Unable to connect to Shopify to generate the discount code"
+    ),
+    "engine_unavailable": Kind(
+        503,
+        "Service Unavailable",
+        "same_key",
+        "The service cannot reach its database; the same request, sent again, tells what has happened",
+    ),
 }
 
 # The one 503 that can follow a purchase: without the database nobody can know what became of an earlier request.
@@ -107,8 +137,8 @@ class ApiError(Exception):
         self.source = source
         self.retry_after = retry_after
 
-    def body(self) -> str:
-        """The JSON document."""
+    def document(self) -> ErrorDocument:
+        """What the client is told."""
         error = ErrorObject(
             status=str(self.kind.status),
             code=self.code,
@@ -117,7 +147,11 @@ class ApiError(Exception):
             source=self.source,
             meta=ErrorMeta(retry=self.kind.retry),
         )
-        return ErrorDocument(errors=[error]).model_dump_json(exclude_none=True)
+        return ErrorDocument(errors=[error])
+
+    def body(self) -> str:
+        """It as JSON."""
+        return self.document().model_dump_json(exclude_none=True)
 
     def response(self) -> Response:
         """The HTTP answer."""
@@ -167,13 +201,21 @@ async def _bad_parameter(request: Request, error: Exception) -> Response:
     return await _api_error(request, ApiError("invalid_request", f"{name}: {first['msg']}", source=source))
 
 
-async def _http_error(_: Request, error: Exception) -> Response:
+async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
         response = ApiError("method_not_allowed", "This path does not answer to that method").response()
         response.headers.update(error.headers or {})
+        if allowed := _methods(request):
+            response.headers["Allow"] = allowed
         return response
     return ApiError("not_found", "There is nothing at this path").response()
+
+
+def _methods(request: Request) -> str:
+    """All that a documented path answers to; the framework names those of one of its endpoints."""
+    route = getattr(request.scope.get("route"), "path", None)
+    return ", ".join(sorted(method.upper() for method in request.app.openapi()["paths"].get(route, ())))
 
 
 async def _database_error(request: Request, error: Exception) -> Response:

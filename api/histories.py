@@ -8,9 +8,11 @@ from pydantic import Field
 from api.auth import Reader
 from api.customers import customer_of
 from api.errors import ApiError
-from api.openapi import errors
+from api.openapi import READ, errors
 from api.paging import ListQuery
+from api.parameters import CustomerIdentifier, EntryId
 from api.resources.earning_history import EarningHistoryList, earning_history_entry
+from api.resources.receipt import ReceiptDocument, receipt_document
 from api.resources.reward_history import (
     RewardHistoryDocument,
     RewardHistoryList,
@@ -18,7 +20,7 @@ from api.resources.reward_history import (
     reward_history_entry,
 )
 from api.state import StateOf
-from db import histories, redemptions
+from db import histories, receipts, redemptions
 from db.tables import EARNING_STATUSES
 from domain.redemptions import CAPTURED
 
@@ -45,10 +47,10 @@ class RedemptionQuery(ListQuery):
     "/v1/customers/{identifier}/earning-history",
     tags=["Customers"],
     summary="List a customer's earning history",
-    responses=errors(400, 401, 404, 500, 503),
+    responses=errors("invalid_request", "customer_not_found", *READ),
 )
-async def earning_history(
-    identifier: str, query: Annotated[EarningQuery, Query()], caller: Reader, state: StateOf
+async def list_earning_history(
+    identifier: CustomerIdentifier, query: Annotated[EarningQuery, Query()], caller: Reader, state: StateOf
 ) -> EarningHistoryList:
     """Every award and adjustment. `points` is negative where points were taken."""
     async with state.sessions() as session:
@@ -62,10 +64,10 @@ async def earning_history(
     "/v1/customers/{identifier}/reward-history",
     tags=["Reward history"],
     summary="List a customer's reward history",
-    responses=errors(400, 401, 404, 500, 503),
+    responses=errors("invalid_request", "customer_not_found", *READ),
 )
-async def reward_history(
-    identifier: str, query: Annotated[RedemptionQuery, Query()], caller: Reader, state: StateOf
+async def list_reward_history(
+    identifier: CustomerIdentifier, query: Annotated[RedemptionQuery, Query()], caller: Reader, state: StateOf
 ) -> RewardHistoryList:
     """Every redemption that is `active`, `used` or `expired`; the others are seen by their ids."""
     async with state.sessions() as session:
@@ -79,12 +81,34 @@ async def reward_history(
     "/v1/reward-history/{entry_id}",
     tags=["Reward history"],
     summary="Retrieve a reward history entry",
-    responses=errors(401, 404, 500, 503),
+    responses=errors("reward_history_entry_not_found", *READ),
 )
-async def reward_history_by_id(entry_id: str, caller: Reader, state: StateOf) -> RewardHistoryDocument:
+async def retrieve_reward_history_entry(entry_id: EntryId, caller: Reader, state: StateOf) -> RewardHistoryDocument:
     """One redemption in any status, `pending` and `failed` included."""
     async with state.sessions() as session:
         row = await redemptions.find_redemption(session, caller.shop.id, entry_id)
         if row is None:
-            raise ApiError("reward_history_entry_not_found", f"Reward history entry '{entry_id}' not found")
+            raise _unknown(entry_id)
         return reward_history_document(row, await redemptions.code_of(session, row))
+
+
+@router.get(
+    "/v1/reward-history/{entry_id}/receipt",
+    tags=["Reward history"],
+    summary="Retrieve the receipt of a redemption",
+    responses=errors("reward_history_entry_not_found", *READ),
+)
+async def retrieve_receipt(entry_id: EntryId, caller: Reader, state: StateOf) -> ReceiptDocument:
+    """What happened to one redemption: every step with its time, the lots drawn, deliveries, points that came back.
+
+    It is told from the ledger, so it stays complete however old the redemption is.
+    """
+    async with state.sessions() as session:
+        receipt = await receipts.find_receipt(session, entry_id, shop_id=caller.shop.id)
+    if receipt is None:
+        raise _unknown(entry_id)
+    return receipt_document(receipt)
+
+
+def _unknown(entry_id: str) -> ApiError:
+    return ApiError("reward_history_entry_not_found", f"Reward history entry '{entry_id}' not found")

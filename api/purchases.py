@@ -5,7 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response
 
 from api.auth import Writer
-from api.openapi import KEY_HEADERS, errors
+from api.openapi import BODY, WRITE, errors
+from api.parameters import RewardId
 from api.purchasing import Intention
 from api.requests import PurchaseRequest, body_schema, idempotency_key, json_body
 from api.resources.reward_history import RewardHistoryDocument
@@ -19,11 +20,23 @@ router = APIRouter(tags=["Rewards"])
     summary="Purchase a reward",
     status_code=201,
     response_model=RewardHistoryDocument,
-    responses={201: {"headers": KEY_HEADERS}, **errors(400, 401, 403, 404, 413, 415, 422, 500, 503)},
+    responses=errors(
+        "customer_identifier_missing",
+        *BODY,
+        *WRITE,
+        "customer_excluded",
+        "vip_tier_required",
+        "customer_not_found",
+        "reward_not_found",
+        "insufficient_points",
+        "reward_sold_out",
+        "idempotency_key_reused",
+        "shopify_unavailable",
+    ),
     openapi_extra=body_schema(PurchaseRequest, {"customer_identifier": "6789012345"}),
 )
-async def purchase(
-    reward_id: str,
+async def purchase_reward(
+    reward_id: RewardId,
     key: Annotated[str, Depends(idempotency_key)],
     caller: Writer,
     body: Annotated[PurchaseRequest, Depends(json_body(PurchaseRequest))],

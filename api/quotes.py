@@ -5,14 +5,15 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.auth import Reader
 from api.customers import customer_of
 from api.errors import ApiError, refused
-from api.openapi import errors
+from api.openapi import BODY, READ, errors
 from api.paging import ListQuery
+from api.parameters import CustomerIdentifier, RewardId
 from api.requests import PurchaseRequest, body_schema, json_body
 from api.resources.common import ListMeta, Timestamp
 from api.state import StateOf
@@ -31,15 +32,15 @@ class Reason(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
     code: Literal["customer_excluded", "vip_tier_required", "insufficient_points", "reward_sold_out"]
-    detail: str
+    detail: str = Field(examples=["Customer has 200 points but this reward costs 500"])
 
 
 class QuotedLot(BaseModel):
     """Points that would be drawn from one lot."""
 
-    id: str
-    source: str
-    points: int
+    id: str = Field(examples=["17"])
+    source: str = Field(examples=["order"])
+    points: int = Field(examples=[500])
     earned_at: Timestamp
     expires_at: Timestamp | None
 
@@ -50,13 +51,13 @@ class QuoteAttributes(BaseModel):
     The first reason is the one that the purchase would give; the lots come in the order in which they are drawn.
     """
 
-    customer_id: str
-    reward_name: str
-    points_cost: int
+    customer_id: str = Field(examples=["6789012345"])
+    reward_name: str = Field(examples=["£5 off your next order"])
+    points_cost: int = Field(examples=[500])
     redeemable: bool
-    reasons: list[Reason]
-    balance_before: int
-    balance_after: int
+    reasons: list[Reason] = Field(examples=[[]])
+    balance_before: int = Field(examples=[700])
+    balance_after: int = Field(examples=[200])
     lots: list[QuotedLot]
 
 
@@ -64,7 +65,7 @@ class Quote(BaseModel):
     """A resource of type `quote`; its id is the reward's."""
 
     type: Literal["quote"] = "quote"
-    id: str
+    id: str = Field(examples=["reward_abc"])
     attributes: QuoteAttributes
 
 
@@ -77,10 +78,10 @@ class QuoteDocument(BaseModel):
 class CustomerRewardAttributes(BaseModel):
     """A reward as one customer sees it: whether they can buy it now, and every reason why not."""
 
-    name: str
-    discount_type: str
-    points_cost: int
-    redeemable: bool
+    name: str = Field(examples=["£5 off your next order"])
+    discount_type: str = Field(examples=["fixed_amount"])
+    points_cost: int = Field(examples=[500])
+    redeemable: bool = Field(examples=[False])
     reasons: list[Reason]
 
 
@@ -88,7 +89,7 @@ class CustomerReward(BaseModel):
     """A resource of type `reward`."""
 
     type: Literal["reward"] = "reward"
-    id: str
+    id: str = Field(examples=["reward_abc"])
     attributes: CustomerRewardAttributes
 
 
@@ -109,11 +110,11 @@ class CustomerRewardQuery(ListQuery):
     "/v1/rewards/{reward_id}/quote",
     tags=["Rewards"],
     summary="Quote a reward",
-    responses=errors(400, 401, 404, 413, 415, 500, 503),
+    responses=errors("customer_identifier_missing", *BODY, "customer_not_found", "reward_not_found", *READ),
     openapi_extra=body_schema(PurchaseRequest, {"customer_identifier": "6789012345"}),
 )
-async def quote(
-    reward_id: str,
+async def quote_reward(
+    reward_id: RewardId,
     caller: Reader,
     body: Annotated[PurchaseRequest, Depends(json_body(PurchaseRequest))],
     state: StateOf,
@@ -136,10 +137,10 @@ async def quote(
     "/v1/customers/{identifier}/rewards",
     tags=["Customers"],
     summary="List what a customer can redeem",
-    responses=errors(400, 401, 404, 500, 503),
+    responses=errors("invalid_request", "customer_not_found", *READ),
 )
-async def customer_rewards(
-    identifier: str, query: Annotated[CustomerRewardQuery, Query()], caller: Reader, state: StateOf
+async def list_customer_rewards(
+    identifier: CustomerIdentifier, query: Annotated[CustomerRewardQuery, Query()], caller: Reader, state: StateOf
 ) -> CustomerRewardList:
     """The rewards on offer, the cheapest first, each with whether this customer can buy it now and why not."""
     async with state.sessions() as session:

@@ -6,7 +6,8 @@ from fastapi import APIRouter, Depends
 
 from api.auth import Writer
 from api.errors import ApiError
-from api.openapi import errors
+from api.openapi import BODY, WRITE, errors
+from api.parameters import EntryId
 from api.requests import RefundRequest, body_schema, json_body
 from api.resources.reward_history import RefundDocument, RefundMeta, reward_history_entry
 from api.state import StateOf
@@ -19,11 +20,18 @@ router = APIRouter(tags=["Reward history"])
 @router.post(
     "/v1/reward-history/{entry_id}/refund",
     summary="Refund a reward history entry",
-    responses=errors(400, 401, 403, 404, 413, 415, 422, 500, 503),
+    responses=errors(
+        *BODY,
+        *WRITE,
+        "reward_history_entry_not_found",
+        "reward_already_used",
+        "reward_not_redeemed",
+        "shopify_unavailable",
+    ),
     openapi_extra=body_schema(RefundRequest, {"reason": "The order was cancelled"}, required=False),
 )
-async def refund(
-    entry_id: str,
+async def refund_reward_history_entry(
+    entry_id: EntryId,
     caller: Writer,
     body: Annotated[RefundRequest, Depends(json_body(RefundRequest, empty=b"{}"))],
     state: StateOf,

@@ -10,6 +10,7 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
+    ConfigDict,
     Field,
     StringConstraints,
     ValidationError,
@@ -29,8 +30,13 @@ LARGER = {"/webhooks/shopify": 2 * 1024 * 1024}
 
 Body = TypeVar("Body", bound=BaseModel)
 
-# No control characters: PostgreSQL takes no NUL, and no id or e-mail address has any.
-PlainText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, pattern=r"^[^\x00-\x1f\x7f]+$")]
+# No control characters: PostgreSQL takes no NUL, and no id or e-mail address has any. Something besides blanks.
+PlainText = Annotated[
+    str,
+    StringConstraints(
+        strip_whitespace=True, min_length=1, pattern=r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$"
+    ),
+]
 
 
 class PurchaseRequest(BaseModel):
@@ -53,8 +59,16 @@ def _day(value: object) -> object:
 Day = Annotated[date, BeforeValidator(_day), WithJsonSchema({"type": "string", "format": "date"})]
 
 
+def without_defaults(schema: dict[str, Any]) -> None:
+    """For the schema of a change: what is left out stays as it is, whatever stands for it in the code."""
+    for part in schema["properties"].values():
+        part.pop("default", None)
+
+
 class CustomerChanges(BaseModel):
     """What can be changed about a customer: what is named, and nothing else."""
+
+    model_config = ConfigDict(json_schema_extra=without_defaults)
 
     date_of_birth: Day | None = None
     anniversary_date: Day | None = None
@@ -66,6 +80,11 @@ class CustomerChanges(BaseModel):
         return self.model_dump(exclude_unset=True)
 
 
+def _whole(value: object) -> object:
+    # JSON has one kind of number: to some clients 500.0 is how 500 is written.
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def _not_zero(points: int) -> int:
     if points == 0:
         raise ValueError("must not be zero")
@@ -75,7 +94,12 @@ def _not_zero(points: int) -> int:
 class AdjustmentRequest(BaseModel):
     """Points to give, or, when negative, to take. No e-mail is sent, whatever `send_email` says."""
 
-    adjustment: Annotated[int, Field(ge=-MOST_POINTS, le=MOST_POINTS), AfterValidator(_not_zero)]
+    adjustment: Annotated[
+        int,
+        Field(ge=-MOST_POINTS, le=MOST_POINTS, json_schema_extra={"not": {"const": 0}}),
+        BeforeValidator(_whole),
+        AfterValidator(_not_zero),
+    ]
     note: Annotated[str, StringConstraints(max_length=1000, pattern=r"^[^\x00]*$")] | None = None
     update_lifetime_points: bool = True
     send_email: bool = True
@@ -123,7 +147,8 @@ def _has_data(body: bytes) -> bool:
 
 def body_schema(model: type[BaseModel], example: dict[str, Any], *, required: bool = True) -> dict[str, Any]:
     """What OpenAPI says of such a body."""
-    content = {"application/json": {"schema": model.model_json_schema(), "example": example}}
+    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    content = {"application/json": {"schema": schema, "example": example}}
     return {"requestBody": {"required": required, "content": content}}
 
 
@@ -148,7 +173,8 @@ async def idempotency_key(
             description="Names one intention: 1 to 255 printable characters. Without it one is made up.",
             min_length=1,
             max_length=255,
-            pattern=r"^[\x20-\x7e\xa0-\xff]+$",
+            pattern=r"^[\x21-\x7e\xa0-\xff][\x20-\x7e\xa0-\xff]*$",
+            examples=["order-17"],
         ),
     ] = None,
 ) -> str:

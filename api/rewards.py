@@ -7,8 +7,9 @@ from pydantic import Field
 
 from api.auth import Reader
 from api.errors import ApiError
-from api.openapi import errors
+from api.openapi import READ, errors
 from api.paging import ListQuery
+from api.parameters import RewardId
 from api.resources.rewards import RewardDocument, RewardList, reward_resource
 from api.state import StateOf
 from db import rewards
@@ -23,7 +24,7 @@ class RewardQuery(ListQuery):
     is_active: Annotated[bool | None, Field(alias="filter[is_active]")] = None
 
 
-@router.get("/v1/rewards", summary="List rewards", responses=errors(400, 401, 500, 503))
+@router.get("/v1/rewards", summary="List rewards", responses=errors("invalid_request", *READ))
 async def list_rewards(query: Annotated[RewardQuery, Query()], caller: Reader, state: StateOf) -> RewardList:
     """The shop's rewards, those that are switched off included. Deleted ones are not."""
     async with state.sessions() as session:
@@ -31,8 +32,8 @@ async def list_rewards(query: Annotated[RewardQuery, Query()], caller: Reader, s
     return RewardList(data=[reward_resource(row) for row in rows], meta=query.meta(total))
 
 
-@router.get("/v1/rewards/{reward_id}", summary="Retrieve a reward", responses=errors(401, 404, 500, 503))
-async def reward(reward_id: str, caller: Reader, state: StateOf) -> RewardDocument:
+@router.get("/v1/rewards/{reward_id}", summary="Retrieve a reward", responses=errors("reward_not_found", *READ))
+async def retrieve_reward(reward_id: RewardId, caller: Reader, state: StateOf) -> RewardDocument:
     """One reward, even if it is switched off."""
     async with state.sessions() as session:
         row = await rewards.find_listed_reward(session, caller.shop.id, reward_id)

@@ -2,15 +2,31 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic.config import JsonDict
 
+from api.requests import without_defaults
 from api.resources.common import ListMeta, Timestamp
 from db.tables import WebhookSubscription
 from domain.subscriptions import WebhookEvent
 
-Url = Annotated[str, StringConstraints(min_length=1, max_length=2048, pattern=r"^[^\x00-\x20\x7f]+$")]
+Url = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=2048, pattern=r"^[^\x00-\x20\x7f]+$"),
+    # Where the sandbox is allowed, so is plain http; a client is told what is so everywhere else.
+    Field(json_schema_extra={"format": "uri", "pattern": r"^https://[^\x00-\x20\x7f]+$"}),
+]
 Events = Annotated[list[WebhookEvent], Field(min_length=1, max_length=len(WebhookEvent))]
 Description = Annotated[str, StringConstraints(max_length=500, pattern=r"^[^\x00]*$")] | None
+
+_EXAMPLE: JsonDict = {
+    "url": "https://example.com/webhooks",
+    "events": ["points.redeemed"],
+    "is_active": True,
+    "description": "Our CRM",
+    "created_at": "2026-06-01T12:00:00.000Z",
+    "updated_at": "2026-06-01T12:00:00.000Z",
+}
 
 
 class NewSubscription(BaseModel):
@@ -23,6 +39,8 @@ class NewSubscription(BaseModel):
 
 class SubscriptionChanges(BaseModel):
     """What is to be different; what is left out stays."""
+
+    model_config = ConfigDict(json_schema_extra=without_defaults)
 
     url: Url = ""
     events: Events = []
@@ -38,6 +56,8 @@ class SubscriptionChanges(BaseModel):
 class SubscriptionAttributes(BaseModel):
     """Who is told of what. `is_active` is false while it is paused."""
 
+    model_config = ConfigDict(json_schema_extra={"example": _EXAMPLE})
+
     url: str
     events: list[WebhookEvent]
     is_active: bool
@@ -50,7 +70,7 @@ class SubscriptionResource(BaseModel):
     """A resource of type `webhook_subscription`."""
 
     type: Literal["webhook_subscription"] = "webhook_subscription"
-    id: str
+    id: str = Field(examples=["whsub_4k1t9zq0m2x7c8v5b3n6"])
     attributes: SubscriptionAttributes
 
 
@@ -70,6 +90,8 @@ class SubscriptionList(BaseModel):
 class SecretAttributes(SubscriptionAttributes):
     """With `secret`, which signs deliveries. It is told here and never again."""
 
+    model_config = ConfigDict(json_schema_extra={"example": {**_EXAMPLE, "secret": "9f86d081" * 8}})
+
     secret: str
 
 
@@ -77,7 +99,7 @@ class SecretResource(BaseModel):
     """A resource of type `webhook_subscription`, with its secret."""
 
     type: Literal["webhook_subscription"] = "webhook_subscription"
-    id: str
+    id: str = Field(examples=["whsub_4k1t9zq0m2x7c8v5b3n6"])
     attributes: SecretAttributes
 
 

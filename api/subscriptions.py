@@ -7,8 +7,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.auth import Caller, Reader, Writer
 from api.errors import ApiError, ErrorSource
-from api.openapi import errors
+from api.openapi import BODY, READ, WRITE, errors
 from api.paging import ListQuery
+from api.parameters import SubscriptionId
 from api.requests import body_schema, json_body
 from api.state import State, StateOf
 from api.subscription_shapes import (
@@ -42,10 +43,10 @@ _EXAMPLE = {"url": "https://example.com/webhooks", "events": [WebhookEvent.POINT
     "/v1/webhook-subscriptions",
     status_code=201,
     summary="Create a webhook subscription",
-    responses=errors(400, 401, 403, 413, 415, 500, 503),
+    responses=errors(*BODY, *WRITE),
     openapi_extra=body_schema(NewSubscription, _EXAMPLE),
 )
-async def create(
+async def create_webhook_subscription(
     caller: Writer, body: Annotated[NewSubscription, Depends(json_body(NewSubscription))], state: StateOf
 ) -> SecretDocument:
     """Have a public https address told of events; the answer holds the secret that deliveries are signed with.
@@ -66,8 +67,10 @@ async def create(
     return secret_document(row, secret)
 
 
-@router.get("/v1/webhook-subscriptions", summary="List webhook subscriptions", responses=errors(400, 401, 500, 503))
-async def list_subscriptions(
+@router.get(
+    "/v1/webhook-subscriptions", summary="List webhook subscriptions", responses=errors("invalid_request", *READ)
+)
+async def list_webhook_subscriptions(
     query: Annotated[SubscriptionQuery, Query()], caller: Reader, state: StateOf
 ) -> SubscriptionList:
     """The shop's subscriptions, paused ones included."""
@@ -79,9 +82,11 @@ async def list_subscriptions(
 @router.get(
     "/v1/webhook-subscriptions/{subscription_id}",
     summary="Retrieve a webhook subscription",
-    responses=errors(401, 404, 500, 503),
+    responses=errors("webhook_subscription_not_found", *READ),
 )
-async def retrieve(subscription_id: str, caller: Reader, state: StateOf) -> SubscriptionDocument:
+async def retrieve_webhook_subscription(
+    subscription_id: SubscriptionId, caller: Reader, state: StateOf
+) -> SubscriptionDocument:
     """One subscription, without its secret."""
     async with state.sessions() as session:
         row = await subscriptions.find_subscription(session, caller.shop.id, subscription_id)
@@ -93,11 +98,11 @@ async def retrieve(subscription_id: str, caller: Reader, state: StateOf) -> Subs
 @router.put(
     "/v1/webhook-subscriptions/{subscription_id}",
     summary="Update a webhook subscription",
-    responses=errors(400, 401, 403, 404, 413, 415, 500, 503),
+    responses=errors(*BODY, *WRITE, "webhook_subscription_not_found"),
     openapi_extra=body_schema(SubscriptionChanges, {"is_active": False}),
 )
-async def update(
-    subscription_id: str,
+async def update_webhook_subscription(
+    subscription_id: SubscriptionId,
     caller: Writer,
     body: Annotated[SubscriptionChanges, Depends(json_body(SubscriptionChanges))],
     state: StateOf,
@@ -117,9 +122,9 @@ async def update(
     "/v1/webhook-subscriptions/{subscription_id}",
     status_code=204,
     summary="Delete a webhook subscription",
-    responses=errors(401, 403, 404, 500, 503),
+    responses=errors(*WRITE, "webhook_subscription_not_found"),
 )
-async def delete(subscription_id: str, caller: Writer, state: StateOf) -> None:
+async def delete_webhook_subscription(subscription_id: SubscriptionId, caller: Writer, state: StateOf) -> None:
     """Nothing is sent to it any more, not even what was tried before."""
     async with state.sessions.begin() as session:
         await session.delete(await _locked(session, caller, subscription_id))
@@ -128,9 +133,9 @@ async def delete(subscription_id: str, caller: Writer, state: StateOf) -> None:
 @router.post(
     "/v1/webhook-subscriptions/{subscription_id}/rotate-secret",
     summary="Rotate the secret of a webhook subscription",
-    responses=errors(401, 403, 404, 500, 503),
+    responses=errors(*WRITE, "webhook_subscription_not_found"),
 )
-async def rotate_secret(subscription_id: str, caller: Writer, state: StateOf) -> SecretDocument:
+async def rotate_webhook_secret(subscription_id: SubscriptionId, caller: Writer, state: StateOf) -> SecretDocument:
     """Replace the secret. The old one signs nothing from now on, not even what was tried before."""
     secret = new_secret()
     async with state.sessions.begin() as session:

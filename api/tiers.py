@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 
 from api.auth import Reader
-from api.openapi import errors
+from api.openapi import READ, errors
 from api.resources.tiers import TierList, tier_resource
 from api.state import StateOf
 from db.rewards import tiers_with_rewards
@@ -11,8 +11,8 @@ from db.rewards import tiers_with_rewards
 router = APIRouter(tags=["VIP tiers"])
 
 
-@router.get("/v1/vip-tiers", summary="List VIP tiers", responses=errors(401, 500, 503))
-async def list_tiers(caller: Reader, state: StateOf) -> TierList:
+@router.get("/v1/vip-tiers", summary="List VIP tiers", responses=errors(*READ))
+async def list_vip_tiers(caller: Reader, state: StateOf) -> TierList:
     """All tiers of the shop on one page, the lowest first, each with the rewards that are only for it."""
     async with state.sessions() as session:
         found = await tiers_with_rewards(session, caller.shop.id)

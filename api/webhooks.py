@@ -1,9 +1,10 @@
 """POST /webhooks/shopify"""
 
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, Request
-from pydantic import AwareDatetime, BaseModel
+from pydantic import AwareDatetime, BaseModel, BeforeValidator
 from pydantic_core import from_json
 
 from api.errors import ApiError
@@ -12,6 +13,12 @@ from api.openapi import errors
 from api.state import StateOf
 
 router = APIRouter(tags=["Webhooks"])
+
+
+_EXAMPLE = {"id": 450789469, "created_at": "2026-06-01T12:00:00Z", "discount_codes": [{"code": "MAGE-7K2Q9XWDFM"}]}
+
+# A number would be taken for seconds since 1970.
+Time = Annotated[AwareDatetime, BeforeValidator(datetime.fromisoformat)]
 
 
 class Received(BaseModel):
@@ -45,16 +52,23 @@ async def _json_object(body: Annotated[bytes, Depends(_signed_body)]) -> bytes:
 @router.post(
     "/webhooks/shopify",
     summary="Take in a webhook of Shopify's",
-    responses=errors(400, 401, 413, 500, 503),
-    openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}},
+    responses=errors(
+        "invalid_json", "invalid_request", "unauthorized", "payload_too_large", "internal_error", "engine_unavailable"
+    ),
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": {"type": "object"}, "example": _EXAMPLE}},
+        }
+    },
 )
-async def shopify_webhook(
+async def receive_shopify_webhook(
     body: Annotated[bytes, Depends(_json_object)],
     state: StateOf,
     topic: Annotated[str, Header(alias="X-Shopify-Topic")],
     shop: Annotated[str, Header(alias="X-Shopify-Shop-Domain")],
     webhook_id: Annotated[str, Header(alias="X-Shopify-Webhook-Id", max_length=255, pattern=r"^[\x21-\x7e]+$")],
-    triggered_at: Annotated[AwareDatetime | None, Header(alias="X-Shopify-Triggered-At")] = None,
+    triggered_at: Annotated[Time | None, Header(alias="X-Shopify-Triggered-At")] = None,
 ) -> Received:
     """Keep the webhook, encrypted, until a workflow has processed it; a webhook id that is known is not kept again.
 

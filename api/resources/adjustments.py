@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class AdjustmentAttributes(BaseModel):
@@ -33,7 +33,7 @@ class AdjustmentResource(BaseModel):
     """A resource of type `points_adjustment`; its id is Shopify's customer id."""
 
     type: Literal["points_adjustment"] = "points_adjustment"
-    id: str
+    id: str = Field(examples=["6789012345"])
     attributes: AdjustmentAttributes
 
 

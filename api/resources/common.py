@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import BaseModel, PlainSerializer, WithJsonSchema
+from pydantic import BaseModel, Field, PlainSerializer, WithJsonSchema
 
 
 def _format(time: datetime) -> str:
@@ -25,5 +25,5 @@ class ListMeta(BaseModel):
 
     total: int
     page: int
-    per_page: int
+    per_page: int = Field(examples=[20])
     total_pages: int

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, time
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from api.resources.common import ListMeta, Timestamp
 from api.resources.tiers import CustomerTier
@@ -27,7 +27,14 @@ class CustomerAttributes(BaseModel):
                 "date_of_birth": "1990-05-15T00:00:00.000Z",
                 "referral_url": "https://mystore.myshopify.com?referral_code=ABC123",
                 "referral_code": "ABC123",
-                "vip_tier": {"id": "tier_gold", "name": "Gold", "points_required": 1000, "points_multiplier": 1.5},
+                "vip_tier": {
+                    "id": "tier_gold",
+                    "name": "Gold",
+                    "points_required": 1000,
+                    "points_multiplier": 1.5,
+                    "badge_image_url": "https://mystore.example/gold.png",
+                    "badge_color": "#FFD700",
+                },
                 "points_expire_at": "2026-12-01T12:00:00.000Z",
                 "created_at": "2026-06-01T12:00:00.000Z",
                 "updated_at": "2026-06-01T12:00:00.000Z",
@@ -56,7 +63,7 @@ class CustomerResource(BaseModel):
     """A resource of type `customer`; its id is Shopify's customer id."""
 
     type: Literal["customer"] = "customer"
-    id: str
+    id: str = Field(examples=["6789012345"])
     attributes: CustomerAttributes
 
 

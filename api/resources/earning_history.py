@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from api.resources.common import ListMeta, Number, Timestamp
 from db.tables import Earning
@@ -59,7 +59,7 @@ class EarningHistoryEntry(BaseModel):
     """A resource of type `earning_history_entry`."""
 
     type: Literal["earning_history_entry"] = "earning_history_entry"
-    id: str
+    id: str = Field(examples=["cp_4k1t9zq0m2x7c8v5b3n6"])
     attributes: EarningHistoryAttributes
 
 

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from api.resources.common import ListMeta, Timestamp
 from db.tables import Redemption
@@ -48,7 +48,7 @@ class RewardHistoryEntry(BaseModel):
     """A resource of type `reward_history_entry`."""
 
     type: Literal["reward_history_entry"] = "reward_history_entry"
-    id: str
+    id: str = Field(examples=["cr_4k1t9zq0m2x7c8v5b3n6"])
     attributes: RewardHistoryAttributes
 
 

@@ -2,11 +2,27 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 
 from api.resources.common import ListMeta, Number, Timestamp
 from db.tables import Reward
 from domain.discounts import DiscountType
+
+REWARD_EXAMPLE: JsonDict = {
+    "name": "£5 off your next order",
+    "description": "For any order from £20.",
+    "discount_type": "fixed_amount",
+    "reward_type": "discount",
+    "points_cost": 500,
+    "discount_amount": 5.0,
+    "minimum_spend": 20.0,
+    "is_active": True,
+    "max_redemptions": None,
+    "expiry_days": 30,
+    "created_at": "2026-06-01T12:00:00.000Z",
+    "updated_at": "2026-06-01T12:00:00.000Z",
+}
 
 
 class RewardAttributes(BaseModel):
@@ -16,25 +32,7 @@ class RewardAttributes(BaseModel):
     how long a code lives; `max_redemptions` counts all customers together, null is unlimited.
     """
 
-    model_config = ConfigDict(
-        from_attributes=True,
-        json_schema_extra={
-            "example": {
-                "name": "£5 off your next order",
-                "description": "For any order from £20.",
-                "discount_type": "fixed_amount",
-                "reward_type": "discount",
-                "points_cost": 500,
-                "discount_amount": 5.0,
-                "minimum_spend": 20.0,
-                "is_active": True,
-                "max_redemptions": None,
-                "expiry_days": 30,
-                "created_at": "2026-06-01T12:00:00.000Z",
-                "updated_at": "2026-06-01T12:00:00.000Z",
-            }
-        },
-    )
+    model_config = ConfigDict(from_attributes=True, json_schema_extra={"example": REWARD_EXAMPLE})
 
     name: str
     description: str | None
@@ -54,7 +52,7 @@ class RewardResource(BaseModel):
     """A resource of type `reward`."""
 
     type: Literal["reward"] = "reward"
-    id: str
+    id: str = Field(examples=["reward_abc"])
     attributes: RewardAttributes
 
 

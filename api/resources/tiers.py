@@ -3,17 +3,19 @@
 from collections.abc import Iterable
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from api.resources.common import Number, Timestamp
-from api.resources.rewards import RewardAttributes
+from api.resources.rewards import REWARD_EXAMPLE, RewardAttributes
 from db.tables import Reward, VipTier
 
 
 class TierReward(RewardAttributes):
     """A reward that only members of the tier can have."""
 
-    id: str
+    model_config = ConfigDict(json_schema_extra={"example": {"id": "reward_gold", **REWARD_EXAMPLE}})
+
+    id: str = Field(examples=["reward_abc"])
 
 
 class CustomerTier(BaseModel):
@@ -21,7 +23,7 @@ class CustomerTier(BaseModel):
 
     model_config = ConfigDict(from_attributes=True)
 
-    id: str
+    id: str = Field(examples=["tier_gold"])
     name: str
     points_required: int
     points_multiplier: Number
@@ -64,7 +66,7 @@ class TierResource(BaseModel):
     """A resource of type `vip_tier`."""
 
     type: Literal["vip_tier"] = "vip_tier"
-    id: str
+    id: str = Field(examples=["tier_gold"])
     attributes: TierAttributes
 
 

@@ -187,6 +187,19 @@ async def test_processes_that_share_a_redis_count_together(settings: Settings, s
     assert later == [404, 429]
 
 
+async def test_a_refusal_is_as_the_openapi_tells(settings: Settings, shop: Shop) -> None:
+    async with an_api(settings, "1/minute") as api:
+        document = (await api.get("/openapi.json")).json()
+        answer = [await read(api, shop.read_key) for _ in range(2)][-1]
+
+    told = document["paths"]["/v1/customers/{identifier}"]["get"]["responses"][str(answer.status_code)]
+    assert answer.status_code == 429
+    assert {**answer.json()["errors"][0]} == told["content"]["application/json"]["examples"]["rate_limited"]["value"][
+        "errors"
+    ][0]
+    assert {name.lower() for name in told["headers"]} == {*FIELDS, "retry-after"} <= set(answer.headers)
+
+
 async def test_the_openapi_tells_of_the_limit_wherever_a_key_is_asked_for(service: Service) -> None:
     paths = (await service.api.get("/openapi.json")).json()["paths"]
     operations = [operation for path in paths.values() for operation in path.values()]

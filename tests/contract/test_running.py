@@ -1,0 +1,145 @@
+"""The contract against a running stack: whatever is sent, and a client that a public generator writes."""
+
+import asyncio
+import importlib
+import json
+import os
+import re
+import sys
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from db.engine import connect, sessions
+from sandbox.stack import LocalStack, StackOptions
+from settings import Settings, connect_temporal
+from tests.e2e.deployment import a_client
+from tests.service import Service, Shop, a_customer, a_lot, a_shop
+
+ROOT = Path(__file__).parents[2]
+SECRET = "what-shopify-signs-with"
+# Of a Java program that runs for two seconds, the compiler is most.
+QUICK_JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+
+
+@pytest.fixture(scope="module")
+async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[LocalStack]:
+    """Every part in a process of its own, with the demo shop, whose ids are those of the document's examples."""
+    env = {
+        "RATE_LIMIT": "100000/second",
+        "LOG_LEVEL": "WARNING",
+        "SHOPIFY_WEBHOOK_SECRETS": SECRET,
+    }
+    async with LocalStack(StackOptions.on_free_ports(tmp_path_factory.mktemp("contract"), env=env)) as stack:
+        yield stack
+
+
+@pytest.fixture
+async def shop(stack: LocalStack) -> AsyncGenerator[Shop]:
+    """A shop that nobody else uses."""
+    settings = Settings.model_validate({name.lower(): value for name, value in stack.env.items()})
+    engine, temporal = connect(settings.database_url), await connect_temporal(settings)
+    async with a_client(stack.api_url) as api, a_client(stack.vendor_url) as vendors:
+        service = Service(
+            settings=settings,
+            store=sessions(engine),
+            temporal=temporal,
+            api=api,
+            vendors=vendors,
+            worker_http=vendors,
+        )
+        yield await service.open_shop(a_shop(a_customer(a_lot(300, days_old=20), a_lot(400))))
+    await engine.dispose()
+
+
+async def test_every_request_is_answered_as_documented(
+    stack: LocalStack, tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    seed = str(pytestconfig.getoption("hypothesis_seed"))
+
+    endings = await asyncio.gather(
+        _ask_everything(stack, tmp_path, "demo-full-key", seed),
+        _ask_everything(stack, tmp_path, "demo-read-key", seed, "--phases=examples,coverage,fuzzing"),
+    )
+
+    for status, said in endings:
+        assert status == 0, said
+    cases = [int(number) for _, said in endings for number in re.findall(r"(\d+) generated", said)]
+    assert sum(cases) >= 2000, cases
+    await stack.run("audit", sys.executable, "-m", "cli", "audit", "--ledger-only")
+
+
+async def _ask_everything(stack: LocalStack, home: Path, key: str, seed: str, *options: str) -> tuple[int, str]:
+    """Call every operation with all that its schema allows, and much that it forbids."""
+    run = ("run", f"{stack.api_url}/openapi.json", f"--header=Authorization: {key}", f"--seed={seed}", *options)
+    return await _program("schemathesis", f"--config-file={ROOT}/tests/contract/schemathesis.toml", *run, cwd=home)
+
+
+async def test_a_generated_client_buys_lists_and_refunds(
+    stack: LocalStack, shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = await _generated(stack, tmp_path, monkeypatch)
+
+    await asyncio.to_thread(_go_shopping, client, stack.api_url, shop)
+
+    assert await shop.lots() == [300, 400]
+    assert await shop.discounts("live") == []
+
+
+async def _generated(stack: LocalStack, home: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    target = ("-g", "python", "-o", str(home), "--package-name", "generated_client")
+    status, said = await _program(
+        "openapi-generator-cli", "generate", "-i", f"{stack.api_url}/openapi.json", *target, cwd=home
+    )
+    assert status == 0, said
+    monkeypatch.setattr(sys, "path", [str(home), *sys.path])
+    return importlib.import_module("generated_client")
+
+
+def _go_shopping(client: Any, url: str, shop: Shop) -> None:
+    """As an integrator would: nothing is known but the document."""
+    configuration = client.Configuration(host=url, api_key={"ApiKey": shop.full_key})
+    with client.ApiClient(configuration) as connection:
+        rewards, history = client.RewardsApi(connection), client.RewardHistoryApi(connection)
+        [reward] = rewards.list_rewards(filter_is_active=True).data
+        order = client.PurchaseRequest(customer_identifier=shop.customers[0])
+
+        bought = rewards.purchase_reward_with_http_info(reward.id, order, idempotency_key="order-17")
+        [listed] = history.list_reward_history(shop.customers[0], filter_status="active").data
+        refunded = history.refund_reward_history_entry(listed.id, client.RefundRequest(reason="cancelled"))
+        receipt = history.retrieve_receipt(listed.id).data
+
+        assert (bought.status_code, bought.headers["idempotency-key"]) == (201, "order-17")
+        assert listed == bought.data.data
+        assert (refunded.data.attributes.is_refunded, refunded.meta.code_removed) == (True, True)
+        assert [(lot.points, lot.id == receipt.attributes.lots[0].id) for lot in receipt.attributes.lots] == [
+            (300, True),
+            (200, False),
+        ]
+        assert [one.kind for one in receipt.attributes.reversals] == ["refund"]
+        with pytest.raises(client.exceptions.NotFoundException) as unknown:
+            rewards.retrieve_reward("nobodys")
+        assert json.loads(unknown.value.body)["errors"][0]["code"] == "reward_not_found"
+
+
+async def _program(name: str, *arguments: str, cwd: Path) -> tuple[int, str]:
+    """Run one of the tools beside Python to its end: its exit status, and all it said."""
+    process = await asyncio.create_subprocess_exec(
+        str(Path(sys.executable).with_name(name)),
+        *arguments,
+        cwd=cwd,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "SHOPIFY_WEBHOOK_SECRETS": SECRET,
+            "JAVA_TOOL_OPTIONS": QUICK_JAVA,
+        },
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, said.decode()

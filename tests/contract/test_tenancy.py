@@ -1,0 +1,184 @@
+"""What is another shop's does not exist: every operation of the document, with every id it takes."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+from sqlalchemy import ColumnElement, Table, select
+
+from db import tables
+from db.tables import Base
+from tests.service import Json, Service, Shop, a_customer, a_lot, a_reward, a_shop
+
+OWN_REWARD, THEIR_REWARD = "reward_ours", "reward_theirs"
+Ids = dict[str, list[str]]
+
+
+@dataclass(frozen=True)
+class Request:
+    """An operation with everything it needs; `given` is the parameter that names something, and what it names."""
+
+    operation: Json
+    method: str
+    path: str
+    given: dict[str, str]
+
+    async def send(self, shop: Shop, given: dict[str, str]) -> httpx.Response:
+        """Send it with the shop's full key. Parameters that are not given have the document's examples."""
+        values = self.given | given
+        named = [one for one in self.operation.get("parameters", ()) if one["name"] in values]
+        headers = {one["name"]: values[one["name"]] for one in named if one["in"] == "header"}
+        path = self.path
+        for one in named:
+            if one["in"] == "path":
+                path = path.replace(f"{{{one['name']}}}", values[one["name"]])
+        return await shop.service.api.request(
+            self.method,
+            path,
+            params={one["name"]: values[one["name"]] for one in named if one["in"] == "query"},
+            headers={"Authorization": shop.full_key, "Idempotency-Key": str(uuid4()), **headers},
+            json=_filled(example_body(self.operation), values),
+        )
+
+
+def example_body(operation: Json) -> Any:
+    content = operation.get("requestBody", {}).get("content", {})
+    return content["application/json"].get("example") if content else None
+
+
+def _filled(body: Any, values: dict[str, str]) -> Any:
+    known = SILENT | values
+    return body and {name: known.get(name, value) for name, value in body.items()}
+
+
+@pytest.fixture
+async def document(service: Service) -> Json:
+    return (await service.api.get("/openapi.json")).json()
+
+
+@pytest.fixture
+async def ours(service: Service) -> Shop:
+    return await service.open_shop(a_shop(a_customer(a_lot(1200)), rewards=[a_reward(OWN_REWARD)]))
+
+
+@pytest.fixture
+async def theirs(service: Service) -> Shop:
+    """A shop that has something of everything."""
+    tier = {"id": "tier_theirs", "name": "Theirs", "points_required": 1}
+    member = a_customer(a_lot(1200), last_name="Theirs", email=f"{uuid4().hex}@theirs.example")
+    return await service.open_shop(
+        a_shop(
+            {**member, "vip_tier": tier["id"]},
+            rewards=[a_reward(THEIR_REWARD, vip_tier=tier["id"])],
+            vip_tiers=[tier],
+            vendors=("shopify",),
+        )
+    )
+
+
+async def ids_of(shop: Shop, reward: str) -> Ids:
+    """What there is of the shop's, by the parameters that name such a thing."""
+    bought = (await shop.purchase(reward=reward)).json()["data"]["id"]
+    await shop.service.end_of(bought)
+    subscription = (await shop.send("POST", "/v1/webhook-subscriptions", SILENT)).json()["data"]["id"]
+    customer = await shop.customer()
+    people = [customer["shopify_customer_id"], customer["email"]]
+    return {
+        "reward_id": [reward],
+        "entry_id": [bought],
+        "subscription_id": [subscription],
+        "identifier": people,
+        "customer_identifier": people,
+        "filter[email]": people[1:],
+        "X-Shopify-Shop-Domain": [shop.domain],
+    }
+
+
+NOBODYS: Ids = {
+    "reward_id": ["reward_nobodys"],
+    "entry_id": ["cr_00000000000000000000"],
+    "subscription_id": ["whsub_00000000000000000000"],
+    "identifier": ["1", "nobody@shopper.io"],
+    "customer_identifier": ["1", "nobody@shopper.io"],
+    "filter[email]": ["nobody@shopper.io"],
+    "X-Shopify-Shop-Domain": ["nobody.myshopify.com"],
+}
+
+NOTHING = {"filter[email]": 200, "X-Shopify-Shop-Domain": 401}
+"""How an operation answers to what names nothing, where that is not 404: with an empty list; unsigned, with nothing."""
+
+# Bodies are the document's examples; but nobody is told of anything.
+SILENT = {"url": "https://8.8.8.8/hooks", "events": ["points.earned"]}
+
+
+def requests(document: Json, own: Ids) -> Iterator[tuple[Request, list[str]]]:
+    """Each operation, about what is our own; with the names of its parameters that name things."""
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            parameters = [one for one in operation.get("parameters", ()) if one["in"] == "path" or one["name"] in own]
+            names = [one["name"] for one in parameters] + [
+                name for name in example_body(operation) or () if name in own
+            ]
+            # A KeyError here is a new kind of id: add it to `ids_of` and `NOBODYS`.
+            yield Request(operation, method, path, {name: own[name][0] for name in names}), names
+
+
+async def rows_of(service: Service, shop: Shop) -> dict[str, list[str]]:
+    """Every row of the shop's, of every table."""
+    shop_id = (await service.caller(shop.full_key)).id
+    async with service.store() as session:
+        return {
+            table.name: sorted(str(row) for row in await session.execute(select(table).where(_is_of(table, shop_id))))
+            for table in Base.metadata.sorted_tables
+        }
+
+
+def _is_of(table: Table, shop_id: int) -> ColumnElement[bool]:
+    if table is tables.Shop.__table__:
+        return table.c.id == shop_id
+    if "shop_id" in table.c:
+        return table.c.shop_id == shop_id
+    [reference, *_] = [key for key in table.foreign_keys if "shop_id" in key.column.table.c]
+    return reference.parent.in_(select(reference.column).where(reference.column.table.c.shop_id == shop_id))
+
+
+async def test_what_is_another_shops_does_not_exist(service: Service, document: Json, ours: Shop, theirs: Shop) -> None:
+    own, their = await ids_of(ours, OWN_REWARD), await ids_of(theirs, THEIR_REWARD)
+    before = await rows_of(service, theirs)
+    asked: set[str] = set()
+
+    for request, names in requests(document, own):
+        for name in names:
+            for theirs_is, nobodys_is in zip(their[name], NOBODYS[name], strict=True):
+                answer = await request.send(ours, {name: theirs_is})
+                unknown = await request.send(ours, {name: nobodys_is})
+
+                about = (request.operation["operationId"], name)
+                assert answer.status_code == unknown.status_code == NOTHING.get(name, 404), about
+                assert answer.text.replace(theirs_is, nobodys_is) == unknown.text, about
+                asked.add(name)
+
+    assert asked == own.keys()
+    assert await rows_of(service, theirs) == before
+    assert {name for name, rows in before.items() if not rows} <= {
+        *("stale_metafields", "refunds", "shopify_webhooks", "webhook_deliveries", "earnings"),
+    }
+
+
+async def test_nothing_of_another_shops_is_ever_shown_nor_changed(
+    service: Service, document: Json, ours: Shop, theirs: Shop
+) -> None:
+    own, their = await ids_of(ours, OWN_REWARD), await ids_of(theirs, THEIR_REWARD)
+    before = await rows_of(service, theirs)
+    secrets = {one for several in their.values() for one in several} | {"Theirs"}
+
+    # What is deleted is deleted last.
+    for request, _ in sorted(requests(document, own), key=lambda one: one[0].method == "delete"):
+        answer = await request.send(ours, {})
+        assert answer.is_success or request.path == "/webhooks/shopify", answer.text
+        assert not [one for one in secrets if one in answer.text], request.path
+
+    assert await rows_of(service, theirs) == before
