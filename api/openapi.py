@@ -1,6 +1,7 @@
 """What OpenAPI says beyond what FastAPI finds out: errors, headers, bodies, and an example of every answer."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache, partial
 from typing import Any
 
 from fastapi import FastAPI
@@ -83,8 +84,12 @@ def _response(codes: list[str]) -> Json:
 
 
 def describe(app: FastAPI) -> None:
-    """Complete the document, which FastAPI keeps from now on."""
-    document = app.openapi()
+    """Have the document completed by whoever asks for it first: it takes longer than all else at the start."""
+    app.openapi = cache(partial(_complete, app.openapi))
+
+
+def _complete(made_by: Callable[[], Json]) -> Json:
+    document = made_by()
     schemas = document["components"]["schemas"]
     for operation in _operations(document):
         _drop_default_error(operation)
@@ -94,6 +99,7 @@ def describe(app: FastAPI) -> None:
     for schema in ("HTTPValidationError", "ValidationError"):
         schemas.pop(schema, None)
     _give_examples(document, Examples(schemas))
+    return document
 
 
 def _operations(document: Json) -> Iterator[Json]:

@@ -22,7 +22,7 @@ from settings import Settings
 from tests.service import Service
 from workflows.stages import SEARCH_ATTRIBUTES
 
-LONG = ["e2e", "crash", "properties", "stack", "chaos", "bench"]
+LONG = ["e2e", "crash", "properties", "contract", "stack", "chaos", "bench"]
 """Directories of tests, the one that takes longest first."""
 
 
