@@ -24,11 +24,11 @@ class Sequel(StrEnum):
 
 
 WEIGHTS = {
-    Sequel.KEEP: 40,
-    Sequel.REFUND: 30,
+    Sequel.KEEP: 25,
+    Sequel.REFUND: 35,
     Sequel.ORDER: 15,
     Sequel.REFUND_AFTER_ORDER: 5,
-    Sequel.BOTH_AT_ONCE: 10,
+    Sequel.BOTH_AT_ONCE: 20,
 }
 
 
