@@ -2,6 +2,8 @@
 
 world        the shop, its customers, rewards and points
 fleet        the local stack with a second worker and a second API
+wishes       what people want of the API, each with every answer it got
+apis         where they insist on it
 load         customers who buy                                   ┐
 sequels      … and then order with the code, or have it refunded │
 adjustments  people who give points and take some                │ all at once, for as long as asked,

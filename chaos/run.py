@@ -122,8 +122,8 @@ class Chaos:
         await self._subscribe()
 
     async def _subscribe(self) -> None:
-        async with self.fleet.clients()[0] as api:
-            asked = {"url": self.subscriber.url, "events": list(EVENTS.values())}
+        asked = {"url": self.subscriber.url, "events": list(EVENTS.values())}
+        async with httpx.AsyncClient(base_url=self.fleet.api_url, trust_env=False) as api:
             said = await api.post("/v1/webhook-subscriptions", headers={"Authorization": FULL_KEY}, json=asked)
         self.subscriber.secret = said.raise_for_status().json()["data"]["attributes"]["secret"]
 

@@ -37,6 +37,7 @@ RULES: dict[str, Callable[[Evidence], Iterator[tuple[str, str]]]] = {
     "points add up": points.add_up,
     "an adjustment is made once, as it was answered": points.adjusted_once,
     "points expire when they have run out, and are not spent then": points.expire_in_time,
+    "points that have run out are gone": points.expire_at_all,
     "the capped reward is not overshot": purchases.cap_holds,
     "the audit is clean": points.books_are_clean,
     "every redemption is somebody's": purchases.nobody_unknown,

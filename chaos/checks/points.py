@@ -1,12 +1,11 @@
 """What must be true of points: none is made, none is lost."""
 
 from collections import Counter
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from chaos.checks.found import Found
 from chaos.evidence import Evidence
 from chaos.world import COSTS
-from db.tables import LedgerEntry
 
 BLINK = timedelta(seconds=2)
 """An entry's time is that at which its transaction began; the clock was read a little later."""
@@ -27,34 +26,34 @@ def add_up(evidence: Evidence) -> Found:
 
 
 def adjusted_once(evidence: Evidence) -> Found:
-    """An adjustment has one entry of its own, and the ledger has moved by no more than these."""
-    earnings = {one.id: one for one in evidence.earnings if one.action == "adjustment"}
+    """An adjustment has one entry of its own, as it was answered, and the ledger has moved by no more than these."""
+    kept = {one.id: one.points for one in evidence.earnings if one.action == "adjustment"}
     for adjustment in evidence.wishes.adjustments:
         claim, answer = evidence.keys.get(adjustment.key), next(iter(adjustment.decided), None)
         if claim is None or answer is None or answer.status != 200:
             yield adjustment.key, f"answered {answer and answer.word}, its key is {'kept' if claim else 'unknown'}"
-            continue
-        earning = earnings.pop(claim.redemption_id, None)
-        if (earning.points if earning else 0) != answer.adjustment:
-            yield adjustment.key, f"answered {answer.adjustment}, and {earning.points if earning else 0} is kept"
-    for unknown in earnings.values():
-        yield unknown.customer_id, f"adjusted by {unknown.points}, which nobody asked for"
-    moved = _sum(evidence, "adjust")
-    for customer, points in _given(evidence).items():
-        if moved[customer] != points:
-            yield customer, f"adjusted by {points} as answered, and by {moved[customer]} in the ledger"
+        elif (points := kept.get(claim.redemption_id, 0)) != answer.adjustment:
+            yield adjustment.key, f"answered {answer.adjustment}, and {points} is kept"
+    moved, given = _sum(evidence, "adjust"), _given(evidence)
+    for customer in moved.keys() | given.keys():
+        if moved[customer] != given[customer]:
+            yield customer, f"adjusted by {given[customer]} as answered, and by {moved[customer]} in the ledger"
 
 
 def expire_in_time(evidence: Evidence) -> Found:
-    """Points go when their award has run out, all of them; and until then, and only until then, they are spent."""
+    """Points go when their award has run out, and not before; from then on nobody spends them."""
     ends = {award.id: award.expires_at for awards in evidence.world.awards.values() for award in awards}
     for entry in evidence.entries:
-        lot = evidence.lots[entry.lot_id]
+        lot, at = evidence.lots[entry.lot_id], entry.created_at
         end = ends.get(lot.import_id or "")
-        if entry.kind == "expire" and (end is None or entry.created_at + BLINK < end):
-            yield entry.customer_id, f"{-entry.points} points of lot {lot.id} expired at {_time(entry)}, before {end}"
-        if entry.kind == "reserve" and lot.expires_at is not None and entry.created_at > lot.expires_at:
-            yield entry.redemption_id or "?", f"drawn at {_time(entry)} from lot {lot.id}, gone at {lot.expires_at}"
+        if entry.kind == "expire" and (end is None or at + BLINK < end):
+            yield entry.customer_id, f"{-entry.points} points of lot {lot.id} expired at {at}, due {end}"
+        if entry.kind == "reserve" and lot.expires_at is not None and at > lot.expires_at:
+            yield entry.redemption_id or "?", f"drawn at {at} from lot {lot.id}, gone at {lot.expires_at}"
+
+
+def expire_at_all(evidence: Evidence) -> Found:
+    """What has run out is emptied."""
     over = evidence.world.began + timedelta(seconds=evidence.world.seconds)
     for lot in evidence.lots.values():
         if lot.remaining and lot.expires_at is not None and lot.expires_at <= over:
@@ -92,7 +91,3 @@ def _sum(evidence: Evidence, kind: str) -> Counter[str]:
     for entry in evidence.entries:
         moved[entry.customer_id] += entry.points if entry.kind == kind else 0
     return moved
-
-
-def _time(entry: LedgerEntry) -> datetime:
-    return entry.created_at
