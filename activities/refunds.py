@@ -20,11 +20,12 @@ from domain.refunds import DONE, PENDING
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """The code that is to go, and the shop it is in."""
+    """The code that is to go, and the shop it is in. `may_reappear`: it was asked for more than once."""
 
     store: Store
     shopify_id: str
     code: str
+    may_reappear: bool
 
 
 class Refunds:
@@ -40,7 +41,8 @@ class Refunds:
         """Make sure that the captured attempt's code works no more; False when it has been used.
 
         Deactivated first, so that no use can come between the count of uses and the end of the code. One that the
-        merchant has deleted is as good as removed.
+        merchant has deleted is as good as removed. One that was asked for more than once stays, deactivated: while it
+        has the code, a creation that Shopify is late with is refused as a duplicate.
 
         Raises:
             NotExecuted, Refused, Unknown: what Shopify answered.
@@ -54,7 +56,8 @@ class Refunds:
             return await self._refuse(attempt)
         async with self._sessions.begin() as session:
             await refunds.note_code(session, attempt.redemption_id, removed=uses is not None)
-        await self._delete(target)
+        if not target.may_reappear:
+            await self._delete(target)
         return True
 
     @activity.defn
@@ -86,7 +89,13 @@ class Refunds:
             code = await redemptions.current_code(session, attempt.redemption_id, attempt.number)
         assert code is not None, "a captured redemption has its code"
         assert code.shopify_id is not None, "and its code is a discount at Shopify"
-        return Target(store=store_of(self._vault, shop), shopify_id=code.shopify_id, code=code.code)
+        # The ask that made the code is counted, too.
+        return Target(
+            store=store_of(self._vault, shop),
+            shopify_id=code.shopify_id,
+            code=code.code,
+            may_reappear=code.unanswered > 1,
+        )
 
     async def _delete(self, target: Target) -> None:
         await self._shopify.delete_discount(target.store, target.shopify_id)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import httpx
 
+from chaos.world import SHOPIFY_SIGNS_WITH
 from sandbox.stack import LocalStack, Report, StackOptions, ports, silent
 from sandbox.stack.environment import process_environment
 from sandbox.stack.parts import api, worker
@@ -20,7 +21,11 @@ class Fleet(LocalStack):
     """Database, engine, vendors, two workers and two APIs."""
 
     def __init__(self, home: Path, *, deadline_seconds: float, report: Report = silent) -> None:
-        env = {"PURCHASE_DEADLINE_SECONDS": f"{deadline_seconds:g}"}
+        env = {
+            "PURCHASE_DEADLINE_SECONDS": f"{deadline_seconds:g}",
+            "SHOPIFY_WEBHOOK_SECRETS": SHOPIFY_SIGNS_WITH,
+            "WEBHOOK_ALLOW_PRIVATE_TARGETS": "true",
+        }
         super().__init__(StackOptions.on_free_ports(home, demo_data=False, env=env), report)
         [self._other_port] = ports.free(1)
 

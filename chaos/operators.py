@@ -12,10 +12,11 @@ from db.engine import Sessions
 from db.tables import Delivery, Redemption
 from domain.channels import Channel
 from domain.redemptions import settlement_id, workflow_id
+from domain.refunds import refund_id
 from workflows.delivering import DeliversRedemption
 
 EVERY_SECONDS = 2.5
-RUNS = "WorkflowType IN ('RedeemReward', 'SettleRedemption')"
+RUNS = "WorkflowType IN ('RedeemReward', 'SettleRedemption', 'RefundRedemption', 'ProcessWebhook')"
 PATIENCE = timedelta(seconds=5)
 
 
@@ -47,7 +48,11 @@ class Operators:
         async with store() as session:
             found = [(row.redemption_id, row.channel, attempt) for row, attempt in await session.execute(refused)]
         for redemption_id, channel, attempt in found:
-            for run in (workflow_id(redemption_id, attempt), settlement_id(redemption_id, attempt)):
+            for run in (
+                workflow_id(redemption_id, attempt),
+                settlement_id(redemption_id, attempt),
+                refund_id(redemption_id),
+            ):
                 await self._retry(run, Channel(channel))
 
     async def _act(self, act: str, which: float) -> None:
@@ -65,7 +70,7 @@ class Operators:
         self._tally.note(f"{act} {run}")
 
     async def _retry(self, run: str, channel: Channel) -> None:
-        """Whichever run it waits in; the other one is closed, or never was."""
+        """Whichever run it waits in; the others are closed, or never were."""
         handle = self._temporal.get_workflow_handle(run)
         try:
             await handle.execute_update(  # pyright: ignore[reportUnknownMemberType] - the SDK's own annotation

@@ -11,6 +11,7 @@ from rich.progress import Progress as Bar
 from chaos.dice import Clock
 from chaos.load import Load
 from chaos.records import Tally
+from chaos.wishes import Wishes
 
 LINE_EVERY = 10.0
 
@@ -32,12 +33,12 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    async def watch(self, clock: Clock, load: Load, tally: Tally) -> None:
+    async def watch(self, clock: Clock, load: Load, wishes: Wishes, tally: Tally) -> None:
         """Tell of the storm until the last customer has gone."""
         going = True
         while going or load.visiting:
             going = await clock.rest(0.5)
-            self._tell(_now(load, tally), min(clock.gone, clock.seconds))
+            self._tell(_now(load, wishes, tally), min(clock.gone, clock.seconds))
             if not going:
                 await asyncio.sleep(0.5)
 
@@ -52,10 +53,10 @@ class Progress:
             self._console.print(what, soft_wrap=True)
 
 
-def _now(load: Load, tally: Tally) -> str:
-    asked = len(load.purchases)
-    bought = sum(bool(purchase.bought) for purchase in load.purchases)
+def _now(load: Load, wishes: Wishes, tally: Tally) -> str:
+    bought = sum(bool(purchase.bought) for purchase in wishes.purchases)
     return (
-        f"{asked} purchases ({bought} codes, {load.visiting} waiting), {tally.kills.total()} kills, "
-        f"{tally.spells.total()} faults, {tally.acts.total()} acts"
+        f"{len(wishes.purchases)} purchases ({bought} codes, {load.visiting} customers here), "
+        f"{len(wishes.refunds)} refunds, {len(wishes.orders)} orders, {len(wishes.adjustments)} adjustments, "
+        f"{tally.kills.total()} kills, {tally.spells.total()} faults, {tally.acts.total()} acts"
     )

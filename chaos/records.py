@@ -1,4 +1,4 @@
-"""What the run itself remembers: who asked for what and was told what, and what was done to the parts."""
+"""What the run itself remembers: what people were told, and what was done to the parts."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -9,13 +9,13 @@ from pydantic import TypeAdapter
 
 from api.errors import NO_DATABASE
 
-DECIDED = frozenset({201, 403, 404, 422})
-"""Final for their key: whoever asks again hears the same."""
+DECIDED = frozenset({200, 201, 403, 404, 422})
+"""Final for what was asked: whoever asks again hears the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """One request for a purchase; `status` is None when the connection broke before there was an answer."""
+    """One request; `status` is None when the connection broke before there was an answer."""
 
     api: str
     began: datetime
@@ -30,7 +30,7 @@ class Answer:
 
     @property
     def is_blind(self) -> bool:
-        """Whether it was given without the database: it says nothing about the purchase."""
+        """Whether it was given without the database: it says nothing about what was asked."""
         return NO_DATABASE in self.text
 
     @property
@@ -41,31 +41,23 @@ class Answer:
         return f"{self.status} {_code(self.text)}".rstrip()
 
     @property
-    def discount_code(self) -> str:
-        """Of a 201."""
-        return _json(self.text)["data"]["attributes"]["discount_code"]
-
-    @property
     def redemption_id(self) -> str:
-        """Of a 201."""
+        """Of a purchase's 201."""
         return _json(self.text)["data"]["id"]
 
-
-@dataclass(frozen=True, kw_only=True)
-class Purchase:
-    """One intention to buy, under one key, and every answer it got."""
-
-    key: str
-    customer: str
-    reward: str
-    answers: list[Answer] = field(default_factory=list[Answer])
-    afterwards: list[Answer] = field(default_factory=list[Answer])
-    """Answers to those who ask again when all is over."""
+    @property
+    def discount_code(self) -> str:
+        """Of a purchase's 201."""
+        return self._attributes["discount_code"]
 
     @property
-    def bought(self) -> list[Answer]:
-        """Every 201."""
-        return [answer for answer in (*self.answers, *self.afterwards) if answer.status == 201]
+    def adjustment(self) -> int:
+        """Of an adjustment's 200: what really moved."""
+        return self._attributes["adjustment"]
+
+    @property
+    def _attributes(self) -> dict[str, Any]:
+        return _json(self.text)["data"]["attributes"]
 
 
 @dataclass(kw_only=True)
@@ -75,7 +67,7 @@ class Tally:
     kills: Counter[str] = field(default_factory=Counter[str])
     acts: Counter[str] = field(default_factory=Counter[str])
     spells: Counter[str] = field(default_factory=Counter[str])
-    """Vendor and fault → how often it was let loose; each may strike many requests, or none."""
+    """Who and which fault → how often it was let loose; each may strike many requests, or none."""
     diary: list[str] = field(default_factory=list[str])
 
     def note(self, what: str) -> None:

@@ -9,8 +9,10 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from temporalio.service import RPCError
 
+from chaos.expiry import Expiry
 from chaos.fleet import MORTAL, Fleet
 from chaos.operators import Operators
+from chaos.subscriber import Subscriber
 from chaos.vendors import Vendors
 from db.engine import Sessions
 
@@ -21,7 +23,10 @@ TOGETHER_SECONDS = 30.0
 OPEN = {
     "pending redemptions": "SELECT count(*) FROM redemptions WHERE status = 'pending'",
     "codes not settled": "SELECT count(*) FROM discount_codes WHERE state = 'planned'",
+    "refunds not through": "SELECT count(*) FROM refunds WHERE state = 'pending'",
     "deliveries not made": "SELECT count(*) FROM deliveries WHERE status IN ('pending', 'failed')",
+    "webhooks not processed": "SELECT count(*) FROM shopify_webhooks WHERE processed_at IS NULL",
+    "lots not emptied": "SELECT count(*) FROM point_lots WHERE remaining > 0 AND expires_at <= now()",
 }
 
 
@@ -31,12 +36,15 @@ class Recovery:
 
     fleet: Fleet
     vendors: Vendors
+    subscriber: Subscriber
     operators: Operators
+    expiry: Expiry
     store: Sessions
 
     async def run(self, tell: Callable[[str], None]) -> dict[str, int]:
         """Return once all is settled, or patience has run out; what is still open then."""
         await self.vendors.heal()
+        await self.subscriber.heal()
         began = time.monotonic()
         while True:
             is_open = await self._look()
@@ -51,6 +59,7 @@ class Recovery:
         try:
             async with asyncio.timeout(TOGETHER_SECONDS):
                 await self.operators.retry_refused(self.store)
+                await self.expiry.trigger()
                 counts = {"runs open": len(await self.operators.open_runs()), **await self._counts()}
         except (OSError, DBAPIError, RPCError) as error:
             # TimeoutError is an OSError: whatever it is, it is not the end yet.

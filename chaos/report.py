@@ -12,23 +12,27 @@ from chaos.checks import RULES, Violation
 from chaos.evidence import Evidence
 from chaos.records import Tally
 from chaos.trace import trace
+from db.tables import Redemption
 
 LISTED = 25
 
 
 def summary(evidence: Evidence, tally: Tally, struck: Counter[str], found: Sequence[Violation]) -> Table:
     """Everything that happened, in numbers."""
-    answers = [answer.word for purchase in evidence.purchases for answer in purchase.answers]
     broken = Counter(violation.rule for violation in found)
-    table = Table("what", "which", "number", title=f"{len(evidence.purchases)} purchases, {len(answers)} requests")
-    _section(table, "answers", Counter(answers))
+    requests = sum(len(wish.answers) for wish in evidence.wishes)
+    table = Table("what", "which", "number", title=f"{len(evidence.wishes.purchases)} purchases, {requests} requests")
+    for what, wishes in vars(evidence.wishes).items():
+        _section(table, f"answers to {what}", Counter(answer.word for wish in wishes for answer in wish.answers))
     _section(table, "parts killed", tally.kills)
     _section(table, "faults struck", struck)
     _section(table, "operators' acts", tally.acts)
     _section(table, "redemptions", _ends(evidence))
     _section(table, "workflows", Counter(f"{run.partition('-')[0]} {how}" for run, how in evidence.runs.items()))
     _section(table, "codes", Counter(code.state for code in evidence.codes))
-    _section(table, "deliveries", Counter(f"{one.channel} {one.status}" for one in evidence.deliveries))
+    _section(table, "points moved", Counter(entry.kind for entry in evidence.entries))
+    _section(table, "deliveries", Counter(f"{one.channel} {one.event} {one.status}" for one in evidence.deliveries))
+    _section(table, "webhooks heard while", Counter(one.mood for one in evidence.heard))
     _section(table, "violations", {rule: broken[rule] for rule in RULES})
     return table
 
@@ -61,5 +65,9 @@ def _section(table: Table, what: str, numbers: Mapping[str, int]) -> None:
 
 
 def _ends(evidence: Evidence) -> Counter[str]:
-    rows = [evidence.row_of(purchase) for purchase in evidence.purchases]
-    return Counter(row.status if row else "none: nothing was reserved" for row in rows)
+    rows = [evidence.row_of(purchase) for purchase in evidence.wishes.purchases]
+    return Counter(_end(row) if row else "none: nothing was reserved" for row in rows)
+
+
+def _end(row: Redemption) -> str:
+    return f"{row.status}, refunded" if row.is_refunded else row.status

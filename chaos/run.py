@@ -11,10 +11,13 @@ import httpx
 from rich.console import Console
 from temporalio.client import Client
 
+from chaos.adjustments import Adjustments
+from chaos.apis import Apis
 from chaos.checks import Violation, violations
 from chaos.deaths import Deaths
 from chaos.dice import Clock
 from chaos.evidence import Evidence, gather
+from chaos.expiry import Expiry
 from chaos.fleet import Fleet
 from chaos.load import Load
 from chaos.operators import Operators
@@ -22,13 +25,16 @@ from chaos.progress import Progress
 from chaos.records import Tally
 from chaos.recovery import Recovery
 from chaos.report import keep, summary, tell
+from chaos.sequels import Sequels
+from chaos.subscriber import Subscriber
 from chaos.vendors import Vendors
-from chaos.world import DOMAIN, World
+from chaos.wishes import Wishes
+from chaos.world import FULL_KEY, World
 from db.engine import Sessions, connect, sessions
 from db.import_writing import write_import
 from db.importing import ImportFile
 from db.vault import Vault
-from domain.redemptions import ACTIVE
+from domain.subscriptions import EVENTS
 from sandbox.stack import StackError
 from settings import connect_temporal
 
@@ -39,6 +45,7 @@ class Trouble(StrEnum):
     DEATHS = "deaths"
     VENDORS = "vendors"
     OPERATORS = "operators"
+    SUBSCRIBER = "subscriber"
 
 
 class Violated(StackError):
@@ -51,10 +58,15 @@ class Chaos:
 
     fleet: Fleet
     world: World
+    wishes: Wishes
     store: Sessions
     temporal: Client
+    apis: Apis
     vendors: Vendors
+    subscriber: Subscriber
     load: Load
+    adjustments: Adjustments
+    expiry: Expiry
     operators: Operators
     deaths: Deaths
     tally: Tally
@@ -64,21 +76,26 @@ class Chaos:
     @asynccontextmanager
     async def running(cls, fleet: Fleet, *, seed: int, seconds: int, console: Console) -> "AsyncGenerator[Chaos]":
         """All of it, until the block ends."""
-        tally = Tally()
+        tally, wishes = Tally(), Wishes()
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(fleet)
             database = connect(fleet.settings.database_url)
             stack.push_async_callback(database.dispose)
-            apis = [await stack.enter_async_context(client) for client in fleet.clients()]
+            apis = Apis([await stack.enter_async_context(client) for client in fleet.clients()])
             http = await stack.enter_async_context(httpx.AsyncClient(base_url=fleet.vendor_url, trust_env=False))
-            temporal = await connect_temporal(fleet.settings)
+            temporal, vendors = await connect_temporal(fleet.settings), Vendors(http, tally, seed=seed)
             yield cls(
                 fleet=fleet,
                 world=World(seconds),
+                wishes=wishes,
                 store=sessions(database),
                 temporal=temporal,
-                vendors=Vendors(http, tally, seed=seed),
-                load=Load(apis, seed=seed),
+                apis=apis,
+                vendors=vendors,
+                subscriber=await stack.enter_async_context(Subscriber(tally, seed=seed)),
+                load=Load(apis, Sequels(apis, vendors, wishes, seed=seed), wishes, seed=seed),
+                adjustments=Adjustments(apis, wishes, seed=seed),
+                expiry=Expiry(temporal, tally, seed=seed),
                 operators=Operators(temporal, tally, seed=seed),
                 deaths=Deaths(fleet, tally, seed=seed),
                 tally=tally,
@@ -94,36 +111,61 @@ class Chaos:
         await self._open_shop()
         with self.progress:
             await self._storm(Clock(self.world.seconds), without)
-            recovery = Recovery(fleet=self.fleet, vendors=self.vendors, operators=self.operators, store=self.store)
-            still_open = await recovery.run(self.progress.recovering)
+            still_open = await self._recovery().run(self.progress.recovering)
             evidence = await self._reckon(still_open)
         self._conclude(console, evidence, violations(evidence), struck=await self.vendors.struck())
 
     async def _open_shop(self) -> None:
         file = ImportFile.model_validate({"shops": [self.world.shop()]})
         await write_import(self.store, Vault(self.fleet.settings.encryption_keys), file, tell=lambda _: None)
-        await self.vendors.give_plan(DOMAIN)
+        await self.vendors.give_plan()
+        await self._subscribe()
+
+    async def _subscribe(self) -> None:
+        asked = {"url": self.subscriber.url, "events": list(EVENTS.values())}
+        async with httpx.AsyncClient(base_url=self.fleet.api_url, trust_env=False) as api:
+            said = await api.post("/v1/webhook-subscriptions", headers={"Authorization": FULL_KEY}, json=asked)
+        self.subscriber.secret = said.raise_for_status().json()["data"]["attributes"]["secret"]
 
     async def _storm(self, clock: Clock, without: Collection[Trouble]) -> None:
-        troubles = {Trouble.DEATHS: self.deaths, Trouble.VENDORS: self.vendors, Trouble.OPERATORS: self.operators}
+        troubles = {
+            Trouble.DEATHS: self.deaths,
+            Trouble.VENDORS: self.vendors,
+            Trouble.OPERATORS: self.operators,
+            Trouble.SUBSCRIBER: self.subscriber,
+        }
         chosen = [one for trouble, one in troubles.items() if trouble not in without]
         async with asyncio.TaskGroup() as all_at_once:
-            for one in (self.load, *chosen):
+            for one in (self.load, self.adjustments, self.expiry, *chosen):
                 all_at_once.create_task(one.run(clock))
-            all_at_once.create_task(self.progress.watch(clock, self.load, self.tally))
+            all_at_once.create_task(self.progress.watch(clock, self.load, self.wishes, self.tally))
+
+    def _recovery(self) -> Recovery:
+        return Recovery(
+            fleet=self.fleet,
+            vendors=self.vendors,
+            subscriber=self.subscriber,
+            operators=self.operators,
+            expiry=self.expiry,
+            store=self.store,
+        )
 
     async def _reckon(self, still_open: dict[str, int]) -> Evidence:
+        """All that is known, once those have asked again who do not know what became of their wishes."""
         before = await self._gather(still_open)
-        for purchase in self.load.purchases:
-            row = before.row_of(purchase)
-            if row is not None and row.status == ACTIVE and not purchase.bought:
-                await self.load.ask_again(purchase)
+        for wish in before.unheard:
+            wish.afterwards.append(await self.apis.ask(wish))
         return await self._gather(still_open)
 
     async def _gather(self, still_open: dict[str, int]) -> Evidence:
-        purchases = self.load.purchases
         return await gather(
-            self.store, self.vendors, self.temporal, world=self.world, purchases=purchases, open_=still_open
+            self.store,
+            self.vendors,
+            self.temporal,
+            world=self.world,
+            wishes=self.wishes,
+            heard=self.subscriber.heard,
+            open_=still_open,
         )
 
     def _conclude(self, console: Console, evidence: Evidence, found: list[Violation], *, struck: Counter[str]) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections import Counter
+from http import HTTPStatus
 from random import Random
 from typing import Any
 
@@ -10,7 +11,7 @@ import httpx
 
 from chaos.dice import Clock, dice
 from chaos.records import Tally
-from chaos.world import Json
+from chaos.world import DOMAIN, Json
 
 VENDORS = ("shopify", "klaviyo", "omnisend", "postscript")
 WELL_FOR_SECONDS = 2.5
@@ -32,9 +33,9 @@ class Vendors:
         """Whether something that a vendor was asked for may still happen."""
         return time.monotonic() < self._echoes_until
 
-    async def give_plan(self, domain: str) -> None:
+    async def give_plan(self) -> None:
         """Let the shop ask Shopify often."""
-        answer = await self._http.put(f"/_sandbox/shopify/shops/{domain}", json={"restore_rate": 1000})
+        answer = await self._http.put(f"/_sandbox/shopify/shops/{DOMAIN}", json={"restore_rate": 1000})
         answer.raise_for_status()
 
     async def run(self, clock: Clock) -> None:
@@ -46,6 +47,13 @@ class Vendors:
     async def look(self, vendor: str) -> Json:
         """What the vendor knows now."""
         return (await self._http.get(f"/_sandbox/{vendor}")).raise_for_status().json()
+
+    async def use(self, code: str) -> bool:
+        """A customer orders with the code, and Shopify counts it; False when the code does not work."""
+        answer = await self._http.post(f"/_sandbox/shopify/shops/{DOMAIN}/uses", json={"code": code})
+        if answer.status_code != HTTPStatus.CONFLICT:
+            answer.raise_for_status()
+        return answer.is_success
 
     async def heal(self) -> None:
         """All of them are well again."""

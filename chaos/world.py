@@ -1,14 +1,15 @@
 """The shop in which the run takes place. Its sizes grow with the run; nothing in it is left to chance."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 Json = dict[str, Any]
 
 DOMAIN = "chaos.myshopify.com"
 FULL_KEY = "chaos-full-key"
+SHOPIFY_SIGNS_WITH = "chaos-webhook-secret"
 CAPPED = "reward_capped"
 COSTS = {"reward_five": 500, "reward_percent": 250, "reward_shipping": 100, CAPPED: 50}
 UNKNOWN_REWARD, UNKNOWN_CUSTOMER = "reward_that_never_was", "404404404"
@@ -20,21 +21,37 @@ POOR = [str(3_000_000 + number) for number in range(3)]
 """They can buy nothing."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Award:
+    """Points that a customer begins with."""
+
+    id: str
+    points: int
+    earned_at: datetime
+    expires_at: datetime | None
+
+
 @dataclass(frozen=True)
 class World:
     """The shop as it is imported, and what it begins with."""
 
     seconds: int
+    began: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property
     def cap(self) -> int:
         """How often the capped reward can be had: less often than it is asked for."""
         return max(3, self.seconds // 15)
 
-    @property
-    def points(self) -> dict[str, int]:
-        """Customer → points in the beginning."""
-        return {customer: sum(lots) for customer, lots in self._lots().items()}
+    @cached_property
+    def awards(self) -> dict[str, list[Award]]:
+        """Customer → what they begin with, the oldest first."""
+        rich = {customer: [333] * self._awards_of_the_rich for customer in RICH}
+        points = rich | {customer: [470, 230, 700] for customer in MODEST} | {customer: [30, 19] for customer in POOR}
+        return {
+            customer: [self._award(customer, number, each) for number, each in enumerate(amounts)]
+            for customer, amounts in points.items()
+        }
 
     def shop(self) -> Json:
         """The shop, as an import file has it."""
@@ -48,7 +65,7 @@ class World:
             "postscript": {"api_key": "sk_chaos"},
             "omnisend": {"api_key": "om_chaos"},
             "rewards": self._rewards(),
-            "customers": [_customer(one, lots) for one, lots in self._lots().items()],
+            "customers": [_customer(customer, awards) for customer, awards in self.awards.items()],
         }
 
     def _rewards(self) -> list[Json]:
@@ -64,21 +81,29 @@ class World:
             for one, cost in COSTS.items()
         ]
 
-    def _lots(self) -> dict[str, list[int]]:
-        rich = {customer: [333] * (20 + self.seconds // 4) for customer in RICH}
-        return rich | {customer: [470, 230, 700] for customer in MODEST} | {customer: [30, 19] for customer in POOR}
+    @property
+    def _awards_of_the_rich(self) -> int:
+        return 20 + self.seconds // 4
+
+    def _award(self, customer: str, number: int, points: int) -> Award:
+        return Award(
+            id=f"{customer}-{number}",
+            points=points,
+            earned_at=self.began - timedelta(days=300) + timedelta(hours=number),
+            expires_at=self._expiry(number) if customer in RICH and number % 3 == 1 else None,
+        )
+
+    def _expiry(self, number: int) -> datetime:
+        """During the run, and in another order than they are spent in: some were spent, some are whole."""
+        total = self._awards_of_the_rich
+        return self.began + timedelta(seconds=self.seconds * (number * 7 % total) / total)
 
 
-def _customer(customer: str, lots: Iterable[int]) -> Json:
+def _customer(customer: str, awards: list[Award]) -> Json:
     return {
         "shopify_customer_id": customer,
         "email": f"jane.{customer}@shopper.io",
         "phone": "+447700900123",
         "first_name": "Jane",
-        "lots": [_lot(f"{customer}-{number}", points, number) for number, points in enumerate(lots)],
+        "lots": [asdict(award) for award in awards],
     }
-
-
-def _lot(lot: str, points: int, number: int) -> Json:
-    earned = datetime.now(UTC) - timedelta(days=300) + timedelta(hours=number)
-    return {"id": lot, "points": points, "earned_at": earned.isoformat(), "expires_at": None}

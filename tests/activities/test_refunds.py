@@ -88,6 +88,22 @@ async def test_a_discount_that_outlives_its_deletion_is_deleted_again(service: S
     assert [one["status"] for one in await steps.shop.discounts()] == ["deleted"]
 
 
+async def test_a_code_that_shopify_makes_late_does_not_come_back_after_its_refund(
+    service: Service, steps: Steps
+) -> None:
+    await steps.points.reserve_points(steps.first)
+    await service.fault("shopify", operation="discountCodeBasicCreate", kind="execute_late", seconds=1)
+    with pytest.raises(Unknown):
+        await steps.discounts.generate_discount_code(steps.first)
+    await wished(service, steps)
+
+    assert await steps.refunds.remove_discount_code(steps.first)
+    assert await steps.refunds.refund_points(steps.first)
+
+    await asyncio.sleep(1.2)
+    assert [one["status"] for one in await steps.shop.discounts()] == ["expired"]
+
+
 async def test_nobody_can_use_a_code_between_the_count_and_its_end(service: Service, steps: Steps) -> None:
     await wished(service, steps)
     [discount] = await steps.shop.discounts()
