@@ -13,6 +13,7 @@ from db import catalogue, housekeeping
 from db.engine import Sessions
 from db.housekeeping import Stranded
 from domain.events import EventKind
+from domain.redemptions import purchase_runs
 
 # Longer than a run that lives takes to say so, short enough for a customer who waits for points.
 PATIENCE = timedelta(seconds=20)
@@ -35,6 +36,13 @@ class Housekeeping:
     async def find_stranded_refunds(self, _: None) -> list[Attempt]:
         """Captured attempts whose refund is not through, and has no run that would bring it there."""
         return await self._stranded(EventKind.REWARD_REFUNDED)
+
+    @activity.defn
+    async def wake_purchase(self, attempt: Attempt) -> None:
+        """Have the run of a refunded purchase look again: it may wait for an operator, with news that nobody wants."""
+        run = await live_run(self._temporal, purchase_runs(attempt.redemption_id, attempt.number))
+        if run is not None:
+            await self._temporal.get_workflow_handle(run).signal("look_again")
 
     @activity.defn
     async def prune_idempotency_keys(self, _: None) -> int:

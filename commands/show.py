@@ -107,7 +107,7 @@ def _print_head(console: Console, receipt: Receipt) -> None:
         ("reward", f"{reward.name} ({reward.id}, {reward.discount_type})"),
         ("points", f"{receipt.points_spent}{given_back}"),
         ("attempts", str(receipt.attempts)),
-        ("code works until", f"{at(receipt.expires_at)} UTC" if receipt.expires_at else "for ever"),
+        ("code expires", f"{at(receipt.expires_at)} UTC" if receipt.expires_at else "never"),
     ):
         grid.add_row(name, value)
     console.print(grid)

@@ -35,7 +35,7 @@ def stuck(*, older_than: OlderThan = "2m", as_json: AsJson = False) -> None:  # 
     elif found:
         print_stuck(found)
     else:
-        typer.echo("nothing is stuck")
+        typer.echo(f"nothing has been stuck for longer than {older_than.total_seconds():.0f} s (--older-than)")
     raise typer.Exit(TROUBLE if found else DONE)
 
 

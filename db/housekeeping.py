@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from db.engine import Sessions
 from db.tables import IdempotencyKey
 from domain.events import EventKind
-from domain.redemptions import settlement_id, workflow_id
+from domain.redemptions import purchase_runs
 from domain.refunds import refund_id
 
 KEYS_ARE_KEPT = timedelta(days=30)
@@ -40,7 +40,7 @@ class Stranded:
         """The workflow ids under which it can be in hand."""
         if self.event is EventKind.REWARD_REFUNDED:
             return (refund_id(self.redemption_id),)
-        return workflow_id(self.redemption_id, self.number), settlement_id(self.redemption_id, self.number)
+        return purchase_runs(self.redemption_id, self.number)
 
 
 # What is unfinished, by what is being brought about; `{mine}` narrows it to some redemptions before it is put together.

@@ -47,6 +47,11 @@ def settlement_id(redemption_id: str, attempt: int) -> str:
     return f"settlement-{redemption_id}-{attempt}"
 
 
+def purchase_runs(redemption_id: str, attempt: int) -> tuple[str, str]:
+    """The workflow ids that can have an attempt in hand: its own run, and the one that settles what that left."""
+    return workflow_id(redemption_id, attempt), settlement_id(redemption_id, attempt)
+
+
 def attempt_of(run: str) -> tuple[str, int | None] | None:
     """The redemption and the attempt that a workflow's id names; None when it is about something else.
 

@@ -6,7 +6,7 @@ from pydantic import BaseModel
 from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
 
 from activities.runs import describe
-from domain.redemptions import settlement_id, workflow_id
+from domain.redemptions import purchase_runs
 from domain.refunds import refund_id
 from workflows.stages import REDEMPTION_STAGE
 
@@ -36,9 +36,7 @@ async def runs_of(temporal: Client, redemption_id: str, attempts: int, *, ui: st
         temporalio.service.RPCError: the engine cannot be asked.
     """
     numbers = range(1, attempts + 1)
-    of_attempts = [
-        run for number in numbers for run in (workflow_id(redemption_id, number), settlement_id(redemption_id, number))
-    ]
+    of_attempts = [run for number in numbers for run in purchase_runs(redemption_id, number)]
     ids = [*of_attempts, refund_id(redemption_id)]
     found = [(run, await describe(temporal, run)) for run in ids]
     return [_run(description, _link(ui, temporal.namespace, run)) for run, description in found if description]

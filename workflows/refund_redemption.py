@@ -10,11 +10,10 @@ import asyncio
 from enum import StrEnum
 
 from temporalio import workflow
-from temporalio.exceptions import FailureError
 
 from activities.attempt import Attempt
+from activities.housekeeping import Housekeeping
 from activities.refunds import Refunds
-from domain.redemptions import settlement_id, workflow_id
 from workflows.delivering import DeliversRedemption
 from workflows.saga import Step, insist, to_the_end
 from workflows.stages import Stage
@@ -46,9 +45,8 @@ class RefundRedemption(DeliversRedemption):
     async def _refund(self, attempt: Attempt) -> Ending:
         if await self._step(Refunds.remove_discount_code, attempt) and await self._step(Refunds.refund_points, attempt):
             self._ending = Ending.REFUNDED
-            bought_by = workflow_id(attempt.redemption_id, attempt.number)
-            settled_by = settlement_id(attempt.redemption_id, attempt.number)
-            await asyncio.gather(self.deliver(again=attempt.again), _wake(bought_by), _wake(settled_by))
+            wake_purchase = insist(Housekeeping.wake_purchase, attempt, about=self._journal.about)
+            await asyncio.gather(self.deliver(again=attempt.again), wake_purchase)
         else:
             self._ending = Ending.REFUSED
         self._journal.close()
@@ -67,11 +65,3 @@ class RefundRedemption(DeliversRedemption):
         await workflow.wait_condition(lambda: self._ending is not None)
         assert self._ending is not None
         return self._ending
-
-
-async def _wake(run: str) -> None:
-    """A run of the purchase may wait for an operator, with news that nobody wants any more."""
-    try:
-        await workflow.get_external_workflow_handle(run).signal(DeliversRedemption.look_again)
-    except FailureError:
-        workflow.logger.info("%s is over, or there never was one", run)

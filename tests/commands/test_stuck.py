@@ -41,7 +41,7 @@ async def test_where_all_is_well_nothing_is_stuck(service: Service, pointsaga: P
     await service.end_of(redemption)
     await much_later(service)
 
-    assert (await pointsaga("stuck")).out == "nothing is stuck\n"
+    assert (await pointsaga("stuck")).out == "nothing has been stuck for longer than 120 s (--older-than)\n"
     assert (await pointsaga("stuck", "--json")).json == []
 
 
