@@ -96,7 +96,7 @@ def build_worker(client: Client, settings: Settings, store: Sessions, http: http
             deliveries.skip_delivery,
             housekeeping.find_stranded_attempts,
             housekeeping.find_stranded_refunds,
-            housekeeping.wake_purchase,
+            housekeeping.wake_idle_runs,
             housekeeping.prune_idempotency_keys,
             drift.check_codes,
             webhooks.process_webhook,

@@ -13,7 +13,7 @@ from db import catalogue, housekeeping
 from db.engine import Sessions
 from db.housekeeping import Stranded
 from domain.events import EventKind
-from domain.redemptions import purchase_runs
+from domain.redemptions import attempt_of
 
 # Longer than a run that lives takes to say so, short enough for a customer who waits for points.
 PATIENCE = timedelta(seconds=20)
@@ -38,11 +38,19 @@ class Housekeeping:
         return await self._stranded(EventKind.REWARD_REFUNDED)
 
     @activity.defn
-    async def wake_purchase(self, attempt: Attempt) -> None:
-        """Have the run of a refunded purchase look again: it may wait for an operator, with news that nobody wants."""
-        run = await live_run(self._temporal, purchase_runs(attempt.redemption_id, attempt.number))
-        if run is not None:
+    async def wake_idle_runs(self, _: None) -> int:
+        """Have runs look again that wait for an operator although nothing is left to tell; returns how many.
+
+        A refund, an erasure or a shop that leaves has skipped it.
+        """
+        query = f"{all_open(activity.info().task_queue)} AND RedemptionStage = 'NeedsAttention'"
+        waiting = {run.id: _news_of(run.id) async for run in self._temporal.list_workflows(query)}
+        async with self._sessions() as session:
+            untold = await housekeeping.untold(session, [redemption for redemption, _ in waiting.values()])
+        idle = [run for run, news in waiting.items() if news not in untold]
+        for run in idle:
             await self._temporal.get_workflow_handle(run).signal("look_again")
+        return len(idle)
 
     @activity.defn
     async def prune_idempotency_keys(self, _: None) -> int:
@@ -75,3 +83,11 @@ class Housekeeping:
         for one in candidates:
             if open_runs.isdisjoint(one.runs) and await live_run(self._temporal, one.runs) is None:
                 yield Attempt.model_validate(asdict(one))
+
+
+def _news_of(run: str) -> tuple[str, EventKind]:
+    """The redemption, and what a run that waits for an operator has to tell of it."""
+    about = attempt_of(run)
+    assert about is not None, f"{run} tells nobody anything"
+    redemption_id, attempt = about
+    return redemption_id, EventKind.REWARD_REFUNDED if attempt is None else EventKind.REWARD_REDEEMED

@@ -4,11 +4,11 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import TextClause, delete, func, text
+from sqlalchemy import TextClause, delete, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.engine import Sessions
-from db.tables import IdempotencyKey
+from db.tables import Delivery, IdempotencyKey
 from domain.events import EventKind
 from domain.redemptions import purchase_runs
 from domain.refunds import refund_id
@@ -110,6 +110,14 @@ def _query(event: EventKind, among: Sequence[str] | None) -> TextClause:
     mine = "" if among is None else "AND r.id = ANY(CAST(:among AS text[]))"
     query = text(_PAGE.format(unfinished=_UNFINISHED[event].format(mine=mine), channels=_CHANNELS[event]))
     return query if among is None else query.bindparams(among=list(among))
+
+
+async def untold(session: AsyncSession, redemptions: Sequence[str]) -> set[tuple[str, EventKind]]:
+    """What these redemptions have left to tell, whether it waits for its next try or was refused."""
+    query = select(Delivery.redemption_id, Delivery.event).where(
+        Delivery.redemption_id.in_(redemptions), Delivery.status.in_(["pending", "failed"])
+    )
+    return {(redemption, EventKind(event)) for redemption, event in await session.execute(query)}
 
 
 async def prune_idempotency_keys(session: AsyncSession) -> int:

@@ -122,10 +122,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest, for what begins last decides when all ends; all of `e2e` shares one stack."""
+    """Begin with what takes longest, for what begins last decides when all ends."""
     for item in items:
-        directory = item.path.parent.name
-        item.add_marker(pytest.mark.xdist_group(directory if directory == "e2e" else str(item.path)))
+        # Each of these brings processes of its own and has its deadlines: not side by side.
+        is_heavy = item.path.parent.name in {"e2e", "crash"}
+        item.add_marker(pytest.mark.xdist_group("processes" if is_heavy else str(item.path)))
     items.sort(key=lambda item: [*LONG, item.path.parent.name].index(item.path.parent.name))
 
 

@@ -54,7 +54,7 @@ class DeliversRedemption:
 
     @workflow.signal
     def look_again(self) -> None:
-        """A refund has skipped what was not told. A channel that refused finds that out by another try."""
+        """What was not told need not be any more. A channel that refused finds that out by another try."""
         self._to_retry += self._attempt.channels
 
     @workflow.update(description="Leave these channels untold, for this reason.")

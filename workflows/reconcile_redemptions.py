@@ -44,6 +44,7 @@ class ReconcileRedemptions:
             await _take_up(attempt, EventKind.REWARD_REFUNDED)
         for webhook in await self._try_to(Webhooks.find_waiting_webhooks) or []:
             await _process(webhook)
+        await self._try_to(Housekeeping.wake_idle_runs)
         await self._try_to(Metafields.sync_metafields)
         await self._try_to(Drift.check_codes)
         await self._try_to(Housekeeping.prune_idempotency_keys)

@@ -6,13 +6,11 @@ remove discount code ──> refund points ──┃──> deliver, in parallel
 Nothing is ever undone here: once begun it is tried until it is done, or until it is known that the code was used.
 """
 
-import asyncio
 from enum import StrEnum
 
 from temporalio import workflow
 
 from activities.attempt import Attempt
-from activities.housekeeping import Housekeeping
 from activities.refunds import Refunds
 from workflows.delivering import DeliversRedemption
 from workflows.saga import Step, insist, to_the_end
@@ -45,8 +43,7 @@ class RefundRedemption(DeliversRedemption):
     async def _refund(self, attempt: Attempt) -> Ending:
         if await self._step(Refunds.remove_discount_code, attempt) and await self._step(Refunds.refund_points, attempt):
             self._ending = Ending.REFUNDED
-            wake_purchase = insist(Housekeeping.wake_purchase, attempt, about=self._journal.about)
-            await asyncio.gather(self.deliver(again=attempt.again), wake_purchase)
+            await self.deliver(again=attempt.again)
         else:
             self._ending = Ending.REFUSED
         self._journal.close()

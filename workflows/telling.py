@@ -32,6 +32,7 @@ _NAMES = {
     Refunds.remove_discount_code.__name__: "Remove the discount code at Shopify",
     Refunds.refund_points.__name__: "Give the points back",
     Housekeeping.find_stranded_refunds.__name__: "Refunds without a live run",
+    Housekeeping.wake_idle_runs.__name__: "Runs with nothing left to wait for",
     Webhooks.find_waiting_webhooks.__name__: "Webhooks that nobody was processing",
     Metafields.sync_metafields.__name__: "Customers whose metafield was behind",
     Drift.check_codes.__name__: "Codes that had drifted from Shopify",

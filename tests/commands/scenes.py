@@ -93,12 +93,12 @@ async def statuses(shop: Shop) -> dict[str, int]:
 
 
 async def at_rest(shop: Shop, **expected: int) -> None:
-    """Wait until as many deliveries are in each status."""
+    """Wait until as many deliveries are in each status. After a worker has gone, the engine takes its time."""
 
     async def are() -> bool:
         return await statuses(shop) == expected
 
-    await until(are)
+    await until(are, seconds=90)
 
 
 async def all_sent(shop: Shop) -> None:

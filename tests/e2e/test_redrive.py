@@ -46,7 +46,7 @@ async def test_fifty_purchases_that_klaviyo_refused_are_redriven_and_told_once(d
 
 async def buy(shop: Shop) -> list[str]:
     """Everybody buys."""
-    turns = asyncio.Semaphore(10)
+    turns = asyncio.Semaphore(4)
 
     async def one(customer: str) -> str:
         async with turns:

@@ -1,5 +1,6 @@
 """A delivery that its vendor refused for good waits for an operator."""
 
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import pytest
@@ -9,6 +10,7 @@ from temporalio.client import WorkflowUpdateFailedError
 from db.tables import Delivery
 from domain.redemptions import workflow_id
 from tests.service import Service, Shop, a_customer, a_lot, a_shop, until
+from tests.workflows.test_reconciliation import reconcile
 from workflows.stages import REDEMPTION_STAGE
 
 
@@ -60,6 +62,48 @@ async def test_what_cannot_be_mended_is_skipped_with_a_reason(service: Service, 
 
     assert await service.end_of(redemption) == "COMPLETED"
     assert (await shop.deliveries())["klaviyo"] == "skipped"
+
+
+async def refund(shop: Shop, redemption: str) -> None:
+    assert (await shop.refund(redemption)).status_code == 200
+
+
+async def erase(shop: Shop, _: str) -> None:
+    await shop.told("customers/delete", {"id": int(shop.customers[0])})
+    await until(lambda: _is(shop, "klaviyo", "skipped"))
+
+
+@pytest.mark.parametrize("make_unwanted", [refund, erase])
+async def test_a_run_whose_news_nobody_wants_any_more_is_woken_and_ends(
+    service: Service, shop: Shop, make_unwanted: Callable[[Shop, str], Awaitable[None]]
+) -> None:
+    redemption = await refused_by_klaviyo(shop)
+    await make_unwanted(shop, redemption)
+
+    await until(lambda: _is_over_after_a_round(service, redemption))
+
+    assert await service.end_of(redemption) == "COMPLETED"
+    assert (await shop.deliveries())["klaviyo"] == "skipped"
+
+
+async def test_a_run_with_something_left_to_tell_is_left_to_the_operator(service: Service, shop: Shop) -> None:
+    redemption = await refused_by_klaviyo(shop)
+    query = f"WorkflowId = '{workflow_id(redemption, 1)}' AND RedemptionStage = 'NeedsAttention'"
+    await until(lambda: _finds(service, query))
+
+    await reconcile(service)
+
+    assert await _stage_is(service, redemption, "NeedsAttention")
+    assert (await service.vendor("klaviyo"))["requests"] == 1
+
+
+async def _is_over_after_a_round(service: Service, redemption: str) -> bool:
+    await reconcile(service)
+    return (await service.run_of(redemption).describe()).close_time is not None
+
+
+async def _finds(service: Service, query: str) -> bool:
+    return (await service.temporal.count_workflows(query)).count > 0
 
 
 async def test_what_is_refused_again_needs_attention_again(service: Service, shop: Shop) -> None:

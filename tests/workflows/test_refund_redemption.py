@@ -247,25 +247,6 @@ async def test_a_refund_that_lives_or_is_through_is_left_alone(service: Service,
     await is_all_taken_back(shop)
 
 
-@pytest.mark.recorded
-async def test_a_purchase_that_waits_for_an_operator_ends_when_it_is_refunded(service: Service, shop: Shop) -> None:
-    await service.fault("klaviyo", kind="status", status=401, times=1)
-    redemption = (await shop.purchase()).json()["data"]["id"]
-    await until(lambda: is_refused(shop))
-
-    assert (await shop.refund(redemption)).status_code == 200
-
-    assert await service.end_of(redemption) == "COMPLETED"
-    assert await service.end_of_refund(redemption) == "COMPLETED"
-    assert (await shop.deliveries())["klaviyo"] == "skipped"
-    told = [event["data"]["attributes"] for event in (await service.vendor("klaviyo"))["events"]]
-    assert [event["metric"]["data"]["attributes"]["name"] for event in told] == ["Reward Refunded"]
-
-
-async def is_refused(shop: Shop) -> bool:
-    return (await shop.deliveries()).get("klaviyo") == "failed"
-
-
 async def needs_attention(service: Service, redemption: str) -> bool:
     description = await service.refund_of(redemption).describe()
     return description.typed_search_attributes[REDEMPTION_STAGE] == "NeedsAttention"
