@@ -34,10 +34,10 @@ check: $(READY) ## Format, lint, types, import contracts, migrations, compose fi
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 
 chaos: $(READY) ## Kill and mislead every part under load, from a seed (CHAOS_SECONDS=300 CHAOS_SEED=n)
-	$(BIN)/python -m chaos
+	$(BIN)/python -m tests.chaos
 
 bench: $(READY) ## Time every list of a large shop against a small one; fails where a deep page is too slow
-	$(BIN)/python -m bench
+	$(BIN)/python -m benchmarks
 
 format: $(READY) ## Rewrite the code in the project's format
 	$(BIN)/ruff check --fix .

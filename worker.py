@@ -33,20 +33,20 @@ from clients.postscript import Postscript
 from clients.shopify import Shopify
 from clients.subscribers import Subscribers
 from clients.targets import Targets
-from db.engine import Sessions, connect, sessions
+from database import Sessions, connect, sessions
 from db.vault import Vault
 from domain.channels import Channel
+from services.deployments import ensure_current
 from settings import Settings, connect_temporal, read_settings
 from telemetry import configure_logging, leave
-from workflows.deployment import ensure_current
 from workflows.expire_points import ExpirePoints
 from workflows.process_webhook import ProcessWebhook
+from workflows.progress import SEARCH_ATTRIBUTES
 from workflows.reconcile_redemptions import ReconcileRedemptions
 from workflows.redeem_reward import RedeemReward
 from workflows.refund_redemption import RefundRedemption
 from workflows.saga import INSIST_TIMEOUT
 from workflows.settle_redemption import SettleRedemption
-from workflows.stages import SEARCH_ATTRIBUTES
 
 # The workflows' own modules are re-read per run; what they only name is not. Tests and replays use this same runner.
 WORKFLOW_RUNNER = SandboxedWorkflowRunner(

@@ -10,8 +10,8 @@ from temporalio import activity
 
 from activities.failures import raise_alarm
 from clients.outcomes import NotExecuted, Refused, Unknown
-from db import catalogue, redemptions
-from db.engine import Sessions
+from database import Sessions
+from db import deliveries, transactions
 from db.tables import Delivery
 from domain.channels import Channel
 from domain.events import EventKind
@@ -130,7 +130,7 @@ class Deliveries:
             if row.status != "pending":
                 return _outcome(row)
             row.attempts += 1
-            row.attempted_at = await catalogue.now(session)
+            row.attempted_at = await transactions.now(session)
             return None
 
     async def _try_later(self, order: Deliver, reason: str) -> None:
@@ -147,7 +147,7 @@ class Deliveries:
                 # Skipped while it was being sent, which came to nothing.
                 return _outcome(row)
             row.status, row.last_error = status, reason
-            row.sent_at = await catalogue.now(session) if status == "sent" else None
+            row.sent_at = await transactions.now(session) if status == "sent" else None
         return Delivered(status=status, reason=reason)
 
 
@@ -156,7 +156,7 @@ def _outcome(row: Delivery) -> Delivered:
 
 
 async def _lock(session: AsyncSession, order: _Delivery) -> Delivery | None:
-    return await redemptions.lock_delivery(session, order.shop_id, order.redemption_id, order.channel, order.event)
+    return await deliveries.lock_delivery(session, order.shop_id, order.redemption_id, order.channel, order.event)
 
 
 async def _may_be_sent(session: AsyncSession, row: Delivery, sender: Sender) -> tuple[str, str | None]:
@@ -164,6 +164,6 @@ async def _may_be_sent(session: AsyncSession, row: Delivery, sender: Sender) -> 
     if row.attempted_at is not None and not sender.repeatable:
         # A worker died between this note and the outcome: sent or not, a second text message is worse.
         return "unknown", "the worker stopped while it was sending"
-    if sender.oldest is not None and await catalogue.now(session) - row.created_at > sender.oldest:
+    if sender.oldest is not None and await transactions.now(session) - row.created_at > sender.oldest:
         return "skipped", f"older than {sender.oldest.total_seconds() / 3600:.0f} hours"
     return "pending", row.last_error

@@ -13,8 +13,8 @@ from activities.attempt import Attempt
 from activities.credentials import store_of
 from clients.outcomes import NotExecuted, Refused, Unknown
 from clients.shopify import CodeTaken, FoundDiscount, Shopify, Store
-from db import catalogue, points, redemptions
-from db.engine import Sessions
+from database import Sessions
+from db import customers, deliveries, discount_codes, points, redemptions, shops, transactions
 from db.tables import DiscountCode, Redemption
 from db.vault import Vault
 from domain.discounts import Discount, DiscountType, new_code
@@ -67,7 +67,7 @@ class Discounts:
         already expired: the late one is then refused as a duplicate. Asks Shopify nothing when nothing is in doubt.
         """
         async with self._sessions.begin() as session:
-            code = await redemptions.current_code(session, attempt.redemption_id, attempt.number)
+            code = await discount_codes.current_code(session, attempt.redemption_id, attempt.number)
             if code is None or code.state != "planned":
                 return True
             if code.unanswered == 0:
@@ -76,7 +76,7 @@ class Discounts:
         ask = await self._load(attempt)
         await self._fence(ask)
         async with self._sessions.begin() as session:
-            code = await redemptions.lock_code(session, ask.code_id)
+            code = await discount_codes.lock_code(session, ask.code_id)
             code.state = "fenced"
         return True
 
@@ -89,7 +89,7 @@ class Discounts:
                 case Standing.CAPTURED:
                     return True
                 case Standing.HELD:
-                    if await catalogue.now(session) >= row.deadline:
+                    if await transactions.now(session) >= row.deadline:
                         raise RedemptionClosed("the deadline has passed")
                     return False
                 case _:
@@ -97,16 +97,16 @@ class Discounts:
 
     async def _load(self, attempt: Attempt) -> Ask:
         async with self._sessions() as session:
-            shop = await catalogue.shop_by_id(session, attempt.shop_id)
+            shop = await shops.shop_by_id(session, attempt.shop_id)
             row = await session.get_one(Redemption, attempt.redemption_id)
-            code = await redemptions.current_code(session, attempt.redemption_id, attempt.number)
+            code = await discount_codes.current_code(session, attempt.redemption_id, attempt.number)
             assert code is not None, "a reservation plans its code"
             return Ask(store=store_of(self._vault, shop), discount=_discount(row, code.code), code_id=code.id)
 
     async def _count(self, ask: Ask) -> bool:
         """Note that Shopify is about to be asked for the code; tells whether an earlier ask is unanswered."""
         async with self._sessions.begin() as session:
-            code = await redemptions.lock_code(session, ask.code_id)
+            code = await discount_codes.lock_code(session, ask.code_id)
             if code.state != "planned":
                 raise RedemptionClosed("the code was voided")
             code.unanswered += 1
@@ -123,7 +123,7 @@ class Discounts:
             return shopify_id
         except (NotExecuted, Refused):
             async with self._sessions.begin() as session:
-                code = await redemptions.lock_code(session, ask.code_id)
+                code = await discount_codes.lock_code(session, ask.code_id)
                 code.unanswered -= 1
             raise
 
@@ -145,19 +145,19 @@ class Discounts:
             await self._shopify.delete_discount(ask.store, found.id)
             return
         async with self._sessions.begin() as session:
-            code = await redemptions.lock_code(session, ask.code_id)
+            code = await discount_codes.lock_code(session, ask.code_id)
             if code.state == "planned":
-                await _replace(session, code, prefix=(await catalogue.shop_by_id(session, code.shop_id)).code_prefix)
+                await _replace(session, code, prefix=(await shops.shop_by_id(session, code.shop_id)).code_prefix)
 
     async def _capture(self, attempt: Attempt, ask: Ask, shopify_id: str) -> bool:
         async with self._sessions.begin() as session:
             # The customer first, as everything that moves points does; it makes the balance exact, too.
-            await catalogue.lock_customer(session, attempt.shop_id, attempt.customer_id)
-            code = await redemptions.lock_code(session, ask.code_id)
+            await customers.lock_customer(session, attempt.shop_id, attempt.customer_id)
+            code = await discount_codes.lock_code(session, ask.code_id)
             if code.state == "live":
                 # An overlapping try of this attempt has captured this very code.
                 return code.shopify_id == shopify_id
-            now = await catalogue.now(session)
+            now = await transactions.now(session)
             balance = await points.balance(session, attempt.shop_id, attempt.customer_id, now=now)
             if code.state != "planned" or not await redemptions.capture(
                 session, attempt.redemption_id, attempt.number, now=now, balance=balance
@@ -166,7 +166,7 @@ class Discounts:
             code.state, code.shopify_id = "live", shopify_id
             row = await session.get_one(Redemption, attempt.redemption_id)
             redemptions.log_redemption(session, row)
-            redemptions.add_deliveries(session, row, attempt.channels, EventKind.REWARD_REDEEMED)
+            deliveries.add_deliveries(session, row, attempt.channels, EventKind.REWARD_REDEEMED)
             return True
 
     async def _fence(self, ask: Ask) -> None:

@@ -9,9 +9,9 @@ from activities.credentials import store_of
 from activities.failures import raise_alarm
 from clients.outcomes import VendorError
 from clients.shopify import FoundDiscount, Shopify, Store
-from db import catalogue, drift
+from database import Sessions
+from db import drift, shops
 from db.drift import Checked
-from db.engine import Sessions
 from db.vault import Vault
 
 # One point of Shopify's rate limit each; a code is looked at again after an hour at the earliest.
@@ -65,7 +65,7 @@ class Drift:
 
     async def _store(self, code: Checked) -> Store:
         async with self._sessions() as session:
-            shop = await catalogue.shop_by_id(session, code.shop_id)
+            shop = await shops.shop_by_id(session, code.shop_id)
         return store_of(self._vault, shop)
 
     async def _report(self, code: Checked, kind: str) -> bool:

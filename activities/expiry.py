@@ -2,8 +2,8 @@
 
 from temporalio import activity
 
-from db import catalogue, metafields, points, redemptions
-from db.engine import Sessions
+from database import Sessions
+from db import customers, metafields, points, redemptions, transactions
 from db.tables import ActivityLog
 
 # A few seconds' work each; so many lots may be as many customers.
@@ -24,7 +24,7 @@ class Expiry:
         No balance moves: an expired lot has not counted since the instant it expired.
         """
         async with self._sessions() as session:
-            now = await catalogue.now(session)
+            now = await transactions.now(session)
             owners = await points.owners_of_expired_lots(session, now=now, lots=LOTS_AT_A_TIME)
         return sum([await self._expire(*owner) for owner in owners])
 
@@ -32,15 +32,15 @@ class Expiry:
     async def expire_redemptions(self, _: None) -> int:
         """Close redemptions whose code has ended and will come in no order any more; returns how many."""
         async with self._sessions.begin() as session:
-            now = await catalogue.now(session)
+            now = await transactions.now(session)
             return await redemptions.expire(session, now=now, at_most=REDEMPTIONS_AT_A_TIME)
 
     async def _expire(self, shop_id: int, customer_id: str) -> bool:
         async with self._sessions.begin() as session:
             # A customer who is buying, or being imported, is left to the next round rather than waited for.
-            if await catalogue.lock_customer(session, shop_id, customer_id, if_free=True) is None:
+            if await customers.lock_customer(session, shop_id, customer_id, if_free=True) is None:
                 return False
-            now = await catalogue.now(session)
+            now = await transactions.now(session)
             expired = await points.expire_lots(session, shop_id, customer_id, now=now)
             if expired:
                 whose = {"shop_id": shop_id, "customer_id": customer_id}

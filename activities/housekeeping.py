@@ -8,9 +8,9 @@ from temporalio import activity
 from temporalio.client import Client
 
 from activities.attempt import Attempt
-from activities.runs import all_open, live_run
-from db import catalogue, housekeeping
-from db.engine import Sessions
+from clients.temporal import all_open, live_run
+from database import Sessions
+from db import housekeeping, idempotency, transactions
 from db.housekeeping import Stranded
 from domain.events import EventKind
 from domain.redemptions import attempt_of
@@ -56,7 +56,7 @@ class Housekeeping:
     async def prune_idempotency_keys(self, _: None) -> int:
         """Forget keys that have had their time; returns how many."""
         async with self._sessions.begin() as session:
-            return await housekeeping.prune_idempotency_keys(session)
+            return await idempotency.prune_idempotency_keys(session)
 
     async def _stranded(self, event: EventKind) -> list[Attempt]:
         """The oldest of those that nobody works on.
@@ -66,7 +66,7 @@ class Housekeeping:
         about.
         """
         async with self._sessions() as session:
-            late = await catalogue.now(session) - PATIENCE
+            late = await transactions.now(session) - PATIENCE
         found: list[Attempt] = []
         open_runs: set[str] = set()
         async for page in housekeeping.unfinished(self._sessions, event, before=late, at_a_time=AT_A_TIME):

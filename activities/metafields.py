@@ -11,8 +11,8 @@ from temporalio import activity
 from activities.failures import raise_alarm
 from activities.senders import MetafieldsSender
 from clients.outcomes import NotExecuted, Refused, Unknown
+from database import Sessions
 from db import metafields
-from db.engine import Sessions
 from db.metafields import Stale
 
 SHOPS = 10

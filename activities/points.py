@@ -6,8 +6,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from temporalio import activity
 
 from activities.attempt import Attempt
-from db import catalogue, eligibility, metafields, points, redemptions
-from db.engine import Sessions
+from database import Sessions
+from db import customers, eligibility, metafields, points, redemptions, rewards, shops, transactions
 from db.tables import Customer, DiscountCode, Redemption, Reward, Shop
 from domain.discounts import DiscountType, new_code
 from domain.eligibility import Refusal, refusals
@@ -31,7 +31,7 @@ class Points:
             RedemptionClosed: this attempt has been released, superseded, or is late.
         """
         async with self._sessions.begin() as session:
-            customer = await catalogue.lock_customer(session, attempt.shop_id, attempt.customer_id)
+            customer = await customers.lock_customer(session, attempt.shop_id, attempt.customer_id)
             row = await redemptions.lock_redemption(session, attempt.shop_id, attempt.redemption_id)
             assert row is None or row.customer_id == attempt.customer_id, "a redemption is one customer's"
             match _standing(attempt, row):
@@ -55,7 +55,7 @@ class Points:
             EarlierAttemptPending: the row has not decided about an earlier attempt; worth waiting.
         """
         async with self._sessions.begin() as session:
-            await catalogue.lock_customer(session, attempt.shop_id, attempt.customer_id)
+            await customers.lock_customer(session, attempt.shop_id, attempt.customer_id)
             row = await redemptions.lock_redemption(session, attempt.shop_id, attempt.redemption_id)
             match _standing(attempt, row):
                 case Standing.CAPTURED:
@@ -84,10 +84,10 @@ def _standing(attempt: Attempt, row: Redemption | None) -> Standing:
 async def _reserve(
     session: AsyncSession, attempt: Attempt, customer: Customer | None, row: Redemption | None
 ) -> Refusal | None:
-    now = await catalogue.now(session)
+    now = await transactions.now(session)
     if now >= attempt.deadline:
         raise RedemptionClosed("the deadline has passed")
-    reward = await catalogue.find_reward(session, attempt.shop_id, attempt.reward_id)
+    reward = await rewards.find_reward(session, attempt.shop_id, attempt.reward_id)
     member = customer and await eligibility.member_of(session, customer, now=now)
     offer = reward and await eligibility.lock_offer(session, reward)
     refusal = next(refusals(member, offer), None)
@@ -96,7 +96,7 @@ async def _reserve(
 
     assert reward is not None
     row = _write(session, attempt, row, reward, PENDING, now)
-    shop = await catalogue.shop_by_id(session, attempt.shop_id)
+    shop = await shops.shop_by_id(session, attempt.shop_id)
     await _plan_code(session, row, shop)
     lots = await points.lock_lots(session, attempt.shop_id, attempt.customer_id, now=now)
     draws = draw_fifo(points.as_domain(lots), reward.points_cost, now=now)
@@ -113,8 +113,8 @@ async def _plan_code(session: AsyncSession, row: Redemption, shop: Shop) -> None
 
 async def _release(session: AsyncSession, row: Redemption) -> None:
     row.status = FAILED
-    shop = await catalogue.shop_by_id(session, row.shop_id)
-    await points.give_back(session, row, "release", grace=shop.release_grace, now=await catalogue.now(session))
+    shop = await shops.shop_by_id(session, row.shop_id)
+    await points.give_back(session, row, "release", grace=shop.release_grace, now=await transactions.now(session))
     # Another redemption may have been announced, with the lower balance, while this one held its points.
     await metafields.mark_stale(session, row.shop_id, row.customer_id)
 
@@ -124,7 +124,7 @@ async def _leave_tombstone(session: AsyncSession, attempt: Attempt, row: Redempt
     customer = await session.get(Customer, (attempt.shop_id, attempt.customer_id))
     # Without a reward or a customer there is nothing that a late reserve could take.
     if reward is not None and customer is not None:
-        _write(session, attempt, row, reward, FAILED, await catalogue.now(session))
+        _write(session, attempt, row, reward, FAILED, await transactions.now(session))
 
 
 def _write(

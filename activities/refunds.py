@@ -11,8 +11,8 @@ from activities.attempt import Attempt
 from activities.credentials import store_of
 from clients.outcomes import Unknown
 from clients.shopify import Shopify, Store
-from db import catalogue, redemptions, refunds
-from db.engine import Sessions
+from database import Sessions
+from db import customers, discount_codes, redemptions, refunds, shops
 from db.tables import Redemption, Refund
 from db.vault import Vault
 from domain.refunds import DONE, PENDING
@@ -67,7 +67,7 @@ class Refunds:
         The row decides: of this and a use that is told of at the same time exactly one happens.
         """
         async with self._sessions.begin() as session:
-            await catalogue.lock_customer(session, attempt.shop_id, attempt.customer_id)
+            await customers.lock_customer(session, attempt.shop_id, attempt.customer_id)
             if await redemptions.refund(session, attempt.redemption_id, attempt.number):
                 await refunds.complete(session, await session.get_one(Redemption, attempt.redemption_id))
                 return True
@@ -85,8 +85,8 @@ class Refunds:
 
     async def _target(self, attempt: Attempt) -> Target:
         async with self._sessions() as session:
-            shop = await catalogue.shop_by_id(session, attempt.shop_id)
-            code = await redemptions.current_code(session, attempt.redemption_id, attempt.number)
+            shop = await shops.shop_by_id(session, attempt.shop_id)
+            code = await discount_codes.current_code(session, attempt.redemption_id, attempt.number)
         assert code is not None, "a captured redemption has its code"
         assert code.shopify_id is not None, "and its code is a discount at Shopify"
         # The ask that made the code is counted, too.

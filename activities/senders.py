@@ -8,8 +8,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from activities.credentials import key_of, store_of
 from clients.shopify import Shopify
-from db import catalogue, points, redemptions
-from db.engine import Sessions
+from database import Sessions
+from db import discount_codes, points, shops, transactions
 from db.tables import Customer, Redemption, Refund, Shop, VipTier
 from db.vault import Vault
 from domain.events import CustomerState, EventKind, RewardEvent
@@ -35,7 +35,7 @@ class EventSender:
             NotExecuted, Refused, Unknown: what came of it.
         """
         async with self._sessions() as session:
-            shop = await catalogue.shop_by_id(session, shop_id)
+            shop = await shops.shop_by_id(session, shop_id)
             news = await news_of(session, shop, redemption_id, event)
         await self._send(key_of(self._vault, shop, self._vendor), news)
 
@@ -64,7 +64,7 @@ class MetafieldsSender:
             NotExecuted, Refused, Unknown: what came of it.
         """
         async with self._sessions() as session:
-            shop = await catalogue.shop_by_id(session, shop_id)
+            shop = await shops.shop_by_id(session, shop_id)
         store = store_of(self._vault, shop)
         written = await self._state(shop_id, customer_id)
         await self._shopify.set_loyalty_metafield(store, customer_id, written)
@@ -75,7 +75,7 @@ class MetafieldsSender:
     async def _state(self, shop_id: int, customer_id: str) -> CustomerState:
         async with self._sessions() as session:
             customer = await session.get_one(Customer, (shop_id, customer_id))
-            now = await catalogue.now(session)
+            now = await transactions.now(session)
             balance = await points.balance(session, shop_id, customer_id, now=now)
             tier = customer.vip_tier_id and await session.get_one(VipTier, (shop_id, customer.vip_tier_id))
             return CustomerState(
@@ -91,7 +91,7 @@ async def news_of(session: AsyncSession, shop: Shop, redemption_id: str, kind: E
     """The event, as it was fixed when it happened."""
     row = await session.get_one(Redemption, redemption_id)
     customer = await session.get_one(Customer, (row.shop_id, row.customer_id))
-    code = await redemptions.code_of(session, row)
+    code = await discount_codes.code_of(session, row)
     assert code is not None, "announced after the capture"
     occurred_at, balance = await _fixed(session, row, kind)
     return RewardEvent(

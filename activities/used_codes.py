@@ -4,7 +4,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from clients.shopify_webhooks import Order
-from db import catalogue, redemptions
+from db import customers, discount_codes, redemptions
 from db.tables import DiscountCode, Redemption
 from domain.errors import CodeUndecided
 from domain.redemptions import CAPTURED, USED
@@ -18,12 +18,12 @@ async def use_codes(session: AsyncSession, shop_id: int, order: Order) -> list[R
     Raises:
         CodeUndecided: a code is at Shopify, and its capture is under way.
     """
-    found = await redemptions.find_codes(session, shop_id, [one.code for one in order.discount_codes])
+    found = await discount_codes.find_codes(session, shop_id, [one.code for one in order.discount_codes])
     if any(code.state == "planned" for code, _ in found):
         raise CodeUndecided("a code was used before its redemption was decided")
     # Customers before redemptions, each in one order, as everything that locks them does.
     for customer_id in sorted({customer_id for _, customer_id in found}):
-        await catalogue.lock_customer(session, shop_id, customer_id)
+        await customers.lock_customer(session, shop_id, customer_id)
     return [await _use(session, code, order) for code, _ in found]
 
 

@@ -10,8 +10,8 @@ from pydantic import SecretStr
 from activities.senders import news_of
 from clients.outcomes import NotExecuted, Unknown
 from clients.subscribers import Notice, Subscribers, envelope
-from db import catalogue, subscriptions
-from db.engine import Sessions
+from database import Sessions
+from db import shops, subscriptions, transactions
 from db.tables import WebhookDelivery, WebhookSubscription
 from db.vault import Vault
 from domain.events import EventKind
@@ -36,10 +36,10 @@ class WebhookSender:
             Unknown: somebody has still not heard.
         """
         async with self._sessions.begin() as session:
-            shop = await catalogue.shop_by_id(session, shop_id)
+            shop = await shops.shop_by_id(session, shop_id)
             news = await news_of(session, shop, redemption_id, event)
             waiting = await subscriptions.to_tell(session, shop_id, news)
-            now = await catalogue.now(session)
+            now = await transactions.now(session)
         body = envelope(shop.domain, news)
         tries = [self._tell(delivery, subscription, body, now) for delivery, subscription in waiting]
         failures = await asyncio.gather(*tries)

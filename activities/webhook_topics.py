@@ -18,7 +18,7 @@ from clients.shopify_webhooks import (
     ShopRedacted,
     Topic,
 )
-from db import catalogue, personal_data, redemptions
+from db import customers, personal_data, redemptions, shops
 from db.tables import ActivityLog, Shop
 
 # Few enough for one transaction of some seconds.
@@ -84,19 +84,19 @@ async def _data_requested(session: AsyncSession, news: News) -> None:
 async def _whom(session: AsyncSession, news: News, person: Person) -> str | None:
     """The id of the customer who is meant; some are named by their e-mail address alone."""
     identifier = person.id or person.email
-    customer = identifier and await catalogue.find_customer(session, news.shop.id, identifier)
+    customer = identifier and await customers.find_customer(session, news.shop.id, identifier)
     return customer.id if customer else None
 
 
 async def _app_uninstalled(session: AsyncSession, news: News) -> None:
-    await catalogue.forget_credentials(session, news.shop.id, before=news.triggered_at)
+    await shops.forget_credentials(session, news.shop.id, before=news.triggered_at)
 
 
 async def _shop_redacted(session: AsyncSession, news: News) -> bool:
     told = ShopRedacted.model_validate_json(news.body)
     if not news.is_about(told.shop_domain):
         return False
-    await catalogue.close_shop(session, news.shop)
+    await shops.close_shop(session, news.shop)
     return await personal_data.erase_customers(session, news.shop.id, at_most=ERASED_AT_A_TIME)
 
 

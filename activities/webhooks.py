@@ -7,8 +7,8 @@ from temporalio import activity
 
 from activities.webhook_topics import HANDLERS, News
 from clients.shopify_webhooks import Topic
-from db import catalogue, webhooks
-from db.engine import Sessions
+from database import Sessions
+from db import shops, transactions, webhooks
 from db.vault import Vault
 
 # Longer than the run that the API starts takes to begin.
@@ -43,19 +43,19 @@ class Webhooks:
             webhook = await webhooks.lock_webhook(session, received.shop_id, received.webhook_id)
             if webhook is None or webhook.payload is None:
                 return True
-            shop = await catalogue.shop_by_id(session, webhook.shop_id)
+            shop = await shops.shop_by_id(session, webhook.shop_id)
             body = self._vault.open_bytes(webhook.payload)
             news = News(shop=shop, triggered_at=webhook.triggered_at, body=body)
             if await HANDLERS[Topic(webhook.topic)](session, news):
                 return False
-            webhook.payload, webhook.processed_at = None, await catalogue.now(session)
+            webhook.payload, webhook.processed_at = None, await transactions.now(session)
             return True
 
     @activity.defn
     async def find_waiting_webhooks(self, _: None) -> list[ReceivedWebhook]:
         """Webhooks that should have been processed by now: most have no run, as nobody could start it."""
         async with self._sessions() as session:
-            late = await catalogue.now(session) - PATIENCE
+            late = await transactions.now(session) - PATIENCE
             rows = await webhooks.waiting(session, before=late, at_most=AT_A_TIME)
         return [
             ReceivedWebhook(shop_id=shop_id, shop_domain=domain, webhook_id=webhook_id, topic=topic)

@@ -7,10 +7,14 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from temporalio.client import Client
 
-from api import (
+from api import errors
+from api.access_log import AccessLog
+from api.openapi import TAGS, describe, operation_id
+from api.rate_limits import AllowanceHeaders, RateLimits
+from api.requests import RequestLimits
+from api.routes import (
     adjustments,
     customers,
-    errors,
     health,
     histories,
     purchases,
@@ -21,20 +25,16 @@ from api import (
     tiers,
     webhooks,
 )
-from api.access_log import AccessLog
-from api.intake import Intake
-from api.openapi import TAGS, describe, operation_id
-from api.purchasing import Purchasing
-from api.rate_limits import AllowanceHeaders, RateLimits
-from api.requests import RequestLimits
 from api.state import State
 from clients.targets import Targets
-from db.engine import Sessions, connect, sessions
+from database import Sessions, connect, sessions
 from db.vault import Vault
+from services.gateway import Engine
+from services.purchases import Purchasing
+from services.refunds import Refunding
+from services.webhook_intake import Intake
 from settings import Settings, connect_temporal, read_settings
 from telemetry import configure_logging
-from workflows.asking import Engine
-from workflows.refunding import Refunding
 
 _DESCRIPTION = """Spend loyalty points on Shopify discount codes. Compatible with Mage Loyalty's public API.
 

@@ -8,7 +8,7 @@ from fastapi.security import APIKeyHeader
 
 from api.errors import ApiError
 from api.state import StateOf
-from db import catalogue
+from db import api_keys
 from db.tables import Shop
 
 _HEADER = APIKeyHeader(
@@ -35,7 +35,7 @@ async def _caller(request: Request, state: StateOf, authorization: Annotated[str
     key = rest.strip() if scheme.lower() == "bearer" and rest else authorization
     # Asked of the database each time, so that a revoked key is refused at once by every process.
     async with state.sessions() as session:
-        found = await catalogue.shop_of_key(session, key)
+        found = await api_keys.shop_of_key(session, key)
     if found is None:
         raise ApiError("unauthorized", "Unknown or revoked API key")
     shop, row = found

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
-from db.engine import is_away
+from db.transactions import is_away
 from domain.eligibility import Refusal, RefusalCode
 
 Retry = Literal["same_key", "new_key", "never"]

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.resources.common import ListMeta
+from api.schemas.documents import ListMeta
 from db.lists import Page
 
 

@@ -6,13 +6,13 @@ from typing import Annotated
 from fastapi import Depends, Request
 from temporalio.client import Client
 
-from api.intake import Intake
-from api.purchasing import Purchasing
 from api.rate_limits import RateLimits
 from clients.targets import Targets
-from db.engine import Sessions
+from database import Sessions
 from db.vault import Vault
-from workflows.refunding import Refunding
+from services.purchases import Purchasing
+from services.refunds import Refunding
+from services.webhook_intake import Intake
 
 
 @dataclass(frozen=True, kw_only=True)

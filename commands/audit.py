@@ -12,12 +12,12 @@ from activities.drift import Drift
 from clients.shopify import Shopify
 from commands.shared import DONE, TROUBLE, AsJson, Service, out, print_json, progress_bar, with_database, with_service
 from commands.stuck import finder
+from database import Sessions
 from db.audit import INVARIANTS, Finding
 from db.audit import audit as find_broken_invariants
 from db.drift import count_codes
-from db.engine import Sessions
 from db.vault import Vault
-from operations.audit import DRIFTS, drifted_codes, stranded
+from services.audit import DRIFTS, drifted_codes, stranded
 
 
 def audit(

@@ -5,9 +5,9 @@ from typing import Annotated, Any
 import typer
 
 from commands.shared import MISUSE, fail, print_json, with_database
-from db.catalogue import find_shop
-from db.engine import Sessions
+from database import Sessions
 from db.personal_data import known_about
+from db.shops import find_shop
 
 
 def customer_data(

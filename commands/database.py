@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 
 from commands.shared import MISUSE, AsJson, fail, print_json, with_database, with_engine
-from db.engine import migrate as upgrade_schema
-from db.import_writing import Imported, write_import
-from db.importing import BadImport, read_import
+from database import migrate as upgrade_schema
 from db.vault import Vault
+from services.import_format import BadImport, read_import
+from services.imports import Imported, write_import
 from settings import read_settings
 
 

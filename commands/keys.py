@@ -8,9 +8,9 @@ import typer
 from rich.table import Table
 
 from commands.shared import MISUSE, AsJson, at, fail, out, print_json, say, with_database
-from db import keys as keyring
-from db.catalogue import find_shop
-from db.engine import Sessions
+from database import Sessions
+from db import api_keys as keyring
+from db.shops import find_shop
 from db.tables import ApiKey, Shop
 
 keys = typer.Typer(help="API keys of shops. Only a key's hash is kept.", no_args_is_help=True)

@@ -7,8 +7,8 @@ import typer
 
 from commands.shared import DONE, MISUSE, TROUBLE, Service, fail, listed, print_json, say
 from db.stuck import unknown_redemptions
-from operations.redrive import Outcome, Result
-from operations.reprocessing import Reprocessing
+from services.redrive import Outcome, Result
+from services.reprocessing import Reprocessing
 
 
 def reprocessing(service: Service) -> Reprocessing:

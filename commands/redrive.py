@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from temporalio.service import RPCError, RPCStatusCode
 
+from clients.temporal import matching
 from commands.outcomes import conclude, demand_known, reprocessing
 from commands.shared import (
     MISUSE,
@@ -23,10 +24,9 @@ from commands.shared import (
 )
 from commands.stuck import finder, print_stuck
 from domain.redemptions import attempt_of
-from operations.redrive import Outcome, Result, redrivable, redrive
-from operations.reprocessing import Request
-from operations.runs import matching
-from operations.stuck import Stuck
+from services.redrive import Outcome, Result, redrivable, redrive
+from services.reprocessing import Request
+from services.stuck import Stuck
 
 Ids = Annotated[list[str], typer.Argument(metavar="[ID…]", help="These redemptions; without any, all that are stuck.")]
 

@@ -19,12 +19,12 @@ from commands.shared import (
     with_database,
     with_service,
 )
-from db.engine import Sessions
+from database import Sessions
 from db.receipts import Receipt, find_receipt
 from db.tables import Redemption, Shop
 from domain.refunds import RefundRefusal
-from workflows.asking import Engine
-from workflows.refunding import Refunded, Refunding, RefundPending
+from services.gateway import Engine
+from services.refunds import Refunded, Refunding, RefundPending
 
 REFUSALS = {
     RefundRefusal.NOT_FOUND: "there is no such redemption",

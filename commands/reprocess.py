@@ -9,9 +9,9 @@ from rich.table import Table
 from commands.outcomes import conclude, demand_known, reprocessing
 from commands.shared import AsJson, By, DryRun, Service, Yes, confirm, out, print_json, with_service
 from domain.channels import Channel
-from operations.actions import Action, Plans
-from operations.redrive import Outcome, act
-from operations.reprocessing import Request
+from services.actions import Action, Plans
+from services.redrive import Outcome, act
+from services.reprocessing import Request
 
 Ids = Annotated[list[str], typer.Argument(metavar="ID…", help="Redemptions, like cr_4k1t9zq0m2x7c8v5b3n6.")]
 Channels = Annotated[list[Channel], typer.Option("--channel", help="This channel; may be given again for others.")]

@@ -6,8 +6,8 @@ import typer
 from temporalio.service import RPCError
 
 from commands.shared import AsJson, no_engine, print_json
+from services.schedules import apply_schedules
 from settings import connect_temporal, read_settings
-from workflows.schedules import apply_schedules
 
 schedules = typer.Typer(help="What runs by the clock.", no_args_is_help=True)
 

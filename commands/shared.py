@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from db.engine import Sessions, connect, sessions
+from database import Sessions, connect, sessions
 from settings import Settings, connect_temporal, read_settings
 
 Result = TypeVar("Result")

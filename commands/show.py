@@ -9,11 +9,11 @@ from rich.table import Table
 from temporalio.service import RPCError
 
 from commands.shared import MISUSE, AsJson, at, fail, out, print_json, say, with_database
-from db.engine import Sessions
+from database import Sessions
 from db.receipts import Receipt, find_receipt
 from domain.events import named
 from domain.redemptions import workflow_id
-from operations.receipt import Run, runs_of
+from services.receipts import Run, runs_of
 from settings import Settings, connect_temporal, read_settings
 
 

@@ -31,7 +31,7 @@ def up(
 ) -> None:
     """Run the whole local stack in the foreground; Ctrl-C stops all of it."""
     _need_stack()
-    from sandbox.stack import ALL_PARTS, StackOptions, console
+    from local_stack import ALL_PARTS, StackOptions, console
 
     options = StackOptions(
         data_dir=data_dir,
@@ -48,6 +48,6 @@ def up(
 def demo() -> None:
     """Redeem rewards for real on a stack of its own, check every claim, and end with `demo: ok`."""
     _need_stack()
-    from sandbox import demo as show
+    from local_stack import demo as show
 
     raise typer.Exit(show.main())

@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from commands.shared import DONE, TROUBLE, AsJson, Service, ago, duration, out, print_json, with_service
-from operations.stuck import Finder, Stuck
+from services.stuck import Finder, Stuck
 
 # As many as can be read one by one; of more, it is told how many share a reason.
 ONE_BY_ONE = 20

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from db.engine import read_only_snapshot
+from db.transactions import read_only_snapshot
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from db import catalogue, points
+from db import points, transactions
 from db.lists import Page, rows_of
 from db.metafields import mark_stale
 from db.tables import ADDRESS_PARTS, Customer, Shop, VipTier
@@ -28,7 +28,7 @@ class Profile:
 
 async def profiles(session: AsyncSession, shop_id: int, rows: Sequence[Customer]) -> list[Profile]:
     """These customers of one shop, in this order."""
-    now = await catalogue.now(session)
+    now = await transactions.now(session)
     standings = await points.standings(session, shop_id, [row.id for row in rows], now=now)
     tiers = {tier.id: tier for tier in await session.scalars(select(VipTier).where(VipTier.shop_id == shop_id))}
     return [_profile(row, *standings.get(row.id, (0, None)), tiers) for row in rows]
@@ -87,7 +87,30 @@ async def change(session: AsyncSession, customer: Customer, changes: Mapping[str
 
 async def state_changed(session: AsyncSession, customer: Customer) -> None:
     """Write a locked customer whose points or standing have changed, and have the shop's theme told of it."""
-    customer.updated_at = await catalogue.now(session)
+    customer.updated_at = await transactions.now(session)
     await mark_stale(session, customer.shop_id, customer.id)
     await session.flush()
     await session.refresh(customer)
+
+
+async def find_customer(
+    session: AsyncSession, shop_id: int, identifier: str, *, locked: bool = False
+) -> Customer | None:
+    """A customer by Shopify id or by e-mail address (in any case); `locked` as by `lock_customer`."""
+    by_email = func.lower(Customer.email) == identifier.lower()
+    query = select(Customer).where(
+        Customer.shop_id == shop_id, by_email if "@" in identifier else Customer.id == identifier
+    )
+    query = query.with_for_update() if locked else query
+    return (await session.execute(query)).scalar_one_or_none()
+
+
+async def lock_customer(
+    session: AsyncSession, shop_id: int, customer_id: str, *, if_free: bool = False
+) -> Customer | None:
+    """The customer, locked until the transaction ends. Taken first by everything that moves points.
+
+    With `if_free`, None too when somebody else is busy with the customer: for what can as well be done later.
+    """
+    query = select(Customer).where(Customer.shop_id == shop_id, Customer.id == customer_id)
+    return (await session.execute(query.with_for_update(skip_locked=if_free))).scalar_one_or_none()

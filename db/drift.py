@@ -7,7 +7,7 @@ from datetime import timedelta
 from sqlalchemy import Select, and_, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from db.engine import Sessions
+from database import Sessions
 from db.tables import ActivityLog, DiscountCode, Redemption, Refund, Shop
 
 # For as long as Shopify could be late with a code that nobody paid for, and a good while more.

@@ -7,8 +7,8 @@ from typing import TypeVar
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from db.discount_codes import codes_of
 from db.lists import Page, rows_of
-from db.redemptions import codes_of
 from db.tables import Customer, Earning, HistoryCount, PointLot, Redemption
 from domain.ids import new_id
 

@@ -2,18 +2,16 @@
 
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from sqlalchemy import TextClause, delete, func, select, text
+from sqlalchemy import TextClause, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from db.engine import Sessions
-from db.tables import Delivery, IdempotencyKey
+from database import Sessions
+from db.tables import Delivery
 from domain.events import EventKind
 from domain.redemptions import purchase_runs
 from domain.refunds import refund_id
-
-KEYS_ARE_KEPT = timedelta(days=30)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,9 +116,3 @@ async def untold(session: AsyncSession, redemptions: Sequence[str]) -> set[tuple
         Delivery.redemption_id.in_(redemptions), Delivery.status.in_(["pending", "failed"])
     )
     return {(redemption, EventKind(event)) for redemption, event in await session.execute(query)}
-
-
-async def prune_idempotency_keys(session: AsyncSession) -> int:
-    """Delete keys that have had their time; returns how many."""
-    old = delete(IdempotencyKey).where(IdempotencyKey.created_at < func.now() - KEYS_ARE_KEPT)
-    return len((await session.execute(old.returning(IdempotencyKey.key))).all())

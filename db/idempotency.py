@@ -63,3 +63,12 @@ async def next_attempt(session: AsyncSession, shop_id: int, key: str, attempt: i
         )
         .values(attempt=attempt + 1)
     )
+
+
+KEYS_ARE_KEPT = timedelta(days=30)
+
+
+async def prune_idempotency_keys(session: AsyncSession) -> int:
+    """Delete keys that have had their time; returns how many."""
+    old = delete(IdempotencyKey).where(IdempotencyKey.created_at < func.now() - KEYS_ARE_KEPT)
+    return len((await session.execute(old.returning(IdempotencyKey.key))).all())

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, LargeBinary, Table, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from db.catalogue import lock_customer
+from db.customers import lock_customer
 from db.metafields import forget_stale
 from db.tables import Base, Customer, Delivery, IdempotencyKey, Redemption
 

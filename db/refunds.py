@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from db import catalogue, points, redemptions
+from db import customers, deliveries, discount_codes, points, shops, transactions
 from db.tables import ActivityLog, Delivery, Redemption, Refund
 from domain.events import EventKind
 from domain.redemptions import CAPTURED, USED
@@ -24,7 +24,7 @@ async def ask(
 
     A refund that was refused stays so: Shopify's count of uses can be too low, but never too high.
     """
-    await catalogue.lock_customer(session, redemption.shop_id, redemption.customer_id)
+    await customers.lock_customer(session, redemption.shop_id, redemption.customer_id)
     # Not so strongly that a delivery, which refers to the redemption, would have to wait.
     await session.refresh(redemption, with_for_update={"key_share": True})
     refund = await session.get(Refund, redemption.id)
@@ -53,17 +53,17 @@ async def refuse(session: AsyncSession, redemption_id: str) -> None:
 
 async def complete(session: AsyncSession, redemption: Redemption) -> None:
     """Give back the points of a redemption that was just marked refunded, and all that belongs to it."""
-    now = await catalogue.now(session)
-    shop = await catalogue.shop_by_id(session, redemption.shop_id)
+    now = await transactions.now(session)
+    shop = await shops.shop_by_id(session, redemption.shop_id)
     await points.give_back(session, redemption, "refund", grace=shop.release_grace, now=now)
-    code = await redemptions.current_code(session, redemption.id, redemption.attempt)
+    code = await discount_codes.current_code(session, redemption.id, redemption.attempt)
     assert code is not None, "a captured redemption has its code"
     code.state = "void"
     refund = await session.get_one(Refund, redemption.id)
     refund.state, refund.refunded_at = DONE, now
     refund.balance_after = await points.balance(session, redemption.shop_id, redemption.customer_id, now=now)
     await _forget_the_code(session, redemption)
-    redemptions.add_deliveries(session, redemption, refund.channels, EventKind.REWARD_REFUNDED)
+    deliveries.add_deliveries(session, redemption, refund.channels, EventKind.REWARD_REFUNDED)
     _log_refund(session, redemption, refund)
 
 

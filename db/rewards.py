@@ -39,3 +39,10 @@ async def tiers_with_rewards(session: AsyncSession, shop_id: int) -> list[tuple[
     return [
         (tier, [reward for reward in found if reward.vip_tier_id == tier.id]) for tier in await session.scalars(tiers)
     ]
+
+
+async def find_reward(session: AsyncSession, shop_id: int, reward_id: str) -> Reward | None:
+    """A reward that can be bought: active and not deleted."""
+    on_offer = (Reward.is_active, Reward.deleted_at.is_(None))
+    query = select(Reward).where(Reward.shop_id == shop_id, Reward.id == reward_id, *on_offer)
+    return (await session.execute(query)).scalar_one_or_none()

@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from db.engine import Sessions
+from database import Sessions
 from db.housekeeping import Stranded, unfinished
 from db.tables import Delivery, DiscountCode, Redemption, Refund
 from domain.events import EventKind

@@ -1,10 +1,10 @@
-"""Where a redemption is announced."""
+"""The channels on which a redemption's events are delivered."""
 
 from enum import StrEnum
 
 
 class Channel(StrEnum):
-    """One place, or one kind of place, that is told of a redemption."""
+    """One channel. Metafields are state rather than events; `webhooks` stands for all subscribers of the shop."""
 
     KLAVIYO = "klaviyo"
     OMNISEND = "omnisend"
@@ -14,7 +14,7 @@ class Channel(StrEnum):
 
     @property
     def vendor(self) -> str | None:
-        """The vendor whose credentials it needs; None where it needs subscriptions instead."""
+        """The vendor whose credentials the channel needs. None: it needs subscriptions instead."""
         match self:
             case Channel.METAFIELDS:
                 return "shopify"

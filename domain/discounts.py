@@ -1,4 +1,10 @@
-"""What a redemption buys: one Shopify discount code for one customer."""
+"""Discount codes: what a redemption buys, and the code's state machine.
+
+planned ──────> live ──────> void   captured; removed by a refund
+   ├──────────> void                released, and Shopify was never asked for it or refused it
+   ├──────────> fenced              released, and the code is blocked at Shopify
+   └──────────> foreign             another discount has this code; the attempt uses a new one
+"""
 
 import secrets
 from dataclasses import dataclass
@@ -6,13 +12,15 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
+from domain.states import State
+
 # Crockford's base 32: no I, L, O or U, so that a code survives being read aloud or typed from a phone.
 CODE_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 CODE_LENGTH = 10
 
 
 class DiscountType(StrEnum):
-    """The four kinds of discount a reward can give."""
+    """Kind of discount of a reward."""
 
     FIXED_AMOUNT = "fixed_amount"
     PERCENTAGE = "percentage"
@@ -21,13 +29,34 @@ class DiscountType(StrEnum):
 
     @property
     def has_amount(self) -> bool:
-        """Whether a figure belongs to it: money, or percent."""
+        """Whether the discount has an amount, in money or percent."""
         return self in (DiscountType.FIXED_AMOUNT, DiscountType.PERCENTAGE)
+
+
+class CodeState(State):
+    """State of a discount code."""
+
+    PLANNED = "planned"
+    LIVE = "live"
+    VOID = "void"
+    FENCED = "fenced"
+    FOREIGN = "foreign"
+
+    @property
+    def successors(self) -> frozenset["CodeState"]:
+        """The states that may follow this one."""
+        match self:
+            case CodeState.PLANNED:
+                return frozenset({CodeState.LIVE, CodeState.VOID, CodeState.FENCED, CodeState.FOREIGN})
+            case CodeState.LIVE:
+                return frozenset({CodeState.VOID})
+            case _:
+                return frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Discount:
-    """A discount code as Shopify is asked to make it.
+    """A discount code to create at Shopify.
 
     Attributes:
         amount: in the shop's currency for `FIXED_AMOUNT`, in percent for `PERCENTAGE`, else None.
@@ -50,5 +79,5 @@ class Discount:
 
 
 def new_code(prefix: str) -> str:
-    """A fresh discount code that nobody can guess, like `MAGE-7K2Q9XWDFM`."""
+    """A random discount code, like `MAGE-7K2Q9XWDFM`. Source of randomness: `secrets`, 50 bits."""
     return f"{prefix}-{''.join(secrets.choice(CODE_ALPHABET) for _ in range(CODE_LENGTH))}"

@@ -1,4 +1,4 @@
-"""Who may redeem what, and why not."""
+"""Who may redeem which reward."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class RefusalCode(StrEnum):
-    """Why a redemption is refused; also the `code` of the API's error."""
+    """Why a redemption is refused. Also the `code` of the API's error."""
 
     CUSTOMER_NOT_FOUND = "customer_not_found"
     CUSTOMER_EXCLUDED = "customer_excluded"
@@ -18,7 +18,7 @@ class RefusalCode(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Refusal:
-    """A decided no, with the figures that explain it."""
+    """A refusal, with the figures that explain it."""
 
     code: RefusalCode
     points_available: int | None = None
@@ -29,7 +29,7 @@ class Refusal:
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """A customer, as far as eligibility goes; `points` can be spent now."""
+    """What eligibility depends on in a customer. `points`: spendable now."""
 
     excluded: bool
     vip_tier_id: str | None
@@ -38,7 +38,7 @@ class Member:
 
 @dataclass(frozen=True, kw_only=True)
 class Offer:
-    """A reward that can be bought: neither inactive nor deleted. `redemptions` counts those that hold a place."""
+    """A reward that is active and not deleted. `redemptions`: how many count towards `max_redemptions`."""
 
     points_cost: int
     vip_tier_id: str | None
@@ -48,7 +48,7 @@ class Offer:
 
 
 def refusals(member: Member | None, offer: Offer | None) -> Iterator[Refusal]:
-    """Every reason against it; the first is the answer: customer, reward, tier, points, cap."""
+    """Every reason to refuse, in the order of the checks: customer, reward, tier, points, cap."""
     if member is None:
         yield Refusal(code=RefusalCode.CUSTOMER_NOT_FOUND)
     elif member.excluded:

@@ -1,23 +1,23 @@
-"""What the ledger refuses, and why.
+"""Errors of the ledger. Each is raised before anything is changed.
 
 DomainError
- ├── InsufficientPoints      the lots do not cover the cost; nothing was drawn
- ├── RedemptionClosed        the redemption row has decided otherwise; follow it
- ├── EarlierAttemptPending   the row has not decided about an earlier attempt yet; wait
- └── CodeUndecided           whether a code was paid for is not decided yet; wait
+ ├── InsufficientPoints      the lots do not cover the cost
+ ├── RedemptionClosed        this attempt can no longer be captured
+ ├── EarlierAttemptPending   an earlier attempt still holds points; retry
+ └── CodeUndecided           a used code is neither captured nor released yet; retry
 """
 
 
 class DomainError(Exception):
-    """A rule of the ledger said no; nothing was changed."""
+    """Base class."""
 
 
 class InsufficientPoints(DomainError):
-    """The unexpired lots hold fewer points than asked for.
+    """The unexpired lots hold fewer points than requested.
 
     Attributes:
-        requested: points that were to be drawn.
-        available: points that could have been.
+        requested: points to draw.
+        available: points that could be drawn.
     """
 
     def __init__(self, *, requested: int, available: int) -> None:
@@ -27,12 +27,12 @@ class InsufficientPoints(DomainError):
 
 
 class RedemptionClosed(DomainError):
-    """This attempt can no longer be captured: it has failed, was superseded, or its deadline has passed."""
+    """This attempt can no longer be captured: it failed, was superseded, or its deadline has passed."""
 
 
 class EarlierAttemptPending(DomainError):
-    """An earlier attempt of the same redemption still holds points; wait until the row has decided."""
+    """An earlier attempt of the same redemption still holds points."""
 
 
 class CodeUndecided(DomainError):
-    """A code was used whose redemption is neither captured nor given up for good; wait until the row has decided."""
+    """An order used a code whose redemption is still pending."""

@@ -1,4 +1,4 @@
-"""The news of a redemption, as every marketing channel gets it."""
+"""Events of a redemption, and the customer state, as they are delivered to channels."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,28 +10,28 @@ _NAMESPACE = UUID("5b1f6d3e-8a1c-5e0d-9c55-6f1d1f0c7a11")
 
 
 class EventKind(StrEnum):
-    """What can happen to a redemption that others are told of."""
+    """Kind of event that is delivered."""
 
     REWARD_REDEEMED = "reward_redeemed"
     REWARD_REFUNDED = "reward_refunded"
 
 
-def named(channel: str, event: str) -> str:
-    """A channel, as people read it, with what it is told unless that is the purchase."""
+def channel_label(channel: str, event: str) -> str:
+    """The channel's name for people. A refund's delivery is marked as such."""
     return f"{channel} (refund)" if event == EventKind.REWARD_REFUNDED else channel
 
 
 @dataclass(frozen=True, kw_only=True)
 class RewardEvent:
-    """One event of one redemption, told to one marketing vendor. All of it is fixed, so a retry repeats it exactly.
+    """One event of one redemption, as it is sent to a marketing vendor. Every retry sends the same values.
 
     Attributes:
         customer_id: Shopify's numeric customer id.
-        points: spent, or given back.
+        points: spent, or refunded.
         points_balance: the customer's balance right after the event.
-        discount_value: in the shop's currency, or in percent; None where the discount has no figure.
+        discount_value: in the shop's currency, or in percent; None for a discount without an amount.
         occurred_at: when the redemption was captured, or refunded, UTC.
-        expires_at: when the code stops working; None for one that never does, or does not work any more.
+        expires_at: when the code stops working; None if it never expires or is already removed.
     """
 
     kind: EventKind
@@ -52,17 +52,17 @@ class RewardEvent:
 
     @property
     def event_id(self) -> UUID:
-        """The same for every try and every vendor, so that those who can will drop a repeat."""
+        """The same for every retry and vendor, so that vendors can drop duplicates."""
         return uuid5(_NAMESPACE, f"{self.kind} {self.redemption_id}")
 
     def delivery_id(self, subscription_id: str) -> UUID:
-        """What one webhook subscriber knows the event by, on every try."""
+        """The event's id for one webhook subscriber, the same on every retry."""
         return uuid5(self.event_id, subscription_id)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CustomerState:
-    """What the shop's theme can read of a customer in the metafield `mage.loyalty`.
+    """Content of the customer metafield `mage.loyalty`, which shop themes read.
 
     Attributes:
         vip_tier: the tier's name.

@@ -1,18 +1,42 @@
-"""Lots of points and how they are drawn: oldest first, all of it or nothing."""
+"""Lots of points, how they are drawn, and the kinds of ledger entries. Draws are first in, first out, all or nothing."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 from domain.errors import InsufficientPoints
 
-MOST_POINTS = 1_000_000_000
-"""Of one movement: what an int column of PostgreSQL holds comfortably, and more than any programme gives away."""
+MAX_POINTS = 1_000_000_000
+"""Maximum of one movement. Fits an `integer` column of PostgreSQL."""
+
+
+class EntryKind(StrEnum):
+    """Kind of a ledger entry."""
+
+    EARN = "earn"
+    RESERVE = "reserve"
+    RELEASE = "release"
+    REFUND = "refund"
+    EXPIRE = "expire"
+    ADJUST = "adjust"
+
+
+REVERSALS = (EntryKind.RELEASE, EntryKind.REFUND)
+"""Entries that return reserved points to their lots."""
+
+
+class EarningStatus(StrEnum):
+    """Status of an entry of the earning history."""
+
+    PENDING = "pending"
+    APPROVED = "approved"
+    REJECTED = "rejected"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lot:
-    """Points of one award that can still be spent."""
+    """Points of one award."""
 
     id: int
     remaining: int
@@ -20,7 +44,7 @@ class Lot:
     expires_at: datetime | None
 
     def is_usable(self, now: datetime) -> bool:
-        """Whether points can be drawn from this lot at that moment; a lot is gone at the instant it expires."""
+        """Whether points can be drawn from this lot at `now`. It is unusable from the instant it expires."""
         return self.remaining > 0 and (self.expires_at is None or self.expires_at > now)
 
 
@@ -33,10 +57,10 @@ class Draw:
 
 
 def draw_fifo(lots: Iterable[Lot], points: int, *, now: datetime) -> list[Draw]:
-    """Take `points` from the usable lots, oldest first by (earned_at, id).
+    """Draw `points` from the usable lots, oldest first by (earned_at, id).
 
     Raises:
-        InsufficientPoints: the usable lots do not cover it; nothing is drawn.
+        InsufficientPoints: the usable lots do not cover it.
     """
     assert points > 0, "a draw moves points"
     usable = sorted((lot for lot in lots if lot.is_usable(now)), key=lambda lot: (lot.earned_at, lot.id))
@@ -58,9 +82,9 @@ def draw_fifo(lots: Iterable[Lot], points: int, *, now: datetime) -> list[Draw]:
 
 
 def expiry_after_release(expires_at: datetime | None, *, now: datetime, grace: timedelta) -> datetime | None:
-    """When a lot expires once points have come back to it.
+    """New expiry of a lot to which released or refunded points return.
 
-    A lot that ran out while its points were reserved gets `grace` from now, so that the customer can spend them.
+    A lot that expired while its points were reserved expires `grace` from now, so that the customer can spend them.
     """
     if expires_at is None or expires_at > now:
         return expires_at

@@ -1,25 +1,31 @@
-"""Taking a redemption back: who can have it, and how it comes out.
+"""The refund's state machine.
 
-pending ──────> done      the code is gone, and the points are back in their lots
-   └──────────> refused   the code had been used
+pending ──────> done      the code is removed and the points are back in their lots
+   └──────────> refused   the code was used
 """
 
 from enum import StrEnum
 
-PENDING = "pending"
-DONE = "done"
-REFUSED = "refused"
-STATES = (PENDING, DONE, REFUSED)
+from domain.states import State
+
+
+class RefundStatus(State):
+    """Status of a refund."""
+
+    PENDING = "pending"
+    DONE = "done"
+    REFUSED = "refused"
+
+    @property
+    def successors(self) -> frozenset["RefundStatus"]:
+        """Only a pending refund changes."""
+        is_pending = self is RefundStatus.PENDING
+        return frozenset({RefundStatus.DONE, RefundStatus.REFUSED} if is_pending else ())
 
 
 class RefundRefusal(StrEnum):
-    """Why a refund is refused; also the `code` of the API's error."""
+    """Why a refund is refused. Also the `code` of the API's error."""
 
     NOT_FOUND = "reward_history_entry_not_found"
     NOT_REDEEMED = "reward_not_redeemed"
     ALREADY_USED = "reward_already_used"
-
-
-def refund_id(redemption_id: str) -> str:
-    """The Temporal workflow that refunds a redemption."""
-    return f"refund-{redemption_id}"

@@ -1,25 +1,35 @@
-"""Webhooks out: what a merchant's own systems can subscribe to, and how telling one of them comes out.
+"""Webhooks to subscribers: the events, and the state machine of one delivery to one subscriber.
 
-unsent ──────> sent      they said so with a 2xx
-   └─────────> refused   they said that nobody is there any more: 410
+unsent ──────> sent      answered with a 2xx status
+   └─────────> refused   answered with 410 Gone
 """
 
 import secrets
 from enum import StrEnum
 
 from domain.events import EventKind
+from domain.states import State
 
-UNSENT = "unsent"
-SENT = "sent"
-REFUSED = "refused"
-STATES = (UNSENT, SENT, REFUSED)
+
+class WebhookDeliveryStatus(State):
+    """Status of one event's delivery to one subscriber."""
+
+    UNSENT = "unsent"
+    SENT = "sent"
+    REFUSED = "refused"
+
+    @property
+    def successors(self) -> frozenset["WebhookDeliveryStatus"]:
+        """Only an unsent delivery changes."""
+        is_unsent = self is WebhookDeliveryStatus.UNSENT
+        return frozenset({WebhookDeliveryStatus.SENT, WebhookDeliveryStatus.REFUSED} if is_unsent else ())
 
 
 class WebhookEvent(StrEnum):
-    """What can be subscribed. Sent are `points.redeemed` and `points.refunded`.
+    """Events that can be subscribed to. Only `points.redeemed` and `points.refunded` are sent.
 
-    Mage's others, `points.earned`, `customer.tier_upgrade` and `customer.tier_downgrade`, are accepted so that its
-    clients find what they know, and never sent.
+    `points.earned`, `customer.tier_upgrade` and `customer.tier_downgrade` are accepted for compatibility with clients
+    of Mage's API, and never sent.
     """
 
     POINTS_REDEEMED = "points.redeemed"
@@ -29,13 +39,12 @@ class WebhookEvent(StrEnum):
     TIER_DOWNGRADE = "customer.tier_downgrade"
 
 
-EVENTS = {
+SENT_EVENTS = {
     EventKind.REWARD_REDEEMED: WebhookEvent.POINTS_REDEEMED,
     EventKind.REWARD_REFUNDED: WebhookEvent.POINTS_REFUNDED,
 }
-"""Those that are sent, by what happened."""
 
 
 def new_secret() -> str:
-    """A fresh secret to sign with: 64 lower-case hexadecimal digits."""
+    """A random signing secret: 64 hexadecimal digits."""
     return secrets.token_hex(32)

@@ -1,16 +1,16 @@
-"""Which VIP tier lifetime points lead to."""
+"""Which VIP tier a customer reaches by lifetime points."""
 
 from collections.abc import Mapping
 
 
 def tier_after(current: str | None, required: Mapping[str, int], *, before: int, after: int) -> str | None:
-    """The tier of a customer on `current` whose lifetime points have moved from `before` to `after`.
+    """The tier of a customer on tier `current` whose lifetime points change from `before` to `after`.
 
-    A tier that their points had earned follows the points, down as well as up. One that was given to them otherwise
-    (an import can) is theirs until their points earn a higher one.
+    A tier earned by points follows the points, up and down. A tier assigned by an import is kept until the points earn
+    a higher one.
 
     Args:
-        required: tier → the lifetime points that it takes.
+        required: tier id → lifetime points needed.
     """
     if before == after:
         return current

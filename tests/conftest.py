@@ -15,12 +15,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
-from db.engine import Sessions, connect, migrate, sessions
-from sandbox.stack import LocalStack, StackOptions
-from sandbox.stack.environment import vendor_settings
+from database import Sessions, connect, migrate, sessions
+from local_stack import LocalStack, StackOptions
+from local_stack.environment import vendor_settings
 from settings import Settings
 from tests.service import Service
-from workflows.stages import SEARCH_ATTRIBUTES
+from workflows.progress import SEARCH_ATTRIBUTES
 
 LONG = ["e2e", "crash", "properties", "contract", "stack", "chaos", "bench"]
 """Directories of tests, the one that takes longest first."""

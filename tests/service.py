@@ -19,18 +19,18 @@ from temporalio.client import Client, WorkflowHandle
 
 from api.app import create_app
 from clients.shopify_webhooks import signature
+from database import Sessions, sessions
 from db import tables
+from db.api_keys import shop_of_key
 from db.audit import Finding, audit
-from db.catalogue import shop_of_key
-from db.engine import Sessions, sessions
-from db.import_writing import write_import
-from db.importing import ImportFile
 from db.tables import ActivityLog, Delivery, PointLot, Redemption, ShopifyWebhook, StaleMetafield
 from db.vault import Vault
 from domain.redemptions import workflow_id
 from domain.refunds import refund_id
 from sandbox.app import create_app as create_sandbox
 from sandbox.transport import SandboxTransport
+from services.import_format import ImportFile
+from services.imports import write_import
 from settings import Settings
 from worker import build_worker
 from workflows.redeem_reward import RedeemReward

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 import yaml
 
-from sandbox.stack.parts import SEARCH_ATTRIBUTES
+from local_stack.parts import SEARCH_ATTRIBUTES
 from settings import Settings
 
 ROOT = Path(__file__).parents[1]

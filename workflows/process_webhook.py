@@ -1,19 +1,19 @@
-"""Process one webhook of Shopify's, until it is done."""
+"""Process one Shopify webhook, retried until it is processed."""
 
 from temporalio import workflow
 
 from activities.webhooks import ReceivedWebhook, Webhooks
+from workflows.current_details import webhook_details
 from workflows.saga import insist
-from workflows.telling import webhook_details
 
 
 @workflow.defn
 class ProcessWebhook:
-    """The run of one webhook. Safe to repeat: what is processed is not processed again."""
+    """One webhook. Safe to repeat: a processed webhook is not processed again."""
 
     @workflow.run
     async def run(self, received: ReceivedWebhook) -> None:
-        """A large shop is erased some customers at a time; everything else is one step."""
+        """Repeat the step until nothing is left. A large shop is erased in batches of customers."""
         workflow.set_current_details(webhook_details(received.topic))
-        while not await insist(Webhooks.process_webhook, received, about=received.topic):
+        while not await insist(Webhooks.process_webhook, received, summary=received.topic):
             pass

@@ -1,4 +1,4 @@
-"""Find redemptions, refunds and webhooks that nobody is working on, and have each seen to; then tidy up.
+"""Start recovery workflows for orphaned redemptions, refunds and webhooks, then check codes and prune old rows.
 
 Started every minute.
 """
@@ -11,89 +11,92 @@ from temporalio.exceptions import ActivityError, WorkflowAlreadyStartedError
 
 from activities.attempt import Attempt
 from activities.drift import Drift
-from activities.housekeeping import Housekeeping
 from activities.metafields import Metafields
+from activities.reconciliation import Reconciliation
 from activities.webhooks import ReceivedWebhook, Webhooks
 from domain.events import EventKind
-from domain.redemptions import webhook_run_id
+from domain.ids import webhook_workflow_id
+from workflows.current_details import reconciliation_details
 from workflows.process_webhook import ProcessWebhook
+from workflows.progress import attempt_attributes, shop_attributes
+from workflows.recovery import recovery_workflow
 from workflows.saga import INSIST_TIMEOUT, Step, insist
-from workflows.stages import Stage, of_shop, searchable
-from workflows.successors import successor
-from workflows.telling import round_details
 
 Result = TypeVar("Result", int, list[Attempt], list[ReceivedWebhook])
 
 
 @workflow.defn
 class ReconcileRedemptions:
-    """One round."""
+    """One reconciliation."""
 
     def __init__(self) -> None:
-        self._stranded: list[Attempt] = []
+        self._orphaned: list[Attempt] = []
         self._results: dict[str, str] = {}
 
     @workflow.run
     async def run(self) -> int:
-        """Start a settlement for each stranded attempt, and each stranded refund again; returns how many."""
-        self._stranded = await insist(Housekeeping.find_stranded_attempts, None, about="without a live run")
-        for attempt in self._stranded:
-            await _take_up(attempt, EventKind.REWARD_REDEEMED)
-        refunds = await self._try_to(Housekeeping.find_stranded_refunds) or []
+        """Run every step once. Returns the number of orphaned redemptions and refunds."""
+        self._orphaned = await insist(Reconciliation.find_orphaned_redemptions, None, summary="without open workflow")
+        for attempt in self._orphaned:
+            await _recover(attempt, EventKind.REWARD_REDEEMED)
+        refunds = await self._try(Reconciliation.find_orphaned_refunds) or []
         for attempt in refunds:
-            await _take_up(attempt, EventKind.REWARD_REFUNDED)
-        for webhook in await self._try_to(Webhooks.find_waiting_webhooks) or []:
+            await _recover(attempt, EventKind.REWARD_REFUNDED)
+        for webhook in await self._try(Webhooks.find_unprocessed_webhooks) or []:
             await _process(webhook)
-        await self._try_to(Housekeeping.wake_idle_runs)
-        await self._try_to(Metafields.sync_metafields)
-        await self._try_to(Drift.check_codes)
-        await self._try_to(Housekeeping.prune_idempotency_keys)
-        await self._try_to(Webhooks.prune_webhooks)
-        return len(self._stranded) + len(refunds)
+        await self._try(Reconciliation.recheck_idle_workflows)
+        await self._try(Metafields.sync_metafields)
+        await self._try(Drift.check_codes)
+        await self._try(Reconciliation.prune_idempotency_keys)
+        await self._try(Webhooks.prune_webhooks)
+        return len(self._orphaned) + len(refunds)
 
-    async def _try_to(self, step: Step[None, Result]) -> Result | None:
-        """What can as well be done in the next round must not keep this one, and the settlements after it, waiting."""
-        self._note(step, "under way")
+    async def _try(self, step: Step[None, Result]) -> Result | None:
+        """Run a step that must not delay the next reconciliation: what fails is left to it."""
+        self._show(step, "in progress")
         try:
-            found = await workflow.execute_activity_method(
+            result = await workflow.execute_activity_method(
                 step, None, activity_id=step.__name__, schedule_to_close_timeout=INSIST_TIMEOUT
             )
         except ActivityError as error:
-            workflow.logger.warning("left to the next round: %s", error.cause)
-            self._note(step, "left to the next round")
+            workflow.logger.warning("step left to the next reconciliation: %s", error.cause)
+            self._show(step, "failed, left to the next reconciliation")
             return None
-        self._note(step, str(len(found) if isinstance(found, list) else found))
-        return found
+        self._show(step, str(len(result) if isinstance(result, list) else result))
+        return result
 
-    def _note(self, step: Step[None, Any], result: str) -> None:
+    def _show(self, step: Step[None, Any], result: str) -> None:
         self._results[step.__name__] = result
-        workflow.set_current_details(round_details(self._stranded, self._results))
+        workflow.set_current_details(reconciliation_details(self._orphaned, self._results))
 
 
-async def _take_up(attempt: Attempt, event: EventKind) -> None:
-    run = successor(attempt, event)
-    found_by = searchable(attempt, Stage.COMPENSATING)
-    await _start(run.story, attempt, run.id, found_by, summary=run.summary, details=run.details)
+async def _recover(attempt: Attempt, event: EventKind) -> None:
+    recovery = recovery_workflow(attempt, event)
+    attributes = attempt_attributes(attempt, recovery.stage)
+    await _start(
+        recovery.run, attempt, recovery.id, attributes, summary=recovery.summary, details=recovery.details
+    )
 
 
 async def _process(webhook: ReceivedWebhook) -> None:
-    run_id = webhook_run_id(webhook.shop_domain, webhook.webhook_id)
-    await _start(ProcessWebhook.run, webhook, run_id, of_shop(webhook.shop_domain), summary=webhook.topic)
+    workflow_id = webhook_workflow_id(webhook.shop_domain, webhook.webhook_id)
+    attributes = shop_attributes(webhook.shop_domain)
+    await _start(ProcessWebhook.run, webhook, workflow_id, attributes, summary=webhook.topic)
 
 
 async def _start(
-    run: Any, about: Any, run_id: str, found_by: TypedSearchAttributes, *, summary: str, details: str | None = None
+    run: Any, request: Any, workflow_id: str, attributes: TypedSearchAttributes, *, summary: str, details: str | None = None
 ) -> None:
     try:
         await workflow.start_child_workflow(
             run,
-            about,
-            id=run_id,
-            # It lives on when this round is over.
+            request,
+            id=workflow_id,
+            # The child outlives this reconciliation.
             parent_close_policy=workflow.ParentClosePolicy.ABANDON,
             static_summary=summary,
             static_details=details,
-            search_attributes=found_by,
+            search_attributes=attributes,
         )
     except WorkflowAlreadyStartedError:
-        workflow.logger.info("%s is under way already", run_id)
+        workflow.logger.info("workflow %s is already running", workflow_id)

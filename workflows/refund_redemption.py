@@ -1,64 +1,55 @@
-"""Refund a redemption: the code is taken back, and then the points are given back.
+"""Refund a redemption: remove the discount code, then return the points.
 
 remove discount code ──> refund points ──┃──> deliver, in parallel
-(refused if it was used)                 ┃    Klaviyo · Omnisend · Postscript · Shopify metafields
+(refused if it was used)                 ┃    Klaviyo · Omnisend · Postscript · Shopify metafields · webhooks
 
-Nothing is ever undone here: once begun it is tried until it is done, or until it is known that the code was used.
+Nothing is compensated here: the refund is retried until it is done, or until the code is known to be used.
 """
-
-from enum import StrEnum
 
 from temporalio import workflow
 
 from activities.attempt import Attempt
 from activities.refunds import Refunds
-from workflows.delivering import DeliversRedemption
-from workflows.saga import Step, insist, to_the_end
-from workflows.stages import Stage
-from workflows.telling import State
-from workflows.telling_refunds import REFUND
-
-
-class Ending(StrEnum):
-    """How a refund comes out."""
-
-    REFUNDED = "refunded"
-    REFUSED = "refused"
+from domain.events import EventKind
+from workflows.deliveries import DeliversEvent
+from workflows.outcomes import RefundOutcome
+from workflows.progress import Stage, StepState
+from workflows.saga import Step, insist, shielded
 
 
 @workflow.defn
-class RefundRedemption(DeliversRedemption):
-    """The refund of one captured attempt, whose wish is in the database. Safe to run twice: the row decides."""
+class RefundRedemption(DeliversEvent):
+    """The refund of one captured attempt. Its refund request is in the database. Safe to run twice."""
 
     @workflow.init
     def __init__(self, attempt: Attempt) -> None:
-        super().__init__(attempt, REFUND, Stage.COMPENSATING)
-        self._ending: Ending | None = None
+        super().__init__(attempt, EventKind.REWARD_REFUNDED, Stage.REFUNDING)
+        self._outcome: RefundOutcome | None = None
 
     @workflow.run
-    async def run(self, attempt: Attempt) -> Ending:
-        """The whole story; a cancellation does not stop it half-way."""
-        return await to_the_end(self._refund(attempt))
+    async def run(self, attempt: Attempt) -> RefundOutcome:
+        """Run the refund to its end, whether or not the workflow is cancelled."""
+        return await shielded(self._refund(attempt))
 
-    async def _refund(self, attempt: Attempt) -> Ending:
+    async def _refund(self, attempt: Attempt) -> RefundOutcome:
         if await self._step(Refunds.remove_discount_code, attempt) and await self._step(Refunds.refund_points, attempt):
-            self._ending = Ending.REFUNDED
-            await self.deliver(again=attempt.again)
+            self._outcome = RefundOutcome.REFUNDED
+            await self.deliver(retry_failed=attempt.retry_channels)
         else:
-            self._ending = Ending.REFUSED
-        self._journal.close()
+            self._outcome = RefundOutcome.REFUSED
+        self._progress.finish()
         await workflow.wait_condition(workflow.all_handlers_finished)
-        return self._ending
+        return self._outcome
 
     async def _step(self, step: Step[Attempt, bool], attempt: Attempt) -> bool:
-        self._journal.note(step.__name__, State.UNDER_WAY)
-        done = await insist(step, attempt, about=self._journal.about)
-        self._journal.note(step.__name__, State.DONE if done else State.REFUSED)
+        self._progress.set_step(step.__name__, StepState.IN_PROGRESS)
+        done = await insist(step, attempt, summary=attempt.redemption_id)
+        self._progress.set_step(step.__name__, StepState.DONE if done else StepState.REJECTED)
         return done
 
     @workflow.update
-    async def answer(self) -> Ending:
-        """What to tell the caller, as soon as it is decided: does not wait for deliveries."""
-        await workflow.wait_condition(lambda: self._ending is not None)
-        assert self._ending is not None
-        return self._ending
+    async def answer(self) -> RefundOutcome:
+        """Wait for the outcome, but not for deliveries."""
+        await workflow.wait_condition(lambda: self._outcome is not None)
+        assert self._outcome is not None
+        return self._outcome

@@ -1,7 +1,7 @@
-"""The mechanism of a saga: steps with their undos, the pivot, and how stubbornly each side is tried.
+"""The mechanism of a saga: steps with undos, and retry policies.
 
-Before the pivot a step is tried until the deadline, and everything can be undone. After it, and while undoing,
-a step is tried until it is done.
+Before the pivot a step is retried until the deadline and can be undone. After the pivot, and while compensating, a step
+is retried until it succeeds.
 """
 
 import asyncio
@@ -12,50 +12,48 @@ from typing import Any, Self, TypeVar
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ApplicationError, FailureError
+from temporalio.exceptions import ActivityError, ApplicationError, FailureError
 
-from workflows.journal import Journal
-from workflows.stages import Stage
-from workflows.telling import State, reason_of
+from workflows.progress import Progress, StepState
 
 Request = TypeVar("Request")
 Result = TypeVar("Result")
 Step = Callable[[Any, Request], Awaitable[Result]]
 
-# What can end a run on purpose. Any other exception is a bug in workflow code: it fails the workflow task, stays
-# visible, and goes on once fixed code is deployed; it must not give points back.
+# Failures that start compensation. Any other exception is a bug in workflow code: it fails the workflow task, is
+# visible, and the workflow continues once fixed code is deployed. It must not release points.
 UNWIND = (asyncio.CancelledError, FailureError, asyncio.TimeoutError)
 
-# A try that is cut off looks, the next time, before it asks again. Before the pivot that must come soon enough for
-# another try within the purchase's deadline: a worker that died in the middle of a step tells nobody.
+# Start-to-close time-outs. Before the pivot it must leave time for a retry within the purchase's deadline, as a worker
+# that dies inside a step is noticed by this time-out only.
 ATTEMPT_TIMEOUT = timedelta(seconds=15)
 INSIST_TIMEOUT = timedelta(seconds=30)
 
-# Bounded by the purchase's deadline, not by a number of tries. A refusal will not change by asking again.
+# Before the pivot: bounded by the purchase's deadline, not by a number of attempts. A rejection is final.
 ATTEMPT = RetryPolicy(
     initial_interval=timedelta(seconds=1),
     maximum_interval=timedelta(seconds=5),
     non_retryable_error_types=["Refused", "RedemptionClosed"],
 )
 
-# Until it is done: a token can be mended and a vendor comes back, but points and codes must not be left behind.
+# After the pivot and while compensating: without limit. Rejections are retried too, as an operator can replace a token.
 INSIST = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=1))
 
 
 class Saga:
-    """Steps that are undone together, or not at all.
+    """A block of steps that are compensated together.
 
-    Leaving the block by one of `UNWIND` runs the undos of the armed steps, oldest first: the first undo is the one
-    that asks the arbiter. An undo that answers False found that the pivot has been passed after all; then nothing
-    more is undone, the exception is dropped, and the workflow goes on forward, below the block.
+    Leaving the block with one of `UNWIND` runs the undos of the armed steps, oldest first: the first undo releases the
+    points, or finds the redemption captured. An undo returns False if the pivot was passed after all. Then no further
+    undo runs, the exception is dropped, and the workflow continues below the block.
     """
 
-    def __init__(self, journal: Journal, *, deadline: datetime) -> None:
-        self.given_up = False
-        """The arbiter has said that this will not happen. Later undos may take long; nobody needs to wait for them."""
+    def __init__(self, progress: Progress, *, deadline: datetime) -> None:
+        self.is_released = False
+        """The first undo has succeeded: this attempt will not be captured. Later undos may take long."""
         self.failure: BaseException | None = None
-        """What the saga is unwound for."""
-        self._journal = journal
+        """The exception that started the compensation."""
+        self._progress = progress
         self._deadline = deadline
         self._undos: list[Callable[[], Coroutine[Any, Any, bool]]] = []
 
@@ -68,80 +66,82 @@ class Saga:
         if not isinstance(error, UNWIND):
             return False
         self.failure = error
-        return await to_the_end(self._unwind(reason_of(error)))
+        return await shielded(self._unwind(_reason(error)))
 
     async def step(self, step: Step[Request, Result], request: Request, *, undo: Step[Request, bool]) -> Result:
-        """Try one step until the deadline.
+        """Run one step, retried until the deadline.
 
         Raises:
-            FailureError: it did not succeed in time, or was refused.
-            asyncio.CancelledError: the run was cancelled; the step has come to its end.
+            FailureError: it did not succeed before the deadline, or was rejected.
+            asyncio.CancelledError: the workflow was cancelled. The step has ended.
         """
-        # Armed first: a step can take effect and still be seen to fail.
-        self._undos.append(lambda: take_back(step, request, undo=undo, journal=self._journal))
-        left = self._deadline - workflow.now()
-        if left <= timedelta():
+        # Armed before the step: an activity can take effect and still be reported as failed.
+        self._undos.append(lambda: compensate(step, request, undo=undo, progress=self._progress))
+        time_left = self._deadline - workflow.now()
+        if time_left <= timedelta():
             raise ApplicationError("the purchase's deadline has passed", type="DeadlinePassed")
-        self._journal.note(step.__name__, State.UNDER_WAY)
+        self._progress.set_step(step.__name__, StepState.IN_PROGRESS)
         try:
             result = await workflow.execute_activity_method(
                 step,
                 request,
                 activity_id=step.__name__,
-                summary=self._journal.about,
+                summary=self._progress.attempt.redemption_id,
                 start_to_close_timeout=ATTEMPT_TIMEOUT,
-                schedule_to_close_timeout=left,
+                schedule_to_close_timeout=time_left,
                 retry_policy=ATTEMPT,
                 # The undo must not overtake its step.
                 cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             )
-            self._journal.note(step.__name__, State.DONE)
+            self._progress.set_step(step.__name__, StepState.DONE)
             return result
         finally:
-            # A step that comes to its end, good or bad, swallows the cancellation that it was waited out for.
+            # The SDK drops a cancellation that arrives while a step with this cancellation type completes.
             if workflow.cancellation_reason() is not None:
                 raise asyncio.CancelledError
 
-    async def _unwind(self, why: str) -> bool:
-        self._journal.enter(Stage.COMPENSATING, why=why)
+    async def _unwind(self, failure: str) -> bool:
+        self._progress.compensate(failure)
         for undo in self._undos:
             if not await undo():
                 return True
-            self.given_up = True
-        self.given_up = True
-        self._journal.close()
-        # Callers who wait for the outcome get it before the run ends.
+            self.is_released = True
+        self.is_released = True
+        self._progress.finish()
+        # Callers that wait for the outcome get it before the workflow ends.
         await workflow.wait_condition(workflow.all_handlers_finished)
         return False
 
 
-async def take_back(step: Step[Request, Any], request: Request, *, undo: Step[Request, bool], journal: Journal) -> bool:
-    """Undo one step, however long that takes; False when the pivot has been passed and it stands."""
-    journal.note(step.__name__, State.UNDOING)
-    undone = await insist(undo, request, about=journal.about)
-    journal.note(step.__name__, State.UNDONE if undone else State.DONE)
+async def compensate(
+    step: Step[Request, Any], request: Request, *, undo: Step[Request, bool], progress: Progress
+) -> bool:
+    """Undo one step, retried until it succeeds. False: the pivot was passed and the step stands."""
+    progress.set_step(step.__name__, StepState.COMPENSATING)
+    undone = await insist(undo, request, summary=progress.attempt.redemption_id)
+    progress.set_step(step.__name__, StepState.COMPENSATED if undone else StepState.DONE)
     return undone
 
 
 async def insist(
-    step: Step[Request, Result], request: Request, *, about: str, activity_id: str | None = None
+    step: Step[Request, Result], request: Request, *, summary: str, activity_id: str | None = None
 ) -> Result:
-    """Try one step until it is done, however long that takes.
+    """Run one step, retried until it succeeds.
 
-    `activity_id` tells apart steps of one kind that run side by side; runbooks and the command line name them by it.
+    `activity_id` distinguishes steps of one type that run in parallel. Runbooks and the command line refer to it.
     """
     return await workflow.execute_activity_method(
         step,
         request,
         activity_id=activity_id or step.__name__,
-        summary=about,
+        summary=summary,
         start_to_close_timeout=INSIST_TIMEOUT,
         retry_policy=INSIST,
     )
 
 
-async def to_the_end(work: Coroutine[Any, Any, Result]) -> Result:
-    """Await work that a cancellation must not stop: undoing, and all that comes after the pivot."""
+async def shielded(work: Coroutine[Any, Any, Result]) -> Result:
+    """Await work that a cancellation must not stop: compensation, and everything after the pivot."""
     task = asyncio.create_task(work)
     while not task.done():
         try:
@@ -150,3 +150,10 @@ async def to_the_end(work: Coroutine[Any, Any, Result]) -> Result:
             if task.cancelled():
                 raise
     return task.result()
+
+
+def _reason(error: BaseException) -> str:
+    cause = error.cause if isinstance(error, ActivityError) else error
+    if isinstance(cause, ApplicationError):
+        return cause.message
+    return "the workflow was cancelled" if isinstance(error, asyncio.CancelledError) else "no answer in time"

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import func, select, update
 
 from activities.expiry import Expiry
-from db.catalogue import lock_customer
+from db.customers import lock_customer
 from db.tables import ActivityLog, LedgerEntry, PointLot, Redemption
 from domain.redemptions import USE_GRACE
 from tests.activities.conftest import Steps, steps_for

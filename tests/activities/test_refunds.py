@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import func, select, update
 
 from clients.outcomes import Unknown, VendorError
+from database import Sessions
 from db import redemptions, refunds
-from db.engine import Sessions
 from db.tables import Delivery, DiscountCode, PointLot, Redemption, Refund
 from tests.activities.conftest import Steps, steps_for
 from tests.service import Service, a_lot, until

@@ -19,7 +19,7 @@ from temporalio.testing import WorkflowEnvironment
 from typer.testing import CliRunner
 
 from cli import app
-from db.engine import Sessions, connect, migrate, sessions
+from database import Sessions, connect, migrate, sessions
 from settings import Settings
 from tests.service import Service
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from sqlalchemy import func, select, update
 
+from clients.temporal import endings
 from db.tables import ActivityLog, Delivery, DiscountCode, Redemption, Refund
 from domain.redemptions import workflow_id
-from operations.runs import endings
 from tests.service import Service, Shop, a_customer, a_lot, a_shop, until
 
 

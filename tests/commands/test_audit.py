@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from db.audit import INVARIANTS
-from operations.audit import ASKED, DRIFTS, LIVE, PAID, UNPAID
+from services.audit import ASKED, DRIFTS, LIVE, PAID, UNPAID
 from tests.commands.conftest import Pointsaga
 from tests.commands.scenes import a_shop_of, buy, much_later, terminated_while_klaviyo_is_down
 from tests.service import Service, Shop, sealed_by_a_lost_key

@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from operations import redrive, reprocessing
+from services import redrive, reprocessing
 from tests.commands.conftest import Pointsaga, a_process, command_line
 from tests.commands.scenes import (
     a_shop_of,

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from domain.refunds import refund_id
-from operations.stuck import Kind
+from services.stuck import Kind
 from tests.commands.conftest import Pointsaga
 from tests.commands.scenes import (
     a_shop_of,

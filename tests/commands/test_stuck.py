@@ -9,7 +9,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from activities.attempt import Attempt
 from commands.stuck import print_stuck
-from operations.stuck import Finder, Kind, Stuck
+from services.stuck import Finder, Kind, Stuck
 from tests.commands.conftest import Pointsaga, command_line
 from tests.commands.scenes import (
     a_shop_of,

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from db.engine import connect, sessions
-from sandbox.stack import LocalStack, StackOptions
+from database import connect, sessions
+from local_stack import LocalStack, StackOptions
 from settings import Settings, connect_temporal
 from tests.e2e.deployment import a_client
 from tests.service import Service, Shop, a_customer, a_lot, a_shop

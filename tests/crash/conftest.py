@@ -9,8 +9,8 @@ from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from db.engine import connect, migrate
-from sandbox.stack import LocalStack, StackOptions, ports
+from database import connect, migrate
+from local_stack import LocalStack, StackOptions, ports
 from settings import Settings, connect_temporal
 from tests.crash.matrix import Matrix, a_client_of_vendors
 from tests.crash.worker import start_sandbox

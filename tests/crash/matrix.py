@@ -15,11 +15,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client, WorkflowHandle
 
 from api.app import create_app
+from database import sessions
 from db.audit import Finding, audit
-from db.engine import sessions
 from db.tables import Redemption
-from sandbox.stack import LocalStack
-from sandbox.stack.environment import vendor_settings
+from local_stack import LocalStack
+from local_stack.environment import vendor_settings
 from settings import Settings
 from tests.activities.conftest import steps_for
 from tests.crash.stories import Story

@@ -15,9 +15,9 @@ from temporalio.worker import Worker
 from temporalio.worker._worker import load_default_build_id
 
 import worker
-from db.engine import Sessions
+from database import Sessions
+from local_stack.environment import process_environment
 from sandbox.__main__ import serve
-from sandbox.stack.environment import process_environment
 from settings import Settings
 from tests.crash.boundaries import Boundaries
 

@@ -3,8 +3,8 @@
 import pytest
 from sqlalchemy import text
 
+from database import Sessions
 from db.audit import INVARIANTS
-from db.engine import Sessions
 from tests.service import Service, Shop, a_customer, a_lot, a_shop
 
 _LOT, _CUSTOMER, _DRAWS, _COST, _CODE, _REFUND, _STATE, _TOTALS, _COUNTS = INVARIANTS

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from db.engine import is_away
+from db.transactions import is_away
 
 
 @pytest.mark.parametrize(

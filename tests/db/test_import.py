@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from db.engine import Sessions
-from db.import_writing import write_import
-from db.importing import BadImport, ImportFile, read_import
+from database import Sessions
 from db.tables import Customer, Shop
 from db.vault import Vault
+from services.import_format import BadImport, ImportFile, read_import
+from services.imports import write_import
 from settings import Settings
 from tests.service import Json, Service, a_customer, a_lot, a_reward, a_shop
 

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from db.engine import Sessions
+from database import Sessions
 from db.tables import Base
 from tests.service import Service, a_customer, a_lot, a_shop
 

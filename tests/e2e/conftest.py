@@ -7,8 +7,8 @@ import httpx
 import pytest
 from temporalio.client import Client
 
-from db.engine import Sessions, connect, sessions
-from sandbox.stack import ALL_PARTS, LocalStack, StackOptions
+from database import Sessions, connect, sessions
+from local_stack import ALL_PARTS, LocalStack, StackOptions
 from settings import Settings, connect_temporal
 from tests.e2e.deployment import Deployment, a_client, an_api
 

@@ -18,11 +18,11 @@ from temporalio.service import RPCError
 
 from db.tables import Delivery
 from domain.redemptions import CAPTURED
-from sandbox.stack import LocalStack, ports
-from sandbox.stack.environment import process_environment
-from sandbox.stack.errors import tail
-from sandbox.stack.parts import api, worker
-from sandbox.stack.supervisor import TETHER, Part
+from local_stack import LocalStack, ports
+from local_stack.environment import process_environment
+from local_stack.errors import tail
+from local_stack.parts import api, worker
+from local_stack.supervisor import TETHER, Part
 from tests.service import ALL_VENDORS, Json, Service, Shop, until
 
 CREATE = "discountCodeBasicCreate"

@@ -14,7 +14,7 @@ from temporalio.api.enums.v1 import EventType
 from tests.changed_code import copy_workflows, edit
 from tests.e2e.deployment import CREATE, Deployment, Program, an_api
 from tests.service import Shop, a_customer, a_lot, a_shop, until
-from workflows.stages import REDEMPTION_STAGE, Stage
+from workflows.progress import REDEMPTION_STAGE, Stage
 
 TEMPORAL = str(Path(sys.executable).with_name("temporal"))
 RESTED = EventType.EVENT_TYPE_TIMER_STARTED

@@ -2,9 +2,9 @@
 
 import asyncio
 
+from services.schedules import RECONCILE
 from tests.e2e.deployment import CREATE, Deployment
 from tests.service import Shop, a_customer, a_lot, a_shop, until
-from workflows.schedules import RECONCILE
 
 
 async def test_a_purchase_terminated_in_the_ui_is_settled_by_the_schedule(deployment: Deployment) -> None:

@@ -26,8 +26,8 @@ from collections.abc import AsyncGenerator
 import pytest
 from hypothesis import event, example, given, note, settings
 
+from database import Sessions
 from db.audit import audit
-from db.engine import Sessions
 from settings import Settings
 from tests.properties.invariants import INVARIANTS, Step
 from tests.properties.model import Model

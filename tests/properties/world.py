@@ -17,8 +17,8 @@ from activities.expiry import Expiry
 from activities.points import Points
 from activities.refunds import Refunds
 from clients.outcomes import VendorError
-from db import points, redemptions, refunds
-from db.engine import Sessions
+from database import Sessions
+from db import discount_codes, points, redemptions, refunds
 from db.tables import Customer, LedgerEntry, PointLot, Reward, Shop
 from db.vault import Vault
 from domain.eligibility import Refusal
@@ -248,7 +248,7 @@ class World:
         """A customer's order uses the code, if there is one and it works."""
         async with self._bench.store() as session:
             row = await redemptions.find_redemption(session, self._shop_id, self.id_of(redemption))
-            code = row and await redemptions.code_of(session, row)
+            code = row and await discount_codes.code_of(session, row)
         if code is not None:
             await self._bench.http.post(f"/_sandbox/shopify/shops/{self._shop_domain}/uses", json={"code": code})
 

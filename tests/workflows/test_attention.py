@@ -11,7 +11,7 @@ from db.tables import Delivery
 from domain.redemptions import workflow_id
 from tests.service import Service, Shop, a_customer, a_lot, a_shop, until
 from tests.workflows.test_reconciliation import reconcile
-from workflows.stages import REDEMPTION_STAGE
+from workflows.progress import REDEMPTION_STAGE
 
 
 @pytest.fixture

@@ -14,13 +14,13 @@ from temporalio.testing import WorkflowEnvironment
 
 import activities.expiry
 from activities.expiry import Expiry
-from db.engine import Sessions
+from database import Sessions
 from db.tables import Redemption, StaleMetafield
+from services.schedules import EXPIRE, RECONCILE, apply_schedules
 from settings import Settings
 from tests.crash.worker import Orders, start_worker
 from tests.service import Service, Shop, a_customer, a_lot, a_shop
 from workflows.expire_points import STEPS, ExpirePoints
-from workflows.schedules import EXPIRE, RECONCILE, apply_schedules
 
 GONE = -timedelta(hours=1)
 

@@ -14,7 +14,7 @@ from tests.service import Service, Shop, a_customer, a_lot, a_shop, until
 from tests.workflows.conftest import SECRETS, readable
 from tests.workflows.test_reconciliation import reconcile
 from tests.workflows.test_redeem_reward import CHANNELS
-from workflows.stages import CUSTOMER_ID, REDEMPTION_STAGE, REWARD_ID, SHOP_DOMAIN
+from workflows.progress import CUSTOMER_ID, REDEMPTION_STAGE, REWARD_ID, SHOP_DOMAIN
 
 
 @pytest.fixture

@@ -8,14 +8,11 @@ from temporalio.exceptions import ApplicationError
 from activities.attempt import Attempt
 from domain.channels import Channel
 from domain.eligibility import Refusal, RefusalCode
-from workflows.stages import Stage
-from workflows.telling import (
+from workflows.current_details import (
     GENERATE,
     PURCHASE,
     RESERVE,
     Page,
-    State,
-    Step,
     current_details,
     quoted,
     reason_of,
@@ -24,6 +21,7 @@ from workflows.telling import (
     static_details,
     webhook_details,
 )
+from workflows.progress import Stage, State, Step
 
 ATTEMPT = Attempt(
     shop_id=1,

@@ -1,9 +1,10 @@
 """What an operator reads about a refund."""
 
+from workflows.refund_details import GIVE_BACK, REMOVE
+
 from tests.workflows.test_telling import ATTEMPT
-from workflows.stages import Stage
-from workflows.telling import Page, State, Step, current_details
-from workflows.telling_refunds import GIVE_BACK, REFUND, REMOVE, refund_details
+from workflows.current_details import REFUND, Page, current_details, refund_details
+from workflows.progress import Stage, State, Step
 
 
 def told(stage: Stage, **steps: Step) -> str:

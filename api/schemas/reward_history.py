@@ -1,0 +1,103 @@
+"""The reward history: redemptions, as clients know them."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.schemas.documents import ListMeta, Timestamp
+from db.tables import Redemption
+
+
+class RewardHistoryAttributes(BaseModel):
+    """One redemption. `discount_code` is null until the purchase is complete, `redeemed_at` until the code is used."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "reward_id": "reward_abc",
+                "reward_name": "£5 off your next order",
+                "reward_discount_type": "fixed_amount",
+                "points_spent": 500,
+                "discount_code": "MAGE-7K2Q9XWDFM",
+                "status": "active",
+                "is_refunded": False,
+                "discount_code_redeemed_at": None,
+                "redeemed_at": None,
+                "expires_at": "2026-07-01T12:00:00.000Z",
+                "created_at": "2026-06-01T12:00:00.000Z",
+                "updated_at": "2026-06-01T12:00:00.000Z",
+            }
+        }
+    )
+
+    reward_id: str
+    reward_name: str
+    reward_discount_type: str
+    points_spent: int
+    discount_code: str | None
+    status: Literal["pending", "failed", "active", "used", "expired"]
+    is_refunded: bool
+    discount_code_redeemed_at: Timestamp | None
+    redeemed_at: Timestamp | None
+    expires_at: Timestamp | None
+    created_at: Timestamp
+    updated_at: Timestamp
+
+
+class RewardHistoryEntry(BaseModel):
+    """A resource of type `reward_history_entry`."""
+
+    type: Literal["reward_history_entry"] = "reward_history_entry"
+    id: str = Field(examples=["cr_4k1t9zq0m2x7c8v5b3n6"])
+    attributes: RewardHistoryAttributes
+
+
+class RewardHistoryDocument(BaseModel):
+    """One reward history entry."""
+
+    data: RewardHistoryEntry
+
+
+class RefundMeta(BaseModel):
+    """How the code went: false when the shop had already deleted it."""
+
+    code_removed: bool
+
+
+class RefundDocument(RewardHistoryDocument):
+    """A refunded entry: `status` is `expired`, `is_refunded` true."""
+
+    meta: RefundMeta
+
+
+class RewardHistoryList(BaseModel):
+    """A page of a customer's reward history."""
+
+    data: list[RewardHistoryEntry]
+    meta: ListMeta
+
+
+def reward_history_document(row: Redemption, code: str | None) -> RewardHistoryDocument:
+    """The redemption as the only thing in an answer."""
+    return RewardHistoryDocument(data=reward_history_entry(row, code))
+
+
+def reward_history_entry(row: Redemption, code: str | None) -> RewardHistoryEntry:
+    """The redemption as a client sees it."""
+    attributes = RewardHistoryAttributes.model_validate(
+        {
+            "reward_id": row.reward_id,
+            "reward_name": row.reward_name,
+            "reward_discount_type": row.discount_type,
+            "points_spent": row.points_spent,
+            "discount_code": code,
+            "status": row.status,
+            "is_refunded": row.is_refunded,
+            "discount_code_redeemed_at": row.discount_code_redeemed_at,
+            "redeemed_at": row.discount_code_redeemed_at,
+            "expires_at": row.expires_at,
+            "created_at": row.created_at,
+            "updated_at": row.updated_at,
+        }
+    )
+    return RewardHistoryEntry(id=row.id, attributes=attributes)

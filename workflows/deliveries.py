@@ -1,0 +1,113 @@
+"""Deliver an event to every channel, and let operators retry or skip failed deliveries."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from temporalio import workflow
+from temporalio.exceptions import ApplicationError
+
+from activities.attempt import Attempt
+from activities.deliveries import Deliver, Deliveries, DeliveryOutcome, SkipDelivery
+from domain.channels import Channel
+from domain.deliveries import DeliveryStatus
+from domain.events import EventKind
+from workflows.current_details import current_details
+from workflows.progress import Progress, Stage, StepState
+from workflows.saga import Step, insist
+
+Request = TypeVar("Request", Deliver, SkipDelivery)
+
+_STEP_STATES = {
+    DeliveryStatus.SENT: StepState.DONE,
+    DeliveryStatus.FAILED: StepState.REJECTED,
+    DeliveryStatus.UNKNOWN: StepState.UNKNOWN,
+    DeliveryStatus.SKIPPED: StepState.SKIPPED,
+}
+
+
+class DeliversEvent:
+    """Base of the workflows that deliver an event. Waits in `NeedsAttention` while a vendor has rejected it."""
+
+    def __init__(self, attempt: Attempt, event: EventKind, stage: Stage) -> None:
+        self._attempt = attempt
+        self._event = event
+        self._progress = Progress(attempt=attempt, event=event, stage=stage, render=current_details)
+        self._to_retry: list[Channel] = []
+
+    async def deliver(self, *, retry_failed: Sequence[Channel] = ()) -> None:
+        """Deliver to every channel in parallel. Returns when each delivery is sent, skipped or unknown.
+
+        Deliveries that failed in an earlier workflow are retried for the channels in `retry_failed`.
+        """
+        self._progress.enter_stage(Stage.DELIVERING)
+        channels = self._attempt.channels
+        await asyncio.gather(*(self._deliver_to(one, retry_failed=one in retry_failed) for one in channels))
+
+    @workflow.update(description="Retry the rejected deliveries of these channels.")
+    async def retry_deliveries(self, channels: list[Channel]) -> None:
+        """Retry rejected deliveries."""
+        self._to_retry += channels
+
+    @retry_deliveries.validator
+    def _check_retry(self, channels: list[Channel]) -> None:
+        rejected = [one for one in self._rejected if one not in self._to_retry]
+        _check_channels(channels, among=rejected, complaint="have no rejected delivery, or are being retried")
+
+    @workflow.signal
+    def recheck_deliveries(self) -> None:
+        """Retry every rejected delivery. One that was skipped in the database meanwhile ends as skipped."""
+        self._to_retry += self._attempt.channels
+
+    @workflow.update(description="Skip the deliveries of these channels, for this reason.")
+    async def skip_deliveries(self, channels: list[Channel], reason: str) -> None:
+        """Skip deliveries for good. A send in progress is not stopped, but is not retried."""
+        for channel in channels:
+            skip = SkipDelivery(**self._ids, channel=channel, reason=reason)
+            await self._run(Deliveries.skip_delivery, skip, activity_id=f"skip-{channel}")
+
+    @skip_deliveries.validator
+    def _check_skip(self, channels: list[Channel], reason: str) -> None:
+        _check_channels(channels, among=self._attempt.channels, complaint="are not channels of this redemption")
+        if not 0 < len(reason.strip()) <= 500:
+            raise ApplicationError("give a reason of 1 to 500 characters", type="BadArgument")
+
+    async def _deliver_to(self, channel: Channel, *, retry_failed: bool) -> None:
+        await self._send(channel, retry_failed=retry_failed)
+        while channel in self._rejected:
+            await workflow.wait_condition(lambda: channel in self._to_retry or channel not in self._rejected)
+            if channel in self._to_retry:
+                self._to_retry.remove(channel)
+                await self._send(channel, retry_failed=True)
+        self._show_stage()
+
+    async def _send(self, channel: Channel, *, retry_failed: bool) -> None:
+        self._progress.set_step(channel, StepState.IN_PROGRESS)
+        self._show_stage()
+        request = Deliver(**self._ids, channel=channel, retry_failed=retry_failed)
+        await self._run(Deliveries.deliver, request, activity_id=channel)
+        self._show_stage()
+
+    async def _run(self, step: Step[Request, DeliveryOutcome], request: Request, *, activity_id: str) -> None:
+        summary = f"{request.channel} · {request.redemption_id}"
+        outcome = await insist(step, request, summary=summary, activity_id=activity_id)
+        self._progress.set_step(request.channel, _STEP_STATES[outcome.status], outcome.reason)
+
+    def _show_stage(self) -> None:
+        self._progress.enter_stage(Stage.NEEDS_ATTENTION if self._rejected else Stage.DELIVERING)
+
+    @property
+    def _rejected(self) -> list[str]:
+        return self._progress.steps_in(StepState.REJECTED)
+
+    @property
+    def _ids(self) -> dict[str, Any]:
+        attempt = self._attempt
+        return {"shop_id": attempt.shop_id, "redemption_id": attempt.redemption_id, "event": self._event}
+
+
+def _check_channels(channels: Sequence[str], *, among: Sequence[str], complaint: str) -> None:
+    wrong = sorted(set(channels) - set(among))
+    if wrong or not channels or len(set(channels)) != len(channels):
+        possible = ", ".join(among) or "none"
+        raise ApplicationError(f"{', '.join(wrong) or 'these'} {complaint}; possible: {possible}", type="BadArgument")

@@ -1,0 +1,45 @@
+"""Outcomes of purchases and refunds, as the update `answer` returns them. Only what an operator must look at fails."""
+
+from enum import StrEnum
+
+from pydantic import BaseModel
+from temporalio.exceptions import ActivityError, ApplicationError
+
+from activities.discounts import Discounts
+from domain.eligibility import Refusal
+
+VENDOR_FAILURES = ("NotExecuted", "Refused", "Unknown")
+"""Types of activity failures that a vendor caused."""
+
+
+class PurchaseOutcome(StrEnum):
+    """Outcome of an attempt."""
+
+    PURCHASED = "purchased"
+    REFUSED = "refused"
+    SHOPIFY_UNAVAILABLE = "shopify_unavailable"
+    ENGINE_UNAVAILABLE = "engine_unavailable"
+
+
+class PurchaseAnswer(BaseModel):
+    """The outcome, with the reason of a refusal. Unless purchased, the points are released or were never reserved."""
+
+    outcome: PurchaseOutcome
+    refusal: Refusal | None = None
+
+
+class RefundOutcome(StrEnum):
+    """Outcome of a refund."""
+
+    REFUNDED = "refunded"
+    REFUSED = "refused"
+
+
+def unavailable(failure: BaseException | None) -> PurchaseAnswer:
+    """The answer to a compensated purchase: whether Shopify or the service itself was unavailable."""
+    if isinstance(failure, ActivityError) and failure.activity_type == Discounts.generate_discount_code.__name__:
+        cause = failure.cause
+        # A time-out of this step is a time-out of Shopify.
+        if not isinstance(cause, ApplicationError) or cause.type in (*VENDOR_FAILURES, "RedemptionClosed"):
+            return PurchaseAnswer(outcome=PurchaseOutcome.SHOPIFY_UNAVAILABLE)
+    return PurchaseAnswer(outcome=PurchaseOutcome.ENGINE_UNAVAILABLE)

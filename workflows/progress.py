@@ -1,0 +1,132 @@
+"""Progress of a workflow: its stage (search attribute `RedemptionStage`) and the states of its steps."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from temporalio import workflow
+from temporalio.common import SearchAttributeKey, SearchAttributePair, SearchAttributeUpdate, TypedSearchAttributes
+
+from activities.attempt import Attempt
+from activities.discounts import Discounts
+from activities.points import Points
+from activities.refunds import Refunds
+from domain.eligibility import Refusal
+from domain.events import EventKind
+
+SHOP_DOMAIN = SearchAttributeKey.for_keyword("ShopDomain")
+CUSTOMER_ID = SearchAttributeKey.for_keyword("CustomerId")
+REWARD_ID = SearchAttributeKey.for_keyword("RewardId")
+REDEMPTION_STAGE = SearchAttributeKey.for_keyword("RedemptionStage")
+
+SEARCH_ATTRIBUTES = (SHOP_DOMAIN, CUSTOMER_ID, REWARD_ID, REDEMPTION_STAGE)
+
+STEPS = {
+    EventKind.REWARD_REDEEMED: (Points.reserve_points.__name__, Discounts.generate_discount_code.__name__),
+    EventKind.REWARD_REFUNDED: (Refunds.remove_discount_code.__name__, Refunds.refund_points.__name__),
+}
+"""Activity names of the steps before the pivot, by the event that is delivered after it."""
+
+
+class Stage(StrEnum):
+    """Values of `RedemptionStage`."""
+
+    REDEEMING = "Redeeming"
+    COMPENSATING = "Compensating"
+    REFUNDING = "Refunding"
+    DELIVERING = "Delivering"
+    NEEDS_ATTENTION = "NeedsAttention"
+    DONE = "Done"
+
+
+class StepState(StrEnum):
+    """State of a step."""
+
+    NOT_STARTED = "not started"
+    IN_PROGRESS = "in progress"
+    DONE = "done"
+    REJECTED = "rejected"
+    SKIPPED = "skipped"
+    UNKNOWN = "unknown"
+    COMPENSATING = "compensating"
+    COMPENSATED = "compensated"
+
+
+@dataclass(frozen=True)
+class StepProgress:
+    """State of a step. `reason`: the words of the vendor or operator, where there are any."""
+
+    state: StepState = StepState.NOT_STARTED
+    reason: str | None = None
+
+
+@dataclass(kw_only=True)
+class Progress:
+    """Progress of one attempt, or of its refund. Every change updates the current details in the Temporal UI.
+
+    Attributes:
+        event: the event that is delivered after the pivot.
+        failure: why a purchase is compensated.
+        steps: by activity id, in order: the steps before the pivot, then the channels.
+        render: current details as Markdown.
+    """
+
+    attempt: Attempt
+    event: EventKind
+    stage: Stage
+    render: "Callable[[Progress], str]"
+    failure: str = ""
+    refusal: Refusal | None = None
+    steps: dict[str, StepProgress] = field(default_factory=dict[str, StepProgress])
+
+    def __post_init__(self) -> None:
+        self.steps |= dict.fromkeys((*STEPS[self.event], *self.attempt.channels), StepProgress())
+
+    def steps_in(self, state: StepState) -> list[str]:
+        """Activity ids of the steps in this state."""
+        return [name for name, step in self.steps.items() if step.state is state]
+
+    def set_step(self, step: str, state: StepState, reason: str | None = None) -> None:
+        """Record a step's state."""
+        self.steps[step] = StepProgress(state, reason)
+        self._show()
+
+    def enter_stage(self, stage: Stage) -> None:
+        """Record the stage. A new one is upserted as a search attribute, which costs a history event."""
+        if stage is Stage.DELIVERING:
+            self.steps |= dict.fromkeys(STEPS[self.event], StepProgress(StepState.DONE))
+        if stage is not self.stage:
+            self.stage = stage
+            updates: list[SearchAttributeUpdate[str]] = [REDEMPTION_STAGE.value_set(stage)]
+            workflow.upsert_search_attributes(updates)  # pyright: ignore[reportUnknownMemberType] - the SDK's own
+        self._show()
+
+    def compensate(self, failure: str) -> None:
+        """Enter the stage `Compensating`."""
+        self.failure = failure
+        self.enter_stage(Stage.COMPENSATING)
+
+    def finish(self, refusal: Refusal | None = None) -> None:
+        """Enter the last stage."""
+        self.refusal = refusal
+        self.enter_stage(Stage.DONE)
+
+    def _show(self) -> None:
+        workflow.set_current_details(self.render(self))
+
+
+def shop_attributes(shop_domain: str) -> TypedSearchAttributes:
+    """Search attributes of a workflow that concerns a shop as a whole."""
+    return TypedSearchAttributes([SearchAttributePair(SHOP_DOMAIN, shop_domain)])
+
+
+def attempt_attributes(attempt: Attempt, stage: Stage) -> TypedSearchAttributes:
+    """Search attributes of a workflow that concerns an attempt."""
+    return TypedSearchAttributes(
+        [
+            SearchAttributePair(SHOP_DOMAIN, attempt.shop_domain),
+            SearchAttributePair(CUSTOMER_ID, attempt.customer_id),
+            SearchAttributePair(REWARD_ID, attempt.reward_id),
+            SearchAttributePair(REDEMPTION_STAGE, stage),
+        ]
+    )
