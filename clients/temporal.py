@@ -1,13 +1,12 @@
 """What the engine's search knows of runs: pages of them, instead of a question about each. It lags by a moment."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from temporalio.client import Client, WorkflowExecution
+from temporalio.client import Client, WorkflowExecution, WorkflowExecutionDescription, WorkflowExecutionStatus
 from temporalio.common import SearchAttributeKey
-
-from clients.temporal import all_open
+from temporalio.service import RPCError, RPCStatusCode
 
 _PROBLEMS = SearchAttributeKey.for_keyword_list("TemporalReportedProblems")
 _IDS_PER_QUERY = 100
