@@ -132,15 +132,15 @@ class Discounts:
         found = await self._shopify.find_discount(ask.store, ask.discount.code)
         if found is None:
             return None
-        if found.is_the_work_of(ask.discount):
+        if found.matches(ask.discount):
             return found.id
         await self._give_way(ask, found)
         raise NotExecuted("Shopify", "another discount has this code; trying again without it")
 
     async def _give_way(self, ask: Ask, found: FoundDiscount) -> None:
-        if found.is_the_fence_of(ask.discount):
+        if found.is_fence_of(ask.discount):
             raise RedemptionClosed("the code is fenced")
-        if found.is_for(ask.discount.redemption_id):
+        if found.was_created_for(ask.discount.redemption_id):
             # Ours, but no longer as it was asked for. Nobody has seen it, so it can be made anew.
             await self._shopify.delete_discount(ask.store, found.id)
             return
@@ -171,13 +171,13 @@ class Discounts:
 
     async def _fence(self, ask: Ask) -> None:
         found = await self._shopify.find_discount(ask.store, ask.discount.code)
-        if found is not None and found.is_for(ask.discount.redemption_id):
+        if found is not None and found.was_created_for(ask.discount.redemption_id):
             await self._shopify.delete_discount(ask.store, found.id)
         elif found is not None:
             # Our fence already, or somebody else's discount: either way the code can not become ours any more.
             return
         try:
-            await self._shopify.occupy_code(ask.store, ask.discount)
+            await self._shopify.fence_code(ask.store, ask.discount)
         except CodeTaken:
             raise Unknown("Shopify", "the code appeared while it was being fenced; looking again") from None
 

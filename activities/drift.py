@@ -79,4 +79,4 @@ def has_drifted(code: Checked, found: FoundDiscount | None) -> bool:
     """Whether a paid code is gone, or one can be used that nobody paid for."""
     if code.is_paid:
         return found is None
-    return found is not None and found.is_for(code.redemption_id) and found.status != "EXPIRED"
+    return found is not None and found.was_created_for(code.redemption_id) and found.status != "EXPIRED"

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from activities.senders import news_of
 from clients.outcomes import NotExecuted, Unknown
-from clients.subscribers import Notice, Subscribers, envelope
+from clients.subscribers import WebhookRequest, Subscribers, webhook_body
 from database import Sessions
 from db import shops, subscriptions, transactions
 from db.tables import WebhookDelivery, WebhookSubscription
@@ -40,7 +40,7 @@ class WebhookSender:
             news = await news_of(session, shop, redemption_id, event)
             waiting = await subscriptions.to_tell(session, shop_id, news)
             now = await transactions.now(session)
-        body = envelope(shop.domain, news)
+        body = webhook_body(shop.domain, news)
         tries = [self._tell(delivery, subscription, body, now) for delivery, subscription in waiting]
         failures = await asyncio.gather(*tries)
         if untold := [failure for failure in failures if failure]:
@@ -51,7 +51,7 @@ class WebhookSender:
     ) -> str | None:
         """Try once and keep what came of it; says why it must be tried again."""
         try:
-            status = await self._subscribers.tell(subscription.url, self._notice(delivery, subscription, body, now))
+            status = await self._subscribers.send(subscription.url, self._notice(delivery, subscription, body, now))
             reason = f"HTTP {status}"
         except (NotExecuted, Unknown) as error:
             status, reason = None, error.reason
@@ -62,10 +62,10 @@ class WebhookSender:
             await subscriptions.note_try(session, delivery.id, state=state, status=status)
         return f"{subscription.id} {reason}" if state == UNSENT else None
 
-    def _notice(self, delivery: WebhookDelivery, to: WebhookSubscription, body: bytes, now: datetime) -> Notice:
+    def _notice(self, delivery: WebhookDelivery, to: WebhookSubscription, body: bytes, now: datetime) -> WebhookRequest:
         secret = SecretStr(self._vault.open_bytes(to.secret).decode())
         event = EVENTS[EventKind(delivery.event)]
-        return Notice(id=delivery.id, event=event, body=body, secret=secret, sent_at=now)
+        return WebhookRequest(id=delivery.id, event=event, body=body, secret=secret, sent_at=now)
 
 
 def _state(status: int | None) -> str:

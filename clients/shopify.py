@@ -92,7 +92,7 @@ class Shopify:
             case DiscountType.FIXED_AMOUNT | DiscountType.PERCENTAGE:
                 return await self._create(store, "Basic", basic_input(discount))
 
-    async def occupy_code(self, store: Store, discount: Discount) -> str:
+    async def fence_code(self, store: Store, discount: Discount) -> str:
         """Fence the code: make it an already expired discount, so that a late commit of the real one meets TAKEN.
 
         Raises:

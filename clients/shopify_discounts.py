@@ -39,20 +39,20 @@ class FoundDiscount:
     status: str
     ends_at: datetime | None
 
-    def is_the_work_of(self, discount: Discount) -> bool:
+    def matches(self, discount: Discount) -> bool:
         """Whether this is that redemption's discount, made by a call whose answer was lost."""
         return (
-            self.is_for(discount.redemption_id)
+            self.was_created_for(discount.redemption_id)
             and self.customer_ids == (discount.customer_id,)
             and self.type == discount.type
             and self.amount == discount.amount
         )
 
-    def is_for(self, redemption_id: str) -> bool:
+    def was_created_for(self, redemption_id: str) -> bool:
         """Whether that redemption made it, as it is asked for now or as it was asked for once. Not its fence."""
         return redemption_id in self.tags and FENCE_TAG not in self.tags
 
-    def is_the_fence_of(self, discount: Discount) -> bool:
+    def is_fence_of(self, discount: Discount) -> bool:
         """Whether this is the expired discount that keeps that redemption's code from ever appearing."""
         return discount.redemption_id in self.tags and FENCE_TAG in self.tags
 

@@ -30,7 +30,7 @@ _POINTS = {EventKind.REWARD_REDEEMED: "points_redeemed", EventKind.REWARD_REFUND
 
 
 @dataclass(frozen=True, kw_only=True)
-class Notice:
+class WebhookRequest:
     """One event on its way to one subscriber.
 
     Attributes:
@@ -70,7 +70,7 @@ class Subscribers:
         self._targets = targets
         self._tls = httpx.create_ssl_context()
 
-    async def tell(self, url: str, notice: Notice) -> int:
+    async def send(self, url: str, notice: WebhookRequest) -> int:
         """Send once; the HTTP status is the caller's to judge. Follows no redirect, and reads no answer's body.
 
         Raises:
@@ -88,7 +88,7 @@ class Subscribers:
         except (httpx.RequestError, TimeoutError) as error:
             raise Unknown(_WHO, type(error).__name__) from error
 
-    async def _post(self, target: httpx.URL, addresses: Sequence[str], notice: Notice) -> int:
+    async def _post(self, target: httpx.URL, addresses: Sequence[str], notice: WebhookRequest) -> int:
         *others, last = addresses
         for address in others:
             try:
@@ -97,7 +97,7 @@ class Subscribers:
                 continue
         return await self._post_to(last, target, notice)
 
-    async def _post_to(self, address: str, target: httpx.URL, notice: Notice) -> int:
+    async def _post_to(self, address: str, target: httpx.URL, notice: WebhookRequest) -> int:
         """Send to that address, in the name of the target's host: for its virtual hosts, and for its certificate."""
         timeout = httpx.Timeout(TOTAL_SECONDS, connect=CONNECT_SECONDS)
         async with (
@@ -113,7 +113,7 @@ class Subscribers:
             return response.status_code
 
 
-def envelope(shop_domain: str, event: RewardEvent) -> bytes:
+def webhook_body(shop_domain: str, event: RewardEvent) -> bytes:
     """The body, in the words of Mage's `points.redeemed`; a refund's alike."""
     content = {
         "event": EVENTS[event.kind],

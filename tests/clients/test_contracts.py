@@ -82,7 +82,7 @@ async def every_shopify_call(http: httpx.AsyncClient) -> None:
     for number, discount in enumerate(EVERY_KIND):
         gid = await shopify.create_discount(STORE, a_discount(**vars(discount) | {"code": f"MAGE-{number}"}))
         await shopify.deactivate_discount(STORE, gid)
-    await shopify.occupy_code(STORE, a_discount())
+    await shopify.fence_code(STORE, a_discount())
     found = await shopify.find_discount(STORE, a_discount().code)
     assert found is not None
     await shopify.delete_discount(STORE, found.id)

@@ -29,8 +29,8 @@ async def test_a_discount_is_recognised_by_its_code_in_any_case(shopify: Shopify
     assert found is not None
     assert found.id == gid
     assert found.status == "ACTIVE"
-    assert found.is_the_work_of(discount)
-    assert not found.is_the_fence_of(discount)
+    assert found.matches(discount)
+    assert not found.is_fence_of(discount)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ async def test_somebody_elses_discount_is_not_adopted(shopify: Shopify, other: d
     found = await shopify.find_discount(STORE, a_discount().code)
 
     assert found is not None
-    assert not found.is_the_work_of(a_discount())
+    assert not found.matches(a_discount())
 
 
 async def test_nobody_has_the_code_before_it_is_made(shopify: Shopify) -> None:
@@ -125,7 +125,7 @@ async def test_a_fence_keeps_a_late_commit_out(
     with pytest.raises(Exception, match="RemoteProtocolError"):
         await shopify.create_discount(STORE, discount)
 
-    await shopify.occupy_code(STORE, discount)
+    await shopify.fence_code(STORE, discount)
     await asyncio.sleep(0.1)
 
     shop = await see("shopify")
@@ -133,27 +133,27 @@ async def test_a_fence_keeps_a_late_commit_out(
     assert [made["status"] for made in shop["discounts"]] == ["expired"]
     found = await shopify.find_discount(STORE, discount.code)
     assert found is not None
-    assert found.is_the_fence_of(discount)
-    assert not found.is_the_work_of(discount)
+    assert found.is_fence_of(discount)
+    assert not found.matches(discount)
     assert found.ends_at is not None
     assert found.ends_at < datetime.now(UTC) - timedelta(days=365)
 
 
 async def test_a_fence_is_not_taken_for_the_discount_it_resembles(shopify: Shopify) -> None:
     one_percent = a_discount(type=DiscountType.PERCENTAGE, amount=Decimal(1))
-    await shopify.occupy_code(STORE, one_percent)
+    await shopify.fence_code(STORE, one_percent)
 
     found = await shopify.find_discount(STORE, one_percent.code)
 
     assert found is not None
-    assert not found.is_the_work_of(one_percent)
+    assert not found.matches(one_percent)
 
 
 async def test_a_fence_does_not_push_out_a_discount_that_exists(shopify: Shopify) -> None:
     await shopify.create_discount(STORE, a_discount())
 
     with pytest.raises(CodeTaken):
-        await shopify.occupy_code(STORE, a_discount())
+        await shopify.fence_code(STORE, a_discount())
 
 
 async def test_deleting_twice_is_as_good_as_once(shopify: Shopify) -> None:
@@ -241,4 +241,4 @@ async def test_what_shopify_adds_tomorrow_does_no_harm(shopify: Shopify, script:
 
     assert found is not None
     assert (found.type, found.amount, found.customer_ids, found.status) == (None, None, (), "SLEEPING")
-    assert not found.is_the_work_of(a_discount())
+    assert not found.matches(a_discount())

@@ -128,7 +128,7 @@ async def test_the_other_calls_say_unknown_too(shopify: Shopify, script: ScriptF
     await script("shopify", kind=kind, times=None)
     calls = [
         shopify.find_discount(STORE, "MAGE-ANY"),
-        shopify.occupy_code(STORE, a_discount()),
+        shopify.fence_code(STORE, a_discount()),
         shopify.delete_discount(STORE, "gid://shopify/DiscountCodeNode/1"),
         shopify.deactivate_discount(STORE, "gid://shopify/DiscountCodeNode/1"),
         shopify.set_loyalty_metafield(STORE, "4711", STATE),

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import SecretStr
 
 from clients.outcomes import NotExecuted, Unknown
-from clients.subscribers import Notice, Subscribers
+from clients.subscribers import WebhookRequest, Subscribers
 from clients.targets import TargetRefused, Targets, is_public
 from domain.subscriptions import WebhookEvent
 from tests.receiver import listening
@@ -22,8 +22,8 @@ from tests.receiver import listening
 Lookup = Callable[[str, int], Awaitable[Sequence[str]]]
 
 
-def a_notice() -> Notice:
-    return Notice(
+def a_notice() -> WebhookRequest:
+    return WebhookRequest(
         id=uuid4(),
         event=WebhookEvent.POINTS_REDEEMED,
         body=b"{}",
@@ -71,7 +71,7 @@ async def test_a_name_that_has_no_address_yet_can_be_subscribed_but_not_reached(
     await targets.check("https://hooks.invalid/")
 
     with pytest.raises(NotExecuted, match="no address"):
-        await Subscribers(targets).tell("https://hooks.invalid/", a_notice())
+        await Subscribers(targets).send("https://hooks.invalid/", a_notice())
 
 
 async def test_a_name_that_means_this_machine_by_the_time_of_sending_is_not_reached() -> None:
@@ -82,7 +82,7 @@ async def test_a_name_that_means_this_machine_by_the_time_of_sending_is_not_reac
         await targets.check(url)
 
         with pytest.raises(NotExecuted, match="not on the public internet"):
-            await Subscribers(targets).tell(url, a_notice())
+            await Subscribers(targets).send(url, a_notice())
 
     assert receiver.received == []
 
@@ -92,7 +92,7 @@ async def test_the_connection_goes_to_the_address_that_was_checked() -> None:
     async with listening() as receiver:
         url = f"http://hooks.example:{receiver.port}/"
 
-        assert await Subscribers(Targets(allow_private=True, resolve=look_up)).tell(url, a_notice()) == 200
+        assert await Subscribers(Targets(allow_private=True, resolve=look_up)).send(url, a_notice()) == 200
 
     assert asked == [f"hooks.example:{receiver.port}"]
     assert receiver.received[0].headers["host"] == f"hooks.example:{receiver.port}"
@@ -103,12 +103,12 @@ async def test_an_address_that_refuses_is_passed_over_for_the_next() -> None:
     async with listening() as receiver:
         url = f"http://hooks.example:{receiver.port}/"
 
-        assert await Subscribers(Targets(allow_private=True, resolve=look_up)).tell(url, a_notice()) == 200
+        assert await Subscribers(Targets(allow_private=True, resolve=look_up)).send(url, a_notice()) == 200
 
 
 async def test_a_redirect_is_not_followed() -> None:
     async with listening() as inside, listening(script=[307], extra=f"Location: {inside.url}\r\n") as receiver:
-        assert await Subscribers(Targets(allow_private=True)).tell(receiver.url, a_notice()) == 307
+        assert await Subscribers(Targets(allow_private=True)).send(receiver.url, a_notice()) == 307
 
     assert inside.received == []
 
@@ -127,7 +127,7 @@ async def test_an_answer_that_never_ends_is_not_read() -> None:
     server = await asyncio.start_server(pour, "127.0.0.1", 0)
     async with asyncio.timeout(5):
         port = server.sockets[0].getsockname()[1]
-        assert await Subscribers(Targets(allow_private=True)).tell(f"http://127.0.0.1:{port}/", a_notice()) == 200
+        assert await Subscribers(Targets(allow_private=True)).send(f"http://127.0.0.1:{port}/", a_notice()) == 200
     server.close()
 
 
@@ -135,7 +135,7 @@ async def test_who_takes_too_long_is_left(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("clients.subscribers.TOTAL_SECONDS", 0.2)
     async with listening(seconds=1) as receiver:
         with pytest.raises(Unknown, match="Timeout"):
-            await Subscribers(Targets(allow_private=True)).tell(receiver.url, a_notice())
+            await Subscribers(Targets(allow_private=True)).send(receiver.url, a_notice())
 
 
 @pytest.fixture
@@ -170,9 +170,9 @@ async def test_the_certificate_must_be_that_of_the_name_and_not_of_the_address(a
     tls.load_cert_chain(authority)
     subscribers = Subscribers(Targets(allow_private=True, resolve=named(["127.0.0.1"])[0]))
     async with listening(tls=tls) as receiver:
-        assert await subscribers.tell(f"https://hooks.example:{receiver.port}/", a_notice()) == 200
+        assert await subscribers.send(f"https://hooks.example:{receiver.port}/", a_notice()) == 200
 
         with pytest.raises(NotExecuted, match="ConnectError"):
-            await subscribers.tell(f"https://other.example:{receiver.port}/", a_notice())
+            await subscribers.send(f"https://other.example:{receiver.port}/", a_notice())
 
     assert len(receiver.received) == 1
