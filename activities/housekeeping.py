@@ -8,7 +8,7 @@ from temporalio import activity
 from temporalio.client import Client
 
 from activities.attempt import Attempt
-from clients.temporal import all_open, live_run
+from clients.temporal import open_workflows_query, find_open_workflow
 from database import Sessions
 from db import housekeeping, idempotency, transactions
 from db.housekeeping import Stranded
@@ -43,7 +43,7 @@ class Housekeeping:
 
         A refund, an erasure or a shop that leaves has skipped it.
         """
-        query = f"{all_open(activity.info().task_queue)} AND RedemptionStage = 'NeedsAttention'"
+        query = f"{open_workflows_query(activity.info().task_queue)} AND RedemptionStage = 'NeedsAttention'"
         waiting = {run.id: _news_of(run.id) async for run in self._temporal.list_workflows(query)}
         async with self._sessions() as session:
             untold = await housekeeping.untold(session, [redemption for redemption, _ in waiting.values()])
@@ -77,11 +77,11 @@ class Housekeeping:
         return found
 
     async def _open_runs(self) -> set[str]:
-        return {run.id async for run in self._temporal.list_workflows(all_open(activity.info().task_queue))}
+        return {run.id async for run in self._temporal.list_workflows(open_workflows_query(activity.info().task_queue))}
 
     async def _without_a_run(self, candidates: list[Stranded], open_runs: set[str]) -> AsyncGenerator[Attempt]:
         for one in candidates:
-            if open_runs.isdisjoint(one.runs) and await live_run(self._temporal, one.runs) is None:
+            if open_runs.isdisjoint(one.runs) and await find_open_workflow(self._temporal, one.runs) is None:
                 yield Attempt.model_validate(asdict(one))
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from temporalio.client import Client
 
 from activities.housekeeping import PATIENCE
-from clients.temporal import live_run
+from clients.temporal import find_open_workflow
 from database import Sessions
 from db import transactions
 from db.stuck import Case, cases
@@ -110,7 +110,7 @@ class Plans:
             now = await transactions.now(session)
         async for page in cases(self.store, before=now, among=[redemption_id]):
             for case in page:
-                yield case, await live_run(self.temporal, case.attempt.runs)
+                yield case, await find_open_workflow(self.temporal, case.attempt.runs)
 
     async def _restart(self, case: Case, undelivered: Sequence[Delivery]) -> list[Action]:
         """A step of the run that is gone may still be under way; after the reconciler's patience it is not."""
