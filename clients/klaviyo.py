@@ -1,4 +1,4 @@
-"""Klaviyo: one event on the customer's profile. A repeat is dropped by its `unique_id`, so asking again is safe."""
+"""Klaviyo: sends one event to the customer's profile. Retries are safe: Klaviyo drops a repeated `unique_id`."""
 
 from typing import Any
 
@@ -7,45 +7,46 @@ from pydantic import SecretStr
 
 from clients.marketing import EVENT_NAMES, READ_SECONDS, event_properties, rfc3339, valid_email, valid_phone
 from clients.outcomes import Unknown
-from clients.wire import Censor, Lenient, Wire, censor, read, retry_after_header
+from clients.vendor_http import Redactor, ResponseModel, VendorHttp, parse_body, retry_after_header
 from domain.events import RewardEvent
 
 
 class Klaviyo:
-    """Speaks to `POST /api/events`."""
+    """Client of `POST /api/events`."""
 
     def __init__(self, http: httpx.AsyncClient, *, base_url: str, revision: str) -> None:
-        self._wire = Wire("Klaviyo", http, READ_SECONDS)
+        self._http = VendorHttp("Klaviyo", http, READ_SECONDS)
         self._url = f"{base_url.rstrip('/')}/api/events"
         self._revision = revision
 
     async def send_event(self, api_key: SecretStr, event: RewardEvent) -> None:
-        """Record the event; Klaviyo makes the profile where it has none.
+        """Record the event. Klaviyo creates the profile if there is none.
 
         Raises:
             NotExecuted: 429, with Klaviyo's `Retry-After`.
-            Refused: the event is invalid, or (`alarm`) key, scope or revision are.
-            Unknown: Klaviyo broke off, or its bot protection answered instead of it.
+            Refused: the event is invalid, or (`alarm`) the key, its scope or the revision is.
+            Unknown: Klaviyo failed, or its bot protection responded.
         """
-        key = self._wire.header(api_key)
+        key = self._http.header_value(api_key)
         headers = {
             "Authorization": f"Klaviyo-API-Key {key}",
             "Accept": "application/vnd.api+json",
             "Content-Type": "application/vnd.api+json",
             "revision": self._revision,
         }
-        response = await self._wire.post(self._url, headers=headers, body=_event_body(event))
-        self._judge(response, censor(key, event.email, event.phone, event.discount_code))
+        response = await self._http.post(self._url, headers=headers, body=_event_body(event))
+        self._check(response, Redactor(key, event.email, event.phone, event.discount_code))
 
-    def _judge(self, response: httpx.Response, private: Censor) -> None:
-        # A challenge of the Cloudflare in front of Klaviyo looks like a refusal but says nothing about the key.
+    def _check(self, response: httpx.Response, redactor: Redactor) -> None:
+        # The Cloudflare challenge in front of Klaviyo is a 403, but says nothing about the key.
+        # Source: github.com/klaviyo/klaviyo-api-node, issue 66.
         if "cf-mitigated" in response.headers:
-            raise Unknown(self._wire.vendor, f"HTTP {response.status_code}: a Cloudflare challenge, not Klaviyo")
-        errors = read(_Errors, response)
-        reason = private.reason(response, None if errors is None else errors.text)
-        self._wire.check_status(response, reason, retry_after=retry_after_header(response))
+            raise Unknown(self._http.vendor, f"HTTP {response.status_code}: a Cloudflare challenge, not Klaviyo")
+        errors = parse_body(_Errors, response)
+        reason = redactor.reason(response, None if errors is None else errors.text)
+        self._http.check_status(response, reason, retry_after=retry_after_header(response))
         if response.content and errors is None:
-            raise Unknown(self._wire.vendor, f"unreadable answer, {reason}")
+            raise Unknown(self._http.vendor, f"unreadable response, {reason}")
 
 
 def _event_body(event: RewardEvent) -> dict[str, Any]:
@@ -60,7 +61,8 @@ def _event_body(event: RewardEvent) -> dict[str, Any]:
 
 
 def _profile(event: RewardEvent) -> dict[str, Any]:
-    # A balance of zero in an event counts as never set (Klaviyo's events overview); on the profile it counts.
+    # The balance is also a profile property, because Klaviyo treats a 0 in an event as never set.
+    # Source: Klaviyo, events API overview.
     profile: dict[str, Any] = {
         "external_id": event.customer_id,
         "properties": {"loyalty_points_balance": event.points_balance},
@@ -72,13 +74,13 @@ def _profile(event: RewardEvent) -> dict[str, Any]:
     return profile
 
 
-class _Error(Lenient):
+class _Error(ResponseModel):
     code: str = ""
     title: str = ""
     detail: str = ""
 
 
-class _Errors(Lenient):
+class _Errors(ResponseModel):
     errors: tuple[_Error, ...] = ()
 
     @property

@@ -1,11 +1,15 @@
-"""What the three marketing vendors are told of a redemption, in the words Mage's merchants built their flows on."""
+"""What the three marketing clients share: event names, event properties, and the customer's contact data.
+
+Names are those of Mage's integrations, because merchants have flows on them. Source: help.mageloyalty.com, articles
+14062454 (Klaviyo), 14062542 (Omnisend) and 14062529 (Postscript).
+"""
 
 import re
 from datetime import UTC, datetime
 
+from clients.outcomes import Refused
 from domain.events import EventKind, RewardEvent
 
-# Merchants build their flows on these words.
 EVENT_NAMES = {EventKind.REWARD_REDEEMED: "Reward Redeemed", EventKind.REWARD_REFUNDED: "Reward Refunded"}
 POINTS_NAMES = {EventKind.REWARD_REDEEMED: "Points Spent", EventKind.REWARD_REFUNDED: "Points Refunded"}
 READ_SECONDS = 10.0
@@ -15,7 +19,7 @@ _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 
 
 def event_properties(event: RewardEvent) -> dict[str, str | int | float]:
-    """Flat, each of one type for ever, absent rather than null: vendors fix a property's type by its first value."""
+    """Flat properties, each always of one type and never null: vendors fix a property's type by its first value."""
     properties: dict[str, str | int | float | None] = {
         "Reward Name": event.reward_name,
         POINTS_NAMES[event.kind]: event.points,
@@ -32,17 +36,28 @@ def event_properties(event: RewardEvent) -> dict[str, str | int | float]:
 
 
 def rfc3339(moment: datetime) -> str:
-    """In UTC and to the millisecond, so that each retry writes it the same."""
+    """The time in UTC, to the millisecond; the same text on every retry."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def valid_email(event: RewardEvent) -> str | None:
-    """The customer's e-mail address, if a vendor would take it (Klaviyo: valid and under 100 characters)."""
+    """The customer's e-mail address if it is valid and under 100 characters. Source: Klaviyo, events API overview."""
     email = (event.email or "").strip()
     return email if _EMAIL.fullmatch(email) and len(email) < 100 else None
 
 
 def valid_phone(event: RewardEvent) -> str | None:
-    """The customer's phone number if it is E.164; an invalid one can cost the whole event (Klaviyo: 400)."""
+    """The customer's phone number if it is E.164; Klaviyo rejects the whole event for an invalid one (400)."""
     phone = (event.phone or "").strip()
     return phone if _E164.fullmatch(phone) else None
+
+
+def contact(vendor: str, event: RewardEvent, *, phone_length: int = 16) -> dict[str, str]:
+    """The customer's `email` and `phone`, at least one of them. Raises `Refused` if there is neither."""
+    email, phone = valid_email(event), valid_phone(event)
+    fields = {"email": email} if email else {}
+    if phone and len(phone) <= phone_length:
+        fields["phone"] = phone
+    if not fields:
+        raise Refused(vendor, "the customer has neither an e-mail address nor a phone number")
+    return fields

@@ -1,16 +1,16 @@
-"""The three ways a call to a vendor can go wrong. Nothing else crosses a client's border.
+"""The three ways a vendor call can fail. Clients raise no other exception.
 
 VendorError
- ├── NotExecuted    it surely did not happen: wait, ask again
- ├── Refused        the vendor understood and said no: asking again will not help
- └── Unknown        it may have happened: look before acting
+ ├── NotExecuted    the call had no effect: wait, then retry
+ ├── Refused        the vendor rejected the call: a retry fails too
+ └── Unknown        the call may have taken effect: check before acting
 """
 
 from datetime import timedelta
 
 
 class VendorError(Exception):
-    """A call that did not succeed; `reason` is in the vendor's own words, without keys, e-mails, phones or codes."""
+    """A failed call. `reason` is the vendor's message without keys, e-mail addresses, phone numbers and codes."""
 
     def __init__(self, vendor: str, reason: str) -> None:
         super().__init__(f"{vendor}: {reason}")
@@ -19,7 +19,7 @@ class VendorError(Exception):
 
 
 class NotExecuted(VendorError):
-    """Surely not executed; `retry_after` is the vendor's own hint, None where it gave none."""
+    """The call had no effect. `retry_after` is the vendor's hint, None if it gave none."""
 
     def __init__(self, vendor: str, reason: str, *, retry_after: timedelta | None = None) -> None:
         super().__init__(vendor, reason)
@@ -27,7 +27,7 @@ class NotExecuted(VendorError):
 
 
 class Refused(VendorError):
-    """Understood and refused; `alarm` when it is the merchant's configuration (bad key, missing scope)."""
+    """The vendor rejected the call. `alarm`: the merchant's configuration is wrong (bad key, missing scope)."""
 
     def __init__(self, vendor: str, reason: str, *, alarm: bool = False) -> None:
         super().__init__(vendor, reason)
@@ -35,4 +35,4 @@ class Refused(VendorError):
 
 
 class Unknown(VendorError):
-    """Executed or not, nobody can tell from this answer."""
+    """The response does not show whether the call took effect."""

@@ -1,4 +1,4 @@
-"""A discount in Shopify's words: what is asked for, and how what is found again is recognised."""
+"""Shopify discounts: mutation inputs, and the discount that a lookup returns. Source: Admin API 2026-10."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -7,28 +7,28 @@ from typing import Any
 
 from pydantic import AwareDatetime, Field
 
-from clients.shopify_answers import Camel
+from clients.shopify_responses import ShopifyModel
 from domain.discounts import Discount, DiscountType
 
 TAG = "pointsaga"
 FENCE_TAG = "pointsaga-fence"
 TITLE_LENGTH = 255
 
-# Any two moments in the past will do: such a discount is born expired.
+# Any two times in the past: Shopify creates such a discount as EXPIRED.
 FENCE_STARTS_AT = "2020-01-01T00:00:00Z"
 FENCE_ENDS_AT = "2020-01-02T00:00:00Z"
 
 
 @dataclass(frozen=True)
 class FoundDiscount:
-    """A discount that has the code somebody asked for.
+    """A discount found by its code.
 
     Attributes:
         id: Shopify's gid.
-        type: None for a kind of discount that Pointsaga never makes.
+        type: None for discount types that Pointsaga does not create.
         amount: in the shop's currency, or in percent, as in `Discount`.
-        customer_ids: numeric; empty when anybody can use it.
-        status: Shopify's word: `ACTIVE`, `EXPIRED`, `SCHEDULED`, or one that is yet to come.
+        customer_ids: numeric; empty if all customers can use it.
+        status: `ACTIVE`, `EXPIRED`, `SCHEDULED`, or a value that Shopify may add.
     """
 
     id: str
@@ -40,7 +40,7 @@ class FoundDiscount:
     ends_at: datetime | None
 
     def matches(self, discount: Discount) -> bool:
-        """Whether this is that redemption's discount, made by a call whose answer was lost."""
+        """Whether it has this discount's fingerprint: redemption, customer, type and amount."""
         return (
             self.was_created_for(discount.redemption_id)
             and self.customer_ids == (discount.customer_id,)
@@ -49,11 +49,11 @@ class FoundDiscount:
         )
 
     def was_created_for(self, redemption_id: str) -> bool:
-        """Whether that redemption made it, as it is asked for now or as it was asked for once. Not its fence."""
+        """Whether it is a discount of this redemption, not its fence. Type, amount and customer may differ."""
         return redemption_id in self.tags and FENCE_TAG not in self.tags
 
     def is_fence_of(self, discount: Discount) -> bool:
-        """Whether this is the expired discount that keeps that redemption's code from ever appearing."""
+        """Whether it is the expired discount that blocks this redemption's code."""
         return discount.redemption_id in self.tags and FENCE_TAG in self.tags
 
 
@@ -67,16 +67,16 @@ def basic_input(discount: Discount) -> dict[str, Any]:
 
 
 def free_shipping_input(discount: Discount) -> dict[str, Any]:
-    """`DiscountCodeFreeShippingInput`, to anywhere."""
+    """`DiscountCodeFreeShippingInput`: free shipping to all countries."""
     common = _common_input(discount)
-    # Shopify refuses a free-shipping code that combines with its own class.
+    # Otherwise INVALID_COMBINES_WITH_FOR_DISCOUNT_CLASS.
     common["combinesWith"]["shippingDiscounts"] = False
     return {**common, **_minimum_requirement(discount), "destination": {"all": True}}
 
 
 def free_product_input(discount: Discount, collection_id: str) -> dict[str, Any]:
     """`DiscountCodeBxgyInput`: one unit of the variant is free with a purchase from the collection."""
-    assert discount.product_variant_id is not None, "a free product is a variant"
+    assert discount.product_variant_id is not None, "a free product has a variant"
     spend = discount.minimum_spend
     variant = f"gid://shopify/ProductVariant/{discount.product_variant_id}"
     return {
@@ -94,7 +94,7 @@ def free_product_input(discount: Discount, collection_id: str) -> dict[str, Any]
 
 
 def fence_input(discount: Discount) -> dict[str, Any]:
-    """`DiscountCodeBasicInput` of a discount that takes the code away and can never be used."""
+    """`DiscountCodeBasicInput` of an expired discount: it occupies the code and can never be used."""
     return {
         **_common_input(discount),
         "title": f"Cancelled: {discount.title}"[:TITLE_LENGTH],
@@ -112,7 +112,7 @@ def _common_input(discount: Discount) -> dict[str, Any]:
         "tags": [TAG, discount.redemption_id],
         "startsAt": _moment(discount.starts_at),
         "endsAt": None if discount.ends_at is None else _moment(discount.ends_at),
-        # "Once per customer" goes by e-mail or phone, so the code is bound to the account and to one use as well.
+        # `appliesOncePerCustomer` compares e-mail or phone, so the code is also limited to the account and to one use.
         "context": {"customers": {"add": [customer_gid(discount.customer_id)]}},
         "usageLimit": 1,
         "appliesOncePerCustomer": True,
@@ -123,7 +123,7 @@ def _common_input(discount: Discount) -> dict[str, Any]:
 
 
 def _basic_value(discount: Discount) -> dict[str, Any]:
-    assert discount.amount is not None, "an amount or a percentage has a figure"
+    assert discount.amount is not None, "this discount type has an amount"
     if discount.type is DiscountType.PERCENTAGE:
         return {"percentage": float(discount.amount / 100)}
     return {"discountAmount": {"amount": _money(discount.amount), "appliesOnEachItem": False}}
@@ -136,7 +136,6 @@ def _minimum_requirement(discount: Discount) -> dict[str, Any]:
 
 
 def customer_gid(customer_id: str) -> str:
-    """Shopify's global id of a customer."""
     return f"gid://shopify/Customer/{customer_id}"
 
 
@@ -148,28 +147,28 @@ def _moment(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-class _Money(Camel):
+class _Money(ShopifyModel):
     amount: Decimal
 
 
-class _Value(Camel):
+class _Value(ShopifyModel):
     amount: _Money | None = None
     percentage: Decimal | None = None
 
 
-class _CustomerGets(Camel):
+class _CustomerGets(ShopifyModel):
     value: _Value = _Value()
 
 
-class _Customer(Camel):
+class _Customer(ShopifyModel):
     id: str
 
 
-class _Context(Camel):
+class _Context(ShopifyModel):
     customers: tuple[_Customer, ...] = ()
 
 
-class _CodeDiscount(Camel):
+class _CodeDiscount(ShopifyModel):
     typename: str = Field(alias="__typename")
     status: str = ""
     ends_at: AwareDatetime | None = None
@@ -193,14 +192,13 @@ class _CodeDiscount(Camel):
                 return None, None
 
 
-class DiscountNode(Camel):
-    """`DiscountCodeNode` as the lookup selects it."""
+class DiscountNode(ShopifyModel):
+    """The fields of `DiscountCodeNode` that the lookup selects."""
 
     id: str
     code_discount: _CodeDiscount
 
-    def found(self) -> FoundDiscount:
-        """The same in our words."""
+    def to_found_discount(self) -> FoundDiscount:
         discount = self.code_discount
         kind, amount = discount.kind
         return FoundDiscount(

@@ -1,4 +1,4 @@
-"""Shopify's webhooks: how they are signed, and what each topic's body says."""
+"""Shopify's webhooks: signature and body of each topic that Pointsaga processes."""
 
 import base64
 import hmac
@@ -10,8 +10,6 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Secre
 
 
 class Topic(StrEnum):
-    """The topics that mean something to a loyalty programme."""
-
     ORDER_CREATED = "orders/create"
     ORDER_CANCELLED = "orders/cancelled"
     CUSTOMER_UPDATED = "customers/update"
@@ -23,28 +21,29 @@ class Topic(StrEnum):
 
 
 def signature(body: bytes, secret: SecretStr) -> str:
-    """What `X-Shopify-Hmac-Sha256` says of this body."""
+    """The value of `X-Shopify-Hmac-Sha256` for this body."""
     return base64.b64encode(hmac.digest(secret.get_secret_value().encode(), body, "sha256")).decode()
 
 
 def is_signed(body: bytes, given: str, secrets: Iterable[SecretStr]) -> bool:
-    """Whether one of the secrets signed these very bytes; for an hour after a rotation it can be the old one."""
+    """Whether one of the secrets signed this body. Shopify may use the old secret for an hour after a rotation.
+
+    Source: shopify.dev, "Verify webhook deliveries".
+    """
     return any(hmac.compare_digest(signature(body, secret).encode(), given.encode()) for secret in secrets)
 
 
-# PostgreSQL takes no NUL in text.
+# PostgreSQL text cannot contain NUL.
 Text = Annotated[str, AfterValidator(lambda text: text.replace("\x00", ""))]
 
 
 class Body(BaseModel):
-    """A body. Ids are numbers at Shopify, text here; errors do not show what was in it: it tells of people."""
+    """A webhook body. Shopify's numeric ids become text. Validation errors omit the input: it is personal data."""
 
     model_config = ConfigDict(coerce_numbers_to_str=True, hide_input_in_errors=True)
 
 
 class UsedCode(Body):
-    """A code that was entered at the checkout."""
-
     code: Text
 
 
@@ -57,7 +56,7 @@ class Order(Body):
 
 
 class CustomerProfile(Body):
-    """`customers/update`. A field that is absent was not told; one that is null is empty."""
+    """`customers/update`. An absent field is unchanged, a null field is empty."""
 
     id: Text
     updated_at: AwareDatetime
@@ -74,7 +73,7 @@ class CustomerDeleted(Body):
 
 
 class Person(Body):
-    """A customer, as the privacy topics name them; some have no id."""
+    """A customer in the privacy topics; `id` can be missing."""
 
     id: Text | None = None
     email: Text | None = None
@@ -94,7 +93,7 @@ class CustomerRedacted(ShopRedacted):
 
 
 class DataRequest(Body):
-    """The request that the merchant sees at Shopify."""
+    """The data request's id in the Shopify admin."""
 
     id: Text
 

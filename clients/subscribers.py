@@ -1,7 +1,7 @@
-"""Those who subscribed to webhooks: what they are sent, signed so that they know from whom.
+"""Sends signed webhooks to subscribers.
 
-The signature is HMAC-SHA256 over `{timestamp}.{body}`, as Mage's merchants verify it. The timestamp is that of the try,
-as receivers refuse old ones.
+The signature is HMAC-SHA256 over `{timestamp}.{body}`, compatible with Mage's webhooks. Receivers reject old
+timestamps, so each attempt has its own.
 """
 
 import asyncio
@@ -19,25 +19,19 @@ from pydantic import SecretStr
 from clients.marketing import rfc3339
 from clients.outcomes import NotExecuted, Unknown
 from clients.targets import HostUnknown, TargetRefused, Targets
-from clients.wire import CONNECT_SECONDS
+from clients.vendor_http import CONNECT_SECONDS
 from domain.events import EventKind, RewardEvent
-from domain.subscriptions import EVENTS, WebhookEvent
+from domain.subscriptions import SENT_EVENTS, WebhookEvent
 
 TOTAL_SECONDS = 10.0
 
-_WHO = "Subscriber"
+_VENDOR = "Subscriber"
 _POINTS = {EventKind.REWARD_REDEEMED: "points_redeemed", EventKind.REWARD_REFUNDED: "points_refunded"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class WebhookRequest:
-    """One event on its way to one subscriber.
-
-    Attributes:
-        id: the same on every try.
-        body: the same on every try.
-        sent_at: the time of this try, which is signed too.
-    """
+    """One attempt to deliver an event to a subscriber. Only `sent_at` differs between attempts."""
 
     id: UUID
     event: WebhookEvent
@@ -47,7 +41,6 @@ class WebhookRequest:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What goes with the body."""
         timestamp = rfc3339(self.sent_at)
         return {
             "Content-Type": "application/json",
@@ -64,49 +57,49 @@ class WebhookRequest:
 
 
 class Subscribers:
-    """Sends notices. No connection outlives its notice, so none is shared by two hosts at one address."""
+    """Webhook client. Each request has its own connection, so two hosts with one address never share one."""
 
     def __init__(self, targets: Targets) -> None:
         self._targets = targets
         self._tls = httpx.create_ssl_context()
 
-    async def send(self, url: str, notice: WebhookRequest) -> int:
-        """Send once; the HTTP status is the caller's to judge. Follows no redirect, and reads no answer's body.
+    async def send(self, url: str, request: WebhookRequest) -> int:
+        """Send once and return the HTTP status. Redirects are not followed, response bodies not read.
 
         Raises:
-            NotExecuted: they were not reached, or must not be.
-            Unknown: they broke off, or took too long.
+            NotExecuted: no connection, or the URL is not allowed.
+            Unknown: the connection failed later, or the response took more than 10 s.
         """
         try:
             async with asyncio.timeout(TOTAL_SECONDS):
                 target = self._targets.parse(url)
-                return await self._post(target, await self._targets.addresses(target), notice)
+                return await self._post(target, await self._targets.addresses(target), request)
         except (TargetRefused, HostUnknown) as error:
-            raise NotExecuted(_WHO, str(error)) from None
+            raise NotExecuted(_VENDOR, str(error)) from None
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise NotExecuted(_WHO, type(error).__name__) from error
+            raise NotExecuted(_VENDOR, type(error).__name__) from error
         except (httpx.RequestError, TimeoutError) as error:
-            raise Unknown(_WHO, type(error).__name__) from error
+            raise Unknown(_VENDOR, type(error).__name__) from error
 
-    async def _post(self, target: httpx.URL, addresses: Sequence[str], notice: WebhookRequest) -> int:
+    async def _post(self, target: httpx.URL, addresses: Sequence[str], request: WebhookRequest) -> int:
         *others, last = addresses
         for address in others:
             try:
-                return await self._post_to(address, target, notice)
+                return await self._post_to(address, target, request)
             except (httpx.ConnectError, httpx.ConnectTimeout):
                 continue
-        return await self._post_to(last, target, notice)
+        return await self._post_to(last, target, request)
 
-    async def _post_to(self, address: str, target: httpx.URL, notice: WebhookRequest) -> int:
-        """Send to that address, in the name of the target's host: for its virtual hosts, and for its certificate."""
+    async def _post_to(self, address: str, target: httpx.URL, request: WebhookRequest) -> int:
+        """Connect to the address, with the URL's host in `Host` and in TLS: servers and certificates need it."""
         timeout = httpx.Timeout(TOTAL_SECONDS, connect=CONNECT_SECONDS)
         async with (
             httpx.AsyncClient(verify=self._tls, trust_env=False, timeout=timeout) as http,
             http.stream(
                 "POST",
                 target.copy_with(host=address),
-                headers={"Host": target.netloc.decode(), **notice.headers},
-                content=notice.body,
+                headers={"Host": target.netloc.decode(), **request.headers},
+                content=request.body,
                 extensions={"sni_hostname": target.raw_host.decode()},
             ) as response,
         ):
@@ -114,9 +107,9 @@ class Subscribers:
 
 
 def webhook_body(shop_domain: str, event: RewardEvent) -> bytes:
-    """The body, in the words of Mage's `points.redeemed`; a refund's alike."""
+    """The JSON body, in the format of Mage's `points.redeemed`; `points.refunded` follows it."""
     content = {
-        "event": EVENTS[event.kind],
+        "event": SENT_EVENTS[event.kind],
         "shop": shop_domain.removesuffix(".myshopify.com"),
         "timestamp": rfc3339(event.occurred_at),
         "data": {

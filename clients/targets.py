@@ -1,7 +1,7 @@
-"""Where webhooks may go: to public addresses only, so that nobody reaches through us what only we can reach.
+"""Checks webhook URLs: only public addresses are allowed, to prevent server-side request forgery.
 
-A name is looked up when it is subscribed and again for each send, and the connection is made to the address that was
-checked: a name that means another address a moment later gains nothing.
+A host is resolved when it is subscribed and again for each request. The request connects to the address that was
+checked, so a DNS record that changes in between (DNS rebinding) has no effect.
 """
 
 import asyncio
@@ -11,34 +11,33 @@ from ipaddress import IPv6Address, IPv6Network, ip_address
 
 import httpx
 
-from clients.wire import CONNECT_SECONDS
+from clients.vendor_http import CONNECT_SECONDS
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
-# Outside of it no IPv6 address is both public and one machine's; IPv4 addresses in IPv6 clothes are outside, too.
+# IANA's global unicast space. IPv4-mapped and NAT64 addresses are outside it.
 _PUBLIC_IPV6 = IPv6Network("2000::/3")
 
 
 class TargetRefused(Exception):
-    """No webhook goes there; the message is for whoever subscribed."""
+    """The URL cannot receive webhooks; the message is for the API caller."""
 
 
 class HostUnknown(Exception):
-    """The name has no address now; it may have one later."""
+    """The host has no DNS record at present."""
 
 
 class Targets:
-    """Tells which addresses may be sent to. `allow_private` also allows plain http: for tests and laptops."""
+    """Checks and resolves webhook URLs. `allow_private`, for tests, allows private addresses and http."""
 
     def __init__(self, *, allow_private: bool, resolve: Resolve | None = None) -> None:
         self._allow_private = allow_private
         self._resolve = resolve or _resolve
 
     async def check(self, url: str) -> None:
-        """Let pass what may be subscribed; a name without an address passes, as each send looks again.
+        """Check a URL that is being subscribed. Raises `TargetRefused`.
 
-        Raises:
-            TargetRefused: it cannot be a target.
+        A host without a DNS record is accepted, because each request resolves it again.
         """
         try:
             await self.addresses(self.parse(url))
@@ -46,11 +45,7 @@ class Targets:
             return
 
     def parse(self, url: str) -> httpx.URL:
-        """The target, whatever its host means.
-
-        Raises:
-            TargetRefused: not a valid URL, not https, or with credentials in it.
-        """
+        """The parsed URL. Raises `TargetRefused` if it is invalid, not https, or contains credentials."""
         try:
             parsed = httpx.URL(url)
         except httpx.InvalidURL:
@@ -64,7 +59,7 @@ class Targets:
         return parsed
 
     async def addresses(self, url: httpx.URL) -> Sequence[str]:
-        """The IP addresses of the target's host, every one of which may be sent to.
+        """The host's IP addresses, all of them public.
 
         Raises:
             TargetRefused: one of them is not public.
@@ -72,12 +67,12 @@ class Targets:
         """
         addresses = await self._resolve(url.raw_host.decode(), _port(url))
         if not (self._allow_private or all(is_public(address) for address in addresses)):
-            raise TargetRefused("its host is not on the public internet")
+            raise TargetRefused("the host is not on the public internet")
         return addresses
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is one machine's on the public internet."""
+    """Whether this is a public unicast IP address."""
     ip = ip_address(address)
     if isinstance(ip, IPv6Address):
         tunnelled = ip.sixtofour or ip.teredo
@@ -96,5 +91,5 @@ async def _resolve(host: str, port: int) -> Sequence[str]:
         async with asyncio.timeout(CONNECT_SECONDS):
             found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
-        raise HostUnknown("its host has no address") from None
+        raise HostUnknown("the host has no address") from None
     return list(dict.fromkeys(str(address[0]) for *_, address in found))

@@ -223,7 +223,7 @@ async def test_a_version_that_shopify_no_longer_serves_is_noticed(http: httpx.As
         await shopify.find_discount(STORE, "MAGE-ANY")
 
     [log] = logs
-    assert (log["event"], log["asked"], log["served"]) == ("shopify_version_differs", "2024-01", "2026-01")
+    assert (log["event"], log["requested"], log["served"]) == ("shopify_version_differs", "2024-01", "2026-01")
 
 
 async def test_what_shopify_adds_tomorrow_does_no_harm(shopify: Shopify, script: ScriptFault) -> None:

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from clients.klaviyo import Klaviyo
 from clients.outcomes import NotExecuted, Refused, Unknown, VendorError
 from clients.shopify import Shopify
-from clients.wire import REASON_LENGTH, censor, seconds
+from clients.vendor_http import REASON_LENGTH, Redactor, parse_seconds
 from tests.clients.build import STORE, a_discount, an_event
 
 URL = "https://vendor/{shop_domain}"
@@ -82,7 +82,7 @@ async def test_shopify_is_given_longer_than_its_own_limit_of_ten_seconds() -> No
     [("4.0", 4.0), ("30", 30.0), (2, 2.0), ("Wed, 21 Oct 2026", None), (-1, None), ("nan", None), ("inf", None)],
 )
 def test_a_wait_is_whole_or_decimal_seconds(text: object, wait: float | None) -> None:
-    assert seconds(text) == (None if wait is None else timedelta(seconds=wait))
+    assert parse_seconds(text) == (None if wait is None else timedelta(seconds=wait))
 
 
 @pytest.mark.parametrize(
@@ -93,8 +93,8 @@ def test_a_wait_is_whole_or_decimal_seconds(text: object, wait: float | None) ->
         "no <jane@shopper.io>, 15005550006, +1 (500) 555-0006, pk_0123456789, SK_x MAGE-1 mage-1",
     ],
 )
-def test_no_spelling_gets_past_the_censor(body: str) -> None:
-    said = censor("MAGE-1", "SK_x", None).reason(httpx.Response(400, text=body)).lower()
+def test_no_spelling_gets_past_the_Redactor(body: str) -> None:
+    said = Redactor("MAGE-1", "SK_x", None).reason(httpx.Response(400, text=body)).lower()
 
     assert said.startswith("http 400:")
     for secret in ("jane", "shopper", "5550006", "555-0006", "pk_", "sk_x", "mage-1"):
@@ -102,6 +102,6 @@ def test_no_spelling_gets_past_the_censor(body: str) -> None:
 
 
 def test_reasons_are_short() -> None:
-    reason = censor().clean("far too long " * 10_000)
+    reason = Redactor().redact("far too long " * 10_000)
 
     assert len(reason) == REASON_LENGTH

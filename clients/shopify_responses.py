@@ -1,0 +1,138 @@
+"""Outcomes of Shopify's GraphQL responses. Most failures are HTTP 200 with errors in the body.
+
+Sources: shopify.dev, "API response status codes"; published Admin API schema 2026-10.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+import httpx
+from pydantic import ConfigDict, JsonValue, TypeAdapter, ValidationError
+from pydantic.alias_generators import to_camel
+
+from clients.outcomes import NotExecuted, Refused, Unknown
+from clients.vendor_http import Redactor, ResponseModel, VendorHttp, parse_body, retry_after_header
+
+# Statuses that only Shopify uses, or uses with a meaning of its own.
+STATUS_MEANINGS = {402: "the shop is frozen", 423: "the shop is locked", 430: "rejected for security reasons"}
+CONFIGURATION_CODES = {"ACCESS_DENIED", "SHOP_INACTIVE"}
+REFUSED_CODES = {
+    *CONFIGURATION_CODES,
+    "BAD_REQUEST",
+    "INVALID_VARIABLE",
+    "MAX_COST_EXCEEDED",
+    "MAX_INPUT_SIZE_EXCEEDED",
+    "NOT_FOUND",
+    "PARSE_ERROR",
+    "RESOURCE_NOT_FOUND",
+}
+
+
+class ShopifyModel(ResponseModel):
+    """Part of a Shopify response; fields are camelCase in JSON."""
+
+    model_config = ConfigDict(alias_generator=to_camel)
+
+
+class UserError(ShopifyModel):
+    """Why a mutation was rejected. `code` is not an enum, because new API versions add codes."""
+
+    code: str | None = None
+    field: tuple[str, ...] | None = None
+    message: str = ""
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, (self.code, ".".join(self.field or ()), self.message)))
+
+
+class _ErrorExtensions(ShopifyModel):
+    code: str = ""
+
+
+class _Error(ShopifyModel):
+    message: str = ""
+    path: tuple[JsonValue, ...] | None = None
+    extensions: _ErrorExtensions = _ErrorExtensions()
+
+    @property
+    def code(self) -> str:
+        return self.extensions.code
+
+    @property
+    def is_nested(self) -> bool:
+        """Whether a field below the mutation failed, which means that the mutation itself was executed."""
+        return self.path is not None and len(self.path) > 1
+
+    @property
+    def is_refusal(self) -> bool:
+        # Validation codes are camelCase (undefinedField, argumentNotAccepted, ...).
+        return not self.is_nested and (self.code in REFUSED_CODES or self.code[:1].islower())
+
+
+class _Response(ShopifyModel):
+    data: dict[str, Any] | None = None
+    errors: tuple[_Error, ...] = ()
+    extensions: Any = None
+
+
+class _ThrottleStatus(ShopifyModel):
+    currently_available: float
+    restore_rate: float
+
+
+class _Cost(ShopifyModel):
+    requested_query_cost: float
+    throttle_status: _ThrottleStatus
+
+
+class _CostExtensions(ShopifyModel):
+    cost: _Cost
+
+
+def response_data(http: VendorHttp, response: httpx.Response, redactor: Redactor) -> dict[str, Any]:
+    """The `data` of a GraphQL response.
+
+    Raises:
+        NotExecuted: THROTTLED, 429, or the shop is temporarily unavailable.
+        Refused: the request or (`alarm`) the token was rejected, or the shop is frozen, locked or inactive.
+        Unknown: Shopify failed, or the response is unreadable.
+    """
+    _check_status(http, response, redactor)
+    body = parse_body(_Response, response)
+    if body is None:
+        raise Unknown(http.vendor, f"unreadable response, {redactor.reason(response)}")
+    if body.errors:
+        raise _failure(http, body, redactor)
+    if body.data is None:
+        raise Unknown(http.vendor, "a response without data")
+    return body.data
+
+
+def _check_status(http: VendorHttp, response: httpx.Response, redactor: Redactor) -> None:
+    reason = redactor.reason(response)
+    if meaning := STATUS_MEANINGS.get(response.status_code):
+        raise Refused(http.vendor, f"{meaning}, {reason}", alarm=True)
+    # Unlike any other 403 this one is temporary, also on healthy shops.
+    if response.status_code == httpx.codes.FORBIDDEN.value and "Unavailable Shop" in response.text:
+        raise NotExecuted(http.vendor, reason)
+    http.check_status(response, reason, retry_after=retry_after_header(response))
+
+
+def _failure(http: VendorHttp, body: _Response, redactor: Redactor) -> NotExecuted | Refused | Unknown:
+    reason = redactor.redact("; ".join(f"{error.code} {error.message}" for error in body.errors))
+    codes = {error.code for error in body.errors}
+    if codes == {"THROTTLED"}:
+        return NotExecuted(http.vendor, reason, retry_after=_throttle_wait(body.extensions))
+    if all(error.is_refusal for error in body.errors):
+        return Refused(http.vendor, reason, alarm=not codes.isdisjoint(CONFIGURATION_CODES))
+    return Unknown(http.vendor, reason)
+
+
+def _throttle_wait(extensions: object) -> timedelta | None:
+    """Time until the rate limit permits the query. Shopify checks its requested cost, not its actual one."""
+    try:
+        cost = TypeAdapter(_CostExtensions).validate_python(extensions).cost
+        missing = cost.requested_query_cost - cost.throttle_status.currently_available
+        return timedelta(seconds=max(0.0, missing / cost.throttle_status.restore_rate))
+    except (ValidationError, ZeroDivisionError, OverflowError):
+        return None

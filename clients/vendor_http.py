@@ -1,0 +1,136 @@
+"""HTTP shared by all vendor clients: one request without retries, its outcome, and a redacted reason."""
+
+import html
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+import httpx
+from pydantic import BaseModel, ConfigDict, SecretStr, TypeAdapter, ValidationError
+
+from clients.outcomes import NotExecuted, Refused, Unknown
+
+Model = TypeVar("Model", bound=BaseModel)
+
+CONNECT_SECONDS = 5.0
+REASON_LENGTH = 300
+
+# These fail every call of the merchant, not just this one: a wrong key, scope, URL or API version.
+CONFIGURATION_STATUSES = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.GONE}
+
+_SAFE_HEADER = re.compile(r"[!-~]+")
+_HTML = re.compile(r"<(?:script|style)\b.*?</(?:script|style)>|<[^>]*>", re.DOTALL | re.IGNORECASE)
+_PRIVATE = re.compile(
+    r"[^\s@<>\"',;]+@[^\s@<>\"',;]+"  # e-mail address
+    r"|(?<![\w/-])\+?\d[\d ().-]{6,}\d(?![\w-])"  # phone number, but not a number inside a gid or a uuid
+    r"|\b(?:shp\w{2}|pk|sk)_\w+",  # key of Shopify, Klaviyo or Postscript
+)
+
+
+class ResponseModel(BaseModel):
+    """Part of a vendor's response. Undeclared fields are ignored: vendors add some without notice."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+@dataclass(frozen=True)
+class VendorHttp:
+    """Sends requests to one vendor."""
+
+    vendor: str
+    client: httpx.AsyncClient
+    read_seconds: float
+
+    async def post(self, url: str, *, headers: Mapping[str, str], body: Mapping[str, Any]) -> httpx.Response:
+        """Send the request once and return the response, whatever its status.
+
+        Raises:
+            NotExecuted: no connection.
+            Refused: the URL is invalid.
+            Unknown: the connection failed after it was made.
+        """
+        timeout = httpx.Timeout(self.read_seconds, connect=CONNECT_SECONDS, pool=CONNECT_SECONDS)
+        try:
+            return await self.client.post(url, headers=headers, json=body, timeout=timeout)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            raise NotExecuted(self.vendor, type(error).__name__) from error
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+            raise Refused(self.vendor, "the configured URL is not valid", alarm=True) from error
+        except httpx.RequestError as error:
+            raise Unknown(self.vendor, type(error).__name__) from error
+
+    def header_value(self, secret: SecretStr) -> str:
+        """The key as a header value. Raises `Refused` if it is empty or not printable ASCII."""
+        if not _SAFE_HEADER.fullmatch(secret.get_secret_value()):
+            raise Refused(self.vendor, "the key is empty or contains invalid characters", alarm=True)
+        return secret.get_secret_value()
+
+    def check_status(self, response: httpx.Response, reason: str, *, retry_after: timedelta | None) -> None:
+        """Raise the outcome of any status except 2xx.
+
+        Raises:
+            NotExecuted: 429.
+            Unknown: 408 and 5xx; the vendor may still complete the request.
+            Refused: everything else.
+        """
+        if response.is_success:
+            return
+        status = response.status_code
+        if status == HTTPStatus.TOO_MANY_REQUESTS:
+            raise NotExecuted(self.vendor, reason, retry_after=retry_after)
+        if response.is_server_error or status == HTTPStatus.REQUEST_TIMEOUT:
+            raise Unknown(self.vendor, reason)
+        raise Refused(self.vendor, reason, alarm=status in CONFIGURATION_STATUSES or response.is_redirect)
+
+
+class Redactor:
+    """Removes this request's secrets, and anything that looks like a key or a person's address, from messages."""
+
+    def __init__(self, *secrets: str | None) -> None:
+        self._secrets = [secret for secret in secrets if secret]
+
+    def reason(self, response: httpx.Response, text: str | None = None) -> str:
+        """The status and the redacted message: `text`, or the whole body if the caller could not parse it."""
+        message = self.redact(_plain_text(response) if text is None else text)
+        return f"HTTP {response.status_code}: {message}" if message else f"HTTP {response.status_code}"
+
+    def redact(self, text: str) -> str:
+        """The text in one line of at most 300 characters, with `[…]` for whatever is private."""
+        for secret in self._secrets:
+            text = re.sub(re.escape(secret), "[…]", text, flags=re.IGNORECASE)
+        line = " ".join(_PRIVATE.sub("[…]", text).split())
+        return line if len(line) <= REASON_LENGTH else line[: REASON_LENGTH - 1] + "…"
+
+
+def parse_body(model: type[Model], response: httpx.Response) -> Model | None:
+    """The body as this model; None if it is HTML, incomplete or of another shape."""
+    try:
+        return model.model_validate_json(response.content)
+    except ValidationError:
+        return None
+
+
+def retry_after_header(response: httpx.Response) -> timedelta | None:
+    """The `Retry-After` header if it is a number of seconds, whole or decimal."""
+    return parse_seconds(response.headers.get("Retry-After"))
+
+
+def parse_seconds(value: object) -> timedelta | None:
+    """A number of seconds, given as number or text; None for anything else."""
+    try:
+        number = TypeAdapter(float).validate_python(value)
+        return timedelta(seconds=number) if number >= 0 else None
+    except (ValidationError, OverflowError, ValueError):
+        return None
+
+
+def _plain_text(response: httpx.Response) -> str:
+    # Decode first: the redactor does not recognise addresses like `jane\\u0040shop.io` or `jane&#64;shop.io`.
+    try:
+        return json.dumps(TypeAdapter(Any).validate_json(response.content), ensure_ascii=False)
+    except ValidationError:
+        return html.unescape(_HTML.sub(" ", response.text))
