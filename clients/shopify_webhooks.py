@@ -25,12 +25,12 @@ def signature(body: bytes, secret: SecretStr) -> str:
     return base64.b64encode(hmac.digest(secret.get_secret_value().encode(), body, "sha256")).decode()
 
 
-def is_signed(body: bytes, given: str, secrets: Iterable[SecretStr]) -> bool:
+def is_signed(body: bytes, header: str, secrets: Iterable[SecretStr]) -> bool:
     """Whether one of the secrets signed this body. Shopify may use the old secret for an hour after a rotation.
 
     Source: shopify.dev, "Verify webhook deliveries".
     """
-    return any(hmac.compare_digest(signature(body, secret).encode(), given.encode()) for secret in secrets)
+    return any(hmac.compare_digest(signature(body, secret).encode(), header.encode()) for secret in secrets)
 
 
 # PostgreSQL text cannot contain NUL.

@@ -1,4 +1,4 @@
-"""`python -m sandbox`: the vendors as a server of their own."""
+"""`python -m sandbox`: serve the vendor sandbox over HTTP."""
 
 from typing import Annotated
 
@@ -12,7 +12,7 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8090,
 ) -> None:
-    """Play Shopify, Klaviyo, Omnisend and Postscript until Ctrl-C."""
+    """Serve simulated Shopify, Klaviyo, Omnisend and Postscript APIs."""
     uvicorn.run(create_app(), host=host, port=port, log_level="warning", timeout_graceful_shutdown=2)
 
 

@@ -1,4 +1,4 @@
-"""The four vendors behind one address, and under `/_sandbox` the strings they hang on."""
+"""The sandbox application: the simulated vendor APIs, and `/_sandbox` to inspect and control them."""
 
 from typing import Any
 
@@ -13,21 +13,21 @@ from sandbox.vendor import Vendor
 
 
 def create_app() -> FastAPI:
-    """A sandbox of its own: nothing is shared with another app, and nothing outlives it."""
+    """Create a sandbox with its own state, in memory."""
     app = FastAPI(title="Pointsaga sandbox")
     vendors: dict[str, Vendor] = {vendor.name: vendor for vendor in (Shopify(), Klaviyo(), Omnisend(), Postscript())}
     for vendor in vendors.values():
         app.include_router(vendor.router, tags=[vendor.name])
-    app.include_router(_control(vendors))
+    app.include_router(_control_router(vendors))
     return app
 
 
-def _control(vendors: dict[str, Vendor]) -> APIRouter:
+def _control_router(vendors: dict[str, Vendor]) -> APIRouter:
     router = APIRouter(tags=["control"])
 
-    def named(name: str) -> Vendor:
+    def find_vendor(name: str) -> Vendor:
         if name not in vendors:
-            raise HTTPException(404, f"no vendor `{name}`; there are: {', '.join(vendors)}")
+            raise HTTPException(404, f"unknown vendor `{name}`; vendors: {', '.join(vendors)}")
         return vendors[name]
 
     @router.get("/healthz")
@@ -35,20 +35,21 @@ def _control(vendors: dict[str, Vendor]) -> APIRouter:
         return {"status": "ok"}
 
     @router.get("/_sandbox/{vendor}")
-    async def look(vendor: str) -> dict[str, Any]:
-        return named(vendor).view()
+    async def show(vendor: str) -> dict[str, Any]:
+        return find_vendor(vendor).view()
 
     @router.post("/_sandbox/{vendor}/faults", status_code=201)
-    async def script(vendor: str, fault: Fault) -> Fault:
-        operations = named(vendor).operations
-        if fault.operation is not None and fault.operation not in operations:
-            raise HTTPException(422, f"{vendor} has no operation `{fault.operation}`; it has: {_words(operations)}")
-        named(vendor).script.add(fault)
+    async def add_fault(vendor: str, fault: Fault) -> Fault:
+        found = find_vendor(vendor)
+        if fault.operation not in {None, *found.operations}:
+            operations = ", ".join(sorted(found.operations))
+            raise HTTPException(422, f"unknown operation `{fault.operation}`; operations: {operations}")
+        found.script.add(fault)
         return fault
 
     @router.delete("/_sandbox/{vendor}/faults", status_code=204)
-    async def clear(vendor: str) -> None:
-        named(vendor).script.clear()
+    async def clear_faults(vendor: str) -> None:
+        find_vendor(vendor).script.clear()
 
     @router.delete("/_sandbox", status_code=204)
     async def reset() -> None:
@@ -56,7 +57,3 @@ def _control(vendors: dict[str, Vendor]) -> APIRouter:
             vendor.reset()
 
     return router
-
-
-def _words(names: frozenset[str]) -> str:
-    return ", ".join(sorted(names))

@@ -1,4 +1,7 @@
-"""What Shopify checks of a discount when it is made: its schema declares nearly every field optional."""
+"""Validation of new discounts. Shopify's schema declares nearly every field optional and checks them at run time.
+
+Source: responses recorded from a development shop, github.com/airhorns/shopify-draft-proxy, Admin API 2025-01 and 2026-04.
+"""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -10,15 +13,15 @@ from sandbox.vendor import at
 CODE_LENGTH = 255
 TAGS = 5
 TAG_LENGTH = 255
-BLANKS = {"title": "Title", "code": "Code", "startsAt": "Starts at", "context": "Context"}
+REQUIRED = {"title": "Title", "code": "Code", "startsAt": "Starts at", "context": "Context"}
 
 Input = dict[str, Any]
 UserError = dict[str, Any]
 
 
 def user_errors(argument: str, discount: Input, *, code_is_taken: bool) -> list[UserError]:
-    """Everything that is wrong with the discount; `argument` is the mutation's own name for it."""
-    checks = [_blanks(discount), _code(discount, taken=code_is_taken), _period(discount), _tags(discount)]
+    """All user errors of the discount; `argument` is its name in the mutation."""
+    checks = [_required(discount), _code(discount, taken=code_is_taken), _period(discount), _tags(discount)]
     if argument == "bxgyCodeDiscount":
         checks.append(_free_product(discount))
     else:
@@ -31,20 +34,20 @@ def user_errors(argument: str, discount: Input, *, code_is_taken: bool) -> list[
 
 
 def user_error(field: list[str], code: str, message: str) -> UserError:
-    """One `DiscountUserError`."""
+    """A `DiscountUserError`."""
     return {"field": field, "code": code, "message": message, "extraInfo": None}
 
 
-_Found = Iterator[tuple[list[str], str, str]]
+_Errors = Iterator[tuple[list[str], str, str]]
 
 
-def _blanks(discount: Input) -> _Found:
-    for name, words in BLANKS.items():
+def _required(discount: Input) -> _Errors:
+    for name, label in REQUIRED.items():
         if not discount.get(name):
-            yield [name], "BLANK", f"{words} can't be blank"
+            yield [name], "BLANK", f"{label} can't be blank"
 
 
-def _code(discount: Input, *, taken: bool) -> _Found:
+def _code(discount: Input, *, taken: bool) -> _Errors:
     if taken:
         yield ["code"], "TAKEN", "Code must be unique. Please try a different code."
     if len(discount.get("code") or "") > CODE_LENGTH:
@@ -53,14 +56,14 @@ def _code(discount: Input, *, taken: bool) -> _Found:
         yield ["code"], "INVALID", "Code can't have a newline"
 
 
-def _period(discount: Input) -> _Found:
+def _period(discount: Input) -> _Errors:
     starts_at: datetime | None = discount.get("startsAt")
     ends_at: datetime | None = discount.get("endsAt")
     if starts_at and ends_at and ends_at <= starts_at:
         yield ["endsAt"], "INVALID", "Ends at needs to be after starts_at"
 
 
-def _tags(discount: Input) -> _Found:
+def _tags(discount: Input) -> _Errors:
     tags: list[str] = discount.get("tags") or []
     if len(tags) > TAGS:
         yield ["tags"], "TOO_MANY_TAGS", f"A discount has at most {TAGS} tags"
@@ -68,13 +71,13 @@ def _tags(discount: Input) -> _Found:
         yield ["tags"], "INVALID_TAG_LENGTH", f"A tag has at most {TAG_LENGTH} characters"
 
 
-def _minimum(discount: Input) -> _Found:
+def _minimum(discount: Input) -> _Errors:
     if at(discount, "minimumRequirement", "quantity") and at(discount, "minimumRequirement", "subtotal"):
         path = ["minimumRequirement", "subtotal", "greaterThanOrEqualToSubtotal"]
         yield path, "CONFLICT", "Minimum subtotal cannot be defined when minimum quantity is"
 
 
-def _amount(discount: Input) -> _Found:
+def _amount(discount: Input) -> _Errors:
     value: Input = at(discount, "customerGets", "value") or Input()
     if not value:
         yield ["customerGets"], "BLANK", "Customer gets can't be blank"
@@ -86,17 +89,17 @@ def _amount(discount: Input) -> _Found:
         yield path, "VALUE_OUTSIDE_RANGE", "Value must be between 0.0 and 1.0"
     amount: Decimal | None = at(value, "discountAmount", "amount")
     if amount is not None and amount <= 0:
-        # Inverted, as Shopify's is: it keeps amounts as negative numbers.
+        # Inverted like Shopify's message: Shopify stores amounts as negative numbers.
         yield ["customerGets", "value", "discountAmount", "amount"], "LESS_THAN", "Value must be less than 0"
 
 
-def _free_shipping(discount: Input) -> _Found:
+def _free_shipping(discount: Input) -> _Errors:
     if at(discount, "combinesWith", "shippingDiscounts"):
         message = "The combinesWith settings are not valid for the discount class."
         yield ["combinesWith"], "INVALID_COMBINES_WITH_FOR_DISCOUNT_CLASS", message
 
 
-def _free_product(discount: Input) -> _Found:
+def _free_product(discount: Input) -> _Errors:
     if at(discount, "customerGets", "items", "all"):
         yield ["customerGets"], "INVALID", "Items in 'customer get' cannot be set to all"
     bought: Input | None = at(discount, "customerBuys", "items")

@@ -1,4 +1,4 @@
-"""Faults on demand: what a vendor will do to the next requests, and the two ways a connection breaks."""
+"""The fault script: failures that a vendor applies to its next requests."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, PositiveInt, model
 from starlette.responses import HTMLResponse, Response
 from starlette.types import Receive, Scope, Send
 
-# Set by `SandboxTransport`: there is no socket to break in-process, so the break is told by an exception.
+# ASGI extension set by `SandboxTransport`: in-process there is no socket to close, so exceptions replace it.
 IN_PROCESS = "pointsaga.in_process"
 
 Kind = Literal[
@@ -20,17 +20,17 @@ Seconds = Annotated[float, Field(ge=0, le=600)]
 
 
 class Fault(BaseModel):
-    """One line of the script.
+    """A fault in the script.
 
     Attributes:
-        operation: a root field of Shopify's API, or `events`; None means any.
-        kind: `latency` waits `seconds` and goes on; `status` answers without executing; `throttled` asks for
-            `retry_after` seconds in the vendor's own way; `drop` breaks the connection without executing,
-            `execute_then_drop` after it, `execute_late` before it: it executes `seconds` later; `broken_json`
-            executes and answers with half a document; `down` refuses connections.
-        times: how many requests it meets; None means until it is cleared, the default of `down`.
-        body: of a `status` or `broken_json` answer; text is sent as HTML, anything else as JSON.
-        probability: the chance that it meets a request, by `seed` for a load that can be repeated.
+        operation: a root field of Shopify's API, or `events`; None: any operation.
+        kind: `latency` delays the request by `seconds`; `status` responds without executing; `throttled` is the
+            vendor's rate limit response with `retry_after` seconds; `drop` closes the connection without executing;
+            `execute_then_drop` executes first; `execute_late` executes `seconds` after closing; `broken_json`
+            executes and responds with invalid JSON; `down` refuses connections.
+        times: number of requests; None: until cleared, the default of `down`.
+        body: response body of `status` and `broken_json`; text is sent as HTML, anything else as JSON.
+        probability: share of requests that it applies to; repeatable with `seed`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -46,19 +46,20 @@ class Fault(BaseModel):
     body: JsonValue = None
 
     @model_validator(mode="after")
-    def _delays_take_time(self) -> "Fault":
+    def _require_seconds(self) -> "Fault":
         if self.kind in {"latency", "execute_late"} and not self.seconds:
             raise ValueError(f"`{self.kind}` needs `seconds`")
         return self
 
 
 @dataclass
-class _Line:
+class _ScriptedFault:
     fault: Fault
     left: int | None
     random: Random = field(repr=False)
 
-    def meets(self, operation: str) -> bool:
+    def consume(self, operation: str) -> bool:
+        """Whether the fault applies to this request; counts it if so."""
         if self.left == 0 or self.fault.operation not in {None, operation}:
             return False
         if self.random.random() >= self.fault.probability:
@@ -69,51 +70,48 @@ class _Line:
 
 
 class Script:
-    """The faults of one vendor, in the order they were asked for."""
+    """The faults of one vendor, in the order they were added."""
 
     def __init__(self) -> None:
-        self._lines: list[_Line] = []
+        self._faults: list[_ScriptedFault] = []
 
     def add(self, fault: Fault) -> None:
-        """Append a fault."""
         until_cleared = fault.kind == "down" and "times" not in fault.model_fields_set
-        self._lines.append(_Line(fault, None if until_cleared else fault.times, Random(fault.seed)))
+        self._faults.append(_ScriptedFault(fault, None if until_cleared else fault.times, Random(fault.seed)))
 
     def clear(self) -> None:
-        """Forget them all."""
-        self._lines.clear()
+        self._faults.clear()
 
     def view(self) -> list[dict[str, Any]]:
-        """The faults still to come."""
-        return [{**line.fault.model_dump(), "left": line.left} for line in self._lines if line.left != 0]
+        """The remaining faults."""
+        return [{**entry.fault.model_dump(), "left": entry.left} for entry in self._faults if entry.left != 0]
 
     async def next(self, operation: str) -> Fault | None:
-        """Sit out the latencies that meet this request, then say which other fault does."""
+        """Wait for the latency faults of this request, then return the first other fault that applies to it."""
         delay = 0.0
-        struck: Fault | None = None
-        for line in self._lines:
-            if struck is None and line.meets(operation):
-                if line.fault.kind == "latency":
-                    delay += line.fault.seconds
+        found: Fault | None = None
+        for entry in self._faults:
+            if found is None and entry.consume(operation):
+                if entry.fault.kind == "latency":
+                    delay += entry.fault.seconds
                 else:
-                    struck = line.fault
+                    found = entry.fault
         await asyncio.sleep(delay)
-        return struck
+        return found
 
 
 class ConnectionDropped(Exception):
-    """In-process: the connection broke before the answer was complete."""
+    """In-process: the connection was closed before the response was complete."""
 
 
 class ConnectionRefused(Exception):
-    """In-process: nobody listens."""
+    """In-process: the connection was refused."""
 
 
 class Dropped(Response):
-    """Promises a body and hangs up: the server closes a connection whose answer is not complete."""
+    """An incomplete response: uvicorn closes the connection."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Break the connection."""
         if IN_PROCESS in scope.get("extensions", {}):
             raise ConnectionDropped
         headers = [(b"content-type", b"application/json"), (b"content-length", b"1000")]
@@ -122,13 +120,12 @@ class Dropped(Response):
 
 
 class Down(HTMLResponse):
-    """Over HTTP what a load balancer says when nobody is behind it."""
+    """A refused connection; over HTTP the 503 of a load balancer without servers."""
 
     def __init__(self) -> None:
         super().__init__("<html><body><h1>503 Service Unavailable</h1></body></html>", HTTPStatus.SERVICE_UNAVAILABLE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, or in-process refuse to."""
         if IN_PROCESS in scope.get("extensions", {}):
             raise ConnectionRefused
         await super().__call__(scope, receive, send)

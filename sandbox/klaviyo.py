@@ -1,4 +1,7 @@
-"""Klaviyo, played: `POST /klaviyo/api/events`. A repeated `unique_id` of a profile and metric is dropped silently."""
+"""Simulated Klaviyo: `POST /klaviyo/api/events`. Repeated `unique_id`s of a profile and metric are dropped.
+
+Source: developers.klaviyo.com, events API overview and rate limits.
+"""
 
 import re
 from collections.abc import Mapping
@@ -13,8 +16,6 @@ IDENTIFIERS = ("email", "phone_number", "external_id")
 
 
 class Klaviyo(MarketingVendor):
-    """Takes JSON:API events."""
-
     name = "klaviyo"
     path = "/klaviyo/api/events"
     media_type = "application/vnd.api+json"
@@ -23,53 +24,49 @@ class Klaviyo(MarketingVendor):
         super().__init__()
         self._seen: set[tuple[Any, ...]] = set()
 
-    def forget(self) -> None:
-        """Drop the events and what is known of repeats."""
-        super().forget()
+    def clear(self) -> None:
+        super().clear()
         self._seen.clear()
 
     def accept(self, headers: Mapping[str, str], event: Event) -> Answer:
-        """Check key, revision and event; keep the first of each `unique_id`."""
         if not re.fullmatch(r"Klaviyo-API-Key pk_\S+", headers.get("authorization", "")):
-            return self.failed(401)
+            return self.error_answer(401)
         if headers.get("content-type") != self.media_type:
-            return self.failed(415)
+            return self.error_answer(415)
         if "revision" not in headers:
-            return self._error(400, "The revision header is required.", "/")
-        if fault := _fault(event):
-            return self._error(400, *fault)
-        self._keep_first(event)
+            return self._error_answer(400, "The revision header is required.", "/")
+        if error := _error_of(event):
+            return self._error_answer(400, *error)
+        self._store_unless_repeated(event)
         return Answer("accepted", HTTPStatus.ACCEPTED)
 
-    def _keep_first(self, event: Event) -> None:
+    def _store_unless_repeated(self, event: Event) -> None:
         attributes = event["data"]["attributes"]
         profile = attributes["profile"]["data"]["attributes"]
-        who = next(profile[name] for name in IDENTIFIERS if profile.get(name))
-        key = (who, attributes["metric"]["data"]["attributes"]["name"], attributes.get("unique_id"))
+        person = next(profile[name] for name in IDENTIFIERS if profile.get(name))
+        key = (person, attributes["metric"]["data"]["attributes"]["name"], attributes.get("unique_id"))
         if key[2] is not None and key in self._seen:
-            self._duplicates += 1
+            self.duplicates += 1
             return
         self._seen.add(key)
-        self.keep(event)
+        self.events.append(event)
 
-    def failed(self, status: int) -> Answer:
-        """One error object."""
-        return self._error(status, phrase(status), "/data")
+    def error_answer(self, status: int) -> Answer:
+        return self._error_answer(status, phrase(status), "/data")
 
     def throttled(self, retry_after: float) -> Answer:
-        """429 with whole seconds in `Retry-After`."""
         wait = max(1, round(retry_after))
-        answer = self._error(429, f"Request was throttled. Expected available in {wait} second(s).", "/data")
+        answer = self._error_answer(429, f"Request was throttled. Expected available in {wait} second(s).", "/data")
         return Answer("throttled", 429, answer.body, {"Retry-After": str(wait)})
 
     @staticmethod
-    def _error(status: int, detail: str, pointer: str) -> Answer:
+    def _error_answer(status: int, detail: str, pointer: str) -> Answer:
         code = CODES.get(status, "error")
         error = {"id": "0", "status": status, "code": code, "title": code.replace("_", " ").capitalize()}
         return Answer(code, status, {"errors": [{**error, "detail": detail, "source": {"pointer": pointer}}]})
 
 
-def _fault(event: Event) -> tuple[str, str] | None:
+def _error_of(event: Event) -> tuple[str, str] | None:
     attributes = at(event, "data", "attributes")
     profile = at(attributes, "profile", "data", "attributes")
     if at(event, "data", "type") != "event" or not isinstance(at(attributes, "properties"), dict):

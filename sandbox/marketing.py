@@ -1,4 +1,4 @@
-"""What Klaviyo, Omnisend and Postscript have in common: JSON events that come in one at a time."""
+"""What the simulated marketing vendors share: one endpoint for JSON events."""
 
 import json
 from abc import abstractmethod
@@ -14,32 +14,26 @@ Event = dict[str, Any]
 
 
 class MarketingVendor(Vendor):
-    """Keeps the events it accepted, newest last."""
+    """Stores accepted events, newest last."""
 
     path: str
 
     def __init__(self) -> None:
         super().__init__()
-        self._events: list[Event] = []
-        self._duplicates = 0
+        self.events: list[Event] = []
+        self.duplicates = 0
         self.router.add_api_route(self.path, self._post, methods=["POST"])
 
     @abstractmethod
     def accept(self, headers: Mapping[str, str], event: Event) -> Answer:
-        """Judge one event and keep it if it is good."""
+        """Validate an event and append it to `events` if it is valid."""
 
-    def keep(self, event: Event) -> None:
-        """Remember an accepted event."""
-        self._events.append(event)
+    def contents(self) -> dict[str, Any]:
+        return {"events": self.events, "duplicates": self.duplicates}
 
-    def arrived(self) -> dict[str, Any]:
-        """The events kept, and how many repeats were dropped."""
-        return {"events": self._events, "duplicates": self._duplicates}
-
-    def forget(self) -> None:
-        """Drop them."""
-        self._events = []
-        self._duplicates = 0
+    def clear(self) -> None:
+        self.events = []
+        self.duplicates = 0
 
     async def _post(self, request: Request) -> Response:
         body = await request.body()
@@ -49,5 +43,5 @@ class MarketingVendor(Vendor):
         try:
             event = json.loads(body)
         except ValueError:
-            return self.failed(400)
-        return self.accept(headers, cast("Event", event)) if isinstance(event, dict) else self.failed(400)
+            return self.error_answer(400)
+        return self.accept(headers, cast("Event", event)) if isinstance(event, dict) else self.error_answer(400)

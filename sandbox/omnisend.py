@@ -1,4 +1,7 @@
-"""Omnisend, played: `POST /omnisend/api/events`. Repeats of live events are kept: each one may send a message."""
+"""Simulated Omnisend: `POST /omnisend/api/events`. Repeated events are stored, as each may send a message.
+
+Source: api-docs.omnisend.com, events and responses, version 2026-03-15.
+"""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -12,29 +15,24 @@ NAMES = {400: "validation-failed", 429: "rate-limit-exceeded", 500: "internal-se
 
 
 class Omnisend(MarketingVendor):
-    """Takes custom events and answers errors as RFC 9457 problems."""
-
     name = "omnisend"
     path = "/omnisend/api/events"
     media_type = "application/json"
 
     def accept(self, headers: Mapping[str, str], event: Event) -> Answer:
-        """Check key, version and event."""
         if not headers.get("authorization", "").removeprefix("Omnisend-API-Key ").strip():
-            return self.failed(401)
+            return self.error_answer(401)
         if "omnisend-version" not in headers:
-            return self._invalid([_field("Omnisend-Version", "Version header is required")])
-        if faults := _faults(event):
-            return self._invalid(faults)
-        self.keep(event)
+            return self._invalid([_required("Omnisend-Version", "Version header is required")])
+        if errors := _field_errors(event):
+            return self._invalid(errors)
+        self.events.append(event)
         return Answer("accepted", HTTPStatus.ACCEPTED)
 
-    def failed(self, status: int) -> Answer:
-        """A problem with the request's number in `instance`."""
+    def error_answer(self, status: int) -> Answer:
         return _problem(status, detail=phrase(status), instance="urn:omnisend:request:0")
 
     def throttled(self, retry_after: float) -> Answer:
-        """429 with the wait in the body."""
         return _problem(429, retryAfter=max(1, round(retry_after)))
 
     @staticmethod
@@ -48,12 +46,12 @@ def _problem(status: int, **members: Any) -> Answer:
     return Answer(title, status, body)
 
 
-def _faults(event: Event) -> list[dict[str, str]]:
-    faults = [_field(name, f"{name} is required") for name in ("eventName", "origin") if not event.get(name)]
+def _field_errors(event: Event) -> list[dict[str, str]]:
+    errors = [_required(name, f"{name} is required") for name in ("eventName", "origin") if not event.get(name)]
     if not (at(event, "contact", "email") or at(event, "contact", "phone")):
-        faults.append(_field("contact", "email or phone is required"))
-    return faults
+        errors.append(_required("contact", "email or phone is required"))
+    return errors
 
 
-def _field(name: str, message: str) -> dict[str, str]:
+def _required(name: str, message: str) -> dict[str, str]:
     return {"field": name, "code": "required", "message": message}

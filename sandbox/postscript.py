@@ -1,4 +1,7 @@
-"""Postscript, played: `POST /postscript/api/v2/events`. A repeat is one more event, and one more text message."""
+"""Simulated Postscript: `POST /postscript/api/v2/events`. A repeated event is stored, as it may send another text.
+
+Source: developers.postscript.io, create custom event and rate limits.
+"""
 
 import re
 from collections.abc import Mapping
@@ -12,26 +15,22 @@ RATE_LIMIT_EXCEEDED = 3002
 
 
 class Postscript(MarketingVendor):
-    """Queues every event it understands, whoever it is for."""
-
     name = "postscript"
     path = "/postscript/api/v2/events"
 
     def accept(self, headers: Mapping[str, str], event: Event) -> Answer:
-        """Check key and type; only private keys work."""
+        # Only private keys (sk_) work.
         if not re.fullmatch(r"Bearer sk_\S+", headers.get("authorization", "")):
-            return self.failed(401)
+            return self.error_answer(401)
         if not re.fullmatch(r"[A-Za-z0-9_]+", str(event.get("type", ""))):
             return _error(400, 400, "Invalid event type")
-        self.keep(event)
+        self.events.append(event)
         return Answer("accepted", HTTPStatus.ACCEPTED, {"event_ids": [str(uuid4())]})
 
-    def failed(self, status: int) -> Answer:
-        """Postscript's envelope."""
+    def error_answer(self, status: int) -> Answer:
         return _error(status, status, phrase(status))
 
     def throttled(self, retry_after: float) -> Answer:
-        """429 with error 3002, and not a word about how long."""
         return _error(429, RATE_LIMIT_EXCEEDED, "Rate limit exceeded")
 
 

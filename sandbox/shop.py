@@ -1,4 +1,7 @@
-"""One shop of the played Shopify: its discounts and metafields, and the resolvers that change them."""
+"""A simulated shop: its discounts and metafields, and the GraphQL resolvers that change them.
+
+Source: responses recorded from a development shop, github.com/airhorns/shopify-draft-proxy, Admin API 2025-01 and 2026-04.
+"""
 
 import json
 from dataclasses import dataclass, field
@@ -17,11 +20,11 @@ ALL_PRODUCTS = {"__typename": "Collection", "id": "gid://shopify/Collection/1", 
 
 @dataclass
 class Discount:
-    """A code discount and what became of it."""
+    """A code discount; `data` is the input of its mutation."""
 
     gid: str
     typename: str
-    asked: Input
+    data: Input
     created_at: datetime
     ends_at: datetime | None
     uses: int = 0
@@ -29,29 +32,27 @@ class Discount:
 
     @property
     def code(self) -> str:
-        """As it was asked for; a code is looked up in any case."""
-        return self.asked["code"]
+        return self.data["code"]
 
     @property
     def tags(self) -> list[str]:
-        """As they were asked for."""
-        return self.asked.get("tags") or []
+        return self.data.get("tags") or []
 
     @property
     def customers(self) -> list[str] | None:
-        """Gids of those who can use it, None for everybody."""
-        return at(self.asked, "context", "customers", "add")
+        """Gids of the customers who can use it, None for all."""
+        return at(self.data, "context", "customers", "add")
 
     @property
     def status(self) -> str:
-        """A `DiscountStatus`; it goes by the clock alone."""
+        """The `DiscountStatus` at the current time."""
         now = datetime.now(UTC)
         if self.ends_at is not None and self.ends_at <= now:
             return "EXPIRED"
-        return "SCHEDULED" if self.asked["startsAt"] > now else "ACTIVE"
+        return "SCHEDULED" if self.data["startsAt"] > now else "ACTIVE"
 
     def node(self) -> dict[str, Any]:
-        """As a `DiscountCodeNode`."""
+        """The `DiscountCodeNode`."""
         discount = {
             "__typename": self.typename,
             "createdAt": self.created_at,
@@ -61,23 +62,23 @@ class Discount:
             "asyncUsageCount": self.uses,
             "codes": {"nodes": [{"id": f"{self.gid}?code", "code": self.code, "asyncUsageCount": self.uses}]},
             "context": _context(self.customers),
-            "customerGets": {"value": _value(self.asked)},
+            "customerGets": {"value": _value(self.data)},
         }
-        asked = {name: self.asked.get(name) for name in ("title", "startsAt", "usageLimit", "usesPerOrderLimit")}
-        once = bool(self.asked.get("appliesOncePerCustomer"))
-        return {"id": self.gid, "codeDiscount": {**asked, "appliesOncePerCustomer": once, **discount}}
+        data = {name: self.data.get(name) for name in ("title", "startsAt", "usageLimit", "usesPerOrderLimit")}
+        once = bool(self.data.get("appliesOncePerCustomer"))
+        return {"id": self.gid, "codeDiscount": {**data, "appliesOncePerCustomer": once, **discount}}
 
     def view(self) -> dict[str, Any]:
-        """As the control API shows it."""
+        """The JSON of `/_sandbox/shopify`."""
         return {
             "id": self.gid,
             "type": self.typename,
             "code": self.code,
             "status": "deleted" if self.deleted else "expired" if self.status == "EXPIRED" else "live",
-            "title": self.asked["title"],
+            "title": self.data["title"],
             "tags": self.tags,
             "customers": [gid.rsplit("/", 1)[-1] for gid in self.customers or ()],
-            "asked": self.asked,
+            "asked": self.data,
             "ends_at": self.ends_at,
             "uses": self.uses,
         }
@@ -85,15 +86,13 @@ class Discount:
 
 @dataclass
 class Shop:
-    """What one merchant has. Resolvers are the methods that `root` names."""
-
     discounts: dict[str, Discount] = field(default_factory=dict[str, Discount])
     metafields: dict[tuple[str, str, str], dict[str, Any]] = field(default_factory=dict[tuple[str, str, str], Any])
     _live: dict[str, Discount] = field(default_factory=dict[str, Discount])
     _ids: "count[int]" = field(default_factory=partial(count, 1))
 
     def root(self) -> dict[str, Any]:
-        """Root fields to resolvers."""
+        """The resolver of each root field."""
         return {
             "codeDiscountNodeByCode": self._by_code,
             "collectionByIdentifier": self._collection,
@@ -106,9 +105,9 @@ class Shop:
         }
 
     def use(self, code: str) -> bool:
-        """A customer's order uses the code; False when it does not work."""
+        """Count a use of the code by an order; False if the code is not usable."""
         found = self._find(code)
-        if found is None or found.status != "ACTIVE" or found.uses == found.asked.get("usageLimit"):
+        if found is None or found.status != "ACTIVE" or found.uses == found.data.get("usageLimit"):
             return False
         found.uses += 1
         return True
@@ -133,14 +132,14 @@ class Shop:
 
         return create
 
-    def _create(self, typename: str, argument: str, asked: Input) -> dict[str, Any]:
-        taken = self._find(asked.get("code") or "") is not None
-        if errors := user_errors(argument, asked, code_is_taken=taken):
+    def _create(self, typename: str, argument: str, data: Input) -> dict[str, Any]:
+        taken = self._find(data.get("code") or "") is not None
+        if errors := user_errors(argument, data, code_is_taken=taken):
             return {"codeDiscountNode": None, "userErrors": errors}
         gid = f"gid://shopify/DiscountCodeNode/{next(self._ids)}"
-        made = Discount(gid, typename, asked, datetime.now(UTC), asked.get("endsAt"))
-        self.discounts[gid] = self._live[made.code.casefold()] = made
-        return {"codeDiscountNode": made.node(), "userErrors": []}
+        created = Discount(gid, typename, data, datetime.now(UTC), data.get("endsAt"))
+        self.discounts[gid] = self._live[created.code.casefold()] = created
+        return {"codeDiscountNode": created.node(), "userErrors": []}
 
     def _deactivate(self, _info: object, id: str) -> dict[str, Any]:  # noqa: A002 - Shopify's name
         found = self._get(id)
@@ -159,15 +158,15 @@ class Shop:
         return {"deletedCodeDiscountId": found.gid, "userErrors": []}
 
     def _set_metafields(self, _info: object, metafields: list[Input]) -> dict[str, Any]:
-        errors = [error for index, asked in enumerate(metafields) for error in _metafield_errors(index, asked)]
+        errors = [error for index, data in enumerate(metafields) for error in _metafield_errors(index, data)]
         if errors:
             return {"metafields": None, "userErrors": errors}
-        return {"metafields": [self._set_metafield(asked) for asked in metafields], "userErrors": []}
+        return {"metafields": [self._set_metafield(data) for data in metafields], "userErrors": []}
 
-    def _set_metafield(self, asked: Input) -> dict[str, Any]:
-        key = (asked["ownerId"], asked["namespace"], asked["key"])
+    def _set_metafield(self, data: Input) -> dict[str, Any]:
+        key = (data["ownerId"], data["namespace"], data["key"])
         gid = self.metafields[key]["id"] if key in self.metafields else f"gid://shopify/Metafield/{next(self._ids)}"
-        self.metafields[key] = {"id": gid, **asked}
+        self.metafields[key] = {"id": gid, **data}
         return self.metafields[key]
 
 
@@ -177,21 +176,21 @@ def _context(customers: list[str] | None) -> dict[str, Any]:
     return {"__typename": "DiscountCustomers", "customers": [{"id": gid} for gid in customers]}
 
 
-def _value(asked: Input) -> dict[str, Any] | None:
-    amount: Decimal | None = at(asked, "customerGets", "value", "discountAmount", "amount")
+def _value(data: Input) -> dict[str, Any] | None:
+    amount: Decimal | None = at(data, "customerGets", "value", "discountAmount", "amount")
     if amount is not None:
         money = {"amount": amount, "currencyCode": "USD"}
         return {"__typename": "DiscountAmount", "amount": money, "appliesOnEachItem": False}
-    percentage: float | None = at(asked, "customerGets", "value", "percentage")
+    percentage: float | None = at(data, "customerGets", "value", "percentage")
     return None if percentage is None else {"__typename": "DiscountPercentage", "percentage": percentage}
 
 
-def _metafield_errors(index: int, asked: Input) -> list[dict[str, Any]]:
+def _metafield_errors(index: int, data: Input) -> list[dict[str, Any]]:
     field = ["metafields", str(index)]
-    if not asked.get("type") or not asked.get("namespace"):
+    if not data.get("type") or not data.get("namespace"):
         message = "Type and namespace can't be blank"
         return [{"field": [*field, "type"], "code": "BLANK", "message": message, "elementIndex": None}]
-    if asked["type"] == "json" and not _is_json(asked["value"]):
+    if data["type"] == "json" and not _is_json(data["value"]):
         message = "Value is invalid JSON."
         return [{"field": [*field, "value"], "code": "INVALID_VALUE", "message": message, "elementIndex": None}]
     return []

@@ -1,4 +1,4 @@
-"""Shopify, played: runs the real GraphQL operations for any number of shops, and charges them for it."""
+"""Simulated Shopify: executes the real GraphQL operations for any number of shops, with rate limits by query cost."""
 
 import json
 import time
@@ -14,12 +14,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sandbox.shop import Shop
-from sandbox.shopify_schema import load_schema, operation_of, query_cost, read_document, root_field
+from sandbox.shopify_schema import load_schema, operation_of, parse_document, query_cost, root_field
 from sandbox.vendor import Answer, Vendor, phrase
 
 VERSIONS = ("2026-01", "2026-04", "2026-07", "2026-10")
 STANDARD_RATE = 100.0
-# A bucket holds what comes back to it in this many seconds.
+# Bucket size: the points restored in this many seconds. Source: shopify.dev, rate limits.
 BUCKET_SECONDS = 20
 ERRORS = {
     401: "[API] Invalid API key or access token (unrecognized login or wrong password)",
@@ -29,7 +29,7 @@ ERRORS = {
 
 
 class ShopSettings(BaseModel):
-    """What can be set for one shop: the only token it takes, and its plan's points per second."""
+    """Settings of one shop: the only valid token, and the points restored per second."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -38,7 +38,7 @@ class ShopSettings(BaseModel):
 
 
 class Use(BaseModel):
-    """An order with a discount code."""
+    """An order that uses a discount code."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -47,14 +47,14 @@ class Use(BaseModel):
 
 @dataclass
 class Bucket:
-    """The leaky bucket of one shop, in points."""
+    """The rate limit of one shop: a leaky bucket, in points."""
 
     rate: float = STANDARD_RATE
     level: float = STANDARD_RATE * BUCKET_SECONDS
     at: float = field(default_factory=time.monotonic)
 
     def take(self, cost: float) -> bool:
-        """Pay, or leave everything as it is when there is not enough."""
+        """Subtract the cost; False, and no change, if there are too few points."""
         now = time.monotonic()
         self.level = min(self.rate * BUCKET_SECONDS, self.level + (now - self.at) * self.rate)
         self.at = now
@@ -64,7 +64,7 @@ class Bucket:
         return True
 
     def status(self) -> dict[str, float]:
-        """As `throttleStatus`."""
+        """The `throttleStatus`."""
         return {
             "maximumAvailable": self.rate * BUCKET_SECONDS,
             "currentlyAvailable": int(self.level),
@@ -78,7 +78,7 @@ class _Account:
     bucket: Bucket = field(default_factory=Bucket)
     token: str | None = None
 
-    def takes(self, token: str) -> bool:
+    def accepts(self, token: str) -> bool:
         return token.startswith("shpat_") if self.token is None else token == self.token
 
 
@@ -95,7 +95,7 @@ class _Query:
 
 
 class Shopify(Vendor):
-    """Any domain is a shop, and any token that looks like one opens it, unless one was set."""
+    """Every domain is a shop. It accepts any `shpat_` token until one is set."""
 
     name = "shopify"
 
@@ -114,24 +114,22 @@ class Shopify(Vendor):
             "/_sandbox/shopify/shops/{shop_domain}/uses", self._use, methods=["POST"], status_code=204
         )
 
-    def failed(self, status: int) -> Answer:
-        """Below GraphQL, `errors` is a string."""
+    def error_answer(self, status: int) -> Answer:
+        # Outside GraphQL, `errors` is a string. Source: shopify.dev, API response status codes.
         return Answer(phrase(status).lower(), status, {"errors": ERRORS.get(status, phrase(status))})
 
     def throttled(self, retry_after: float) -> Answer:
-        """An empty bucket that needs this long to hold what was asked for."""
         return _throttled(Bucket(level=0.0), STANDARD_RATE * retry_after)
 
-    def arrived(self) -> dict[str, Any]:
-        """Discounts, deleted ones too, and metafields, by shop."""
+    def contents(self) -> dict[str, Any]:
+        """Discounts, including deleted ones, and metafields of all shops."""
         shops = [(name, account.shop) for name, account in self._accounts.items()]
         return {
-            "discounts": [{"shop": name, **made.view()} for name, shop in shops for made in shop.discounts.values()],
+            "discounts": [{"shop": name, **found.view()} for name, shop in shops for found in shop.discounts.values()],
             "metafields": [{"shop": name, **value} for name, shop in shops for value in shop.metafields.values()],
         }
 
-    def forget(self) -> None:
-        """Close every shop."""
+    def clear(self) -> None:
         self._accounts.clear()
 
     async def _set_up(self, shop_domain: str, settings: ShopSettings) -> None:
@@ -141,21 +139,21 @@ class Shopify(Vendor):
 
     async def _use(self, shop_domain: str, use: Use) -> None:
         if not self._account(shop_domain).shop.use(use.code):
-            raise HTTPException(409, f"the code {use.code} does not work at this shop")
+            raise HTTPException(409, f"the code {use.code} is not usable at this shop")
 
     async def _post(self, shop_domain: str, version: str, request: Request) -> Response:
         token = request.headers.get("x-shopify-access-token", "")
         query = _parse(await request.body())
         operation = root_field(query.operation) if isinstance(query, _Query) else "invalid"
         response = await self.serve(operation, lambda: self._answer(shop_domain, token, query), shop=shop_domain)
-        # A version that is gone is served by the oldest that is left.
+        # Retired versions are served by the oldest supported one. Source: shopify.dev, versioning.
         response.headers["X-Shopify-API-Version"] = version if version in VERSIONS else VERSIONS[0]
         return response
 
     def _answer(self, shop_domain: str, token: str, query: _Query | Answer) -> Answer:
         account = self._account(shop_domain)
-        if not account.takes(token):
-            return self.failed(401)
+        if not account.accepts(token):
+            return self.error_answer(401)
         if isinstance(query, Answer):
             return query
         if query.errors:
@@ -184,21 +182,21 @@ class Shopify(Vendor):
 
 def _parse(body: bytes) -> _Query | Answer:
     try:
-        asked: Any = json.loads(body)
-        document, errors = read_document(asked["query"])
-        operation = operation_of(document, asked.get("operationName"))
+        request: Any = json.loads(body)
+        document, errors = parse_document(request["query"])
+        operation = operation_of(document, request.get("operationName"))
     except GraphQLError as error:
         return _graphql_errors([error], code="PARSE_ERROR")
     except (ValueError, TypeError, KeyError):
         return Answer("bad request", 400, {"errors": {"query": "Required parameter missing or invalid"}})
     if operation is None:
         return _graphql_errors([GraphQLError("An operation name is required")], code="BAD_REQUEST")
-    return _Query(document, operation, cast("dict[str, Any]", asked.get("variables") or {}), errors)
+    return _Query(document, operation, cast("dict[str, Any]", request.get("variables") or {}), errors)
 
 
 def _graphql_errors(errors: Sequence[GraphQLError], code: str | None = None) -> Answer:
     codes = [code or _error_code(error) for error in errors]
-    found = [{**error.formatted, "extensions": {"code": said}} for error, said in zip(errors, codes, strict=True)]
+    found = [{**error.formatted, "extensions": {"code": code}} for error, code in zip(errors, codes, strict=True)]
     return Answer(codes[0], 200, {"errors": found})
 
 
@@ -218,7 +216,7 @@ def _cost(bucket: Bucket, requested: float, actual: float | None) -> dict[str, A
 
 
 def _outcome(result: ExecutionResult) -> str:
-    """`ok`, or the codes of the user errors."""
+    """`ok`, the codes of the user errors, or `error`."""
     payloads = [payload for payload in (result.data or {}).values() if payload]
     codes = [error.get("code") for payload in payloads for error in payload.get("userErrors", ())]
     return ", ".join(map(str, codes)) or ("error" if result.errors else "ok")

@@ -1,4 +1,4 @@
-"""What the four vendors have in common: a script of faults, a log of calls, and a state that can be looked at."""
+"""What the simulated vendors share: the fault script, the call log, and the state that `/_sandbox` shows."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ JSON = "application/json"
 
 @dataclass(frozen=True)
 class Answer:
-    """What a vendor answers, and in `outcome` one word about it for the log."""
+    """A vendor's response, with `outcome` for the call log."""
 
     outcome: str
     status: int
@@ -28,7 +28,7 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def response(self, media_type: str = JSON) -> Response:
-        """As HTTP; no body stays no body, and text is a page of HTML."""
+        """The HTTP response; a text body is sent as HTML."""
         if isinstance(self.body, str):
             return Response(self.body, self.status, dict(self.headers), "text/html")
         content = b"" if self.body is None else json.dumps(self.body).encode()
@@ -36,7 +36,7 @@ class Answer:
 
 
 class Vendor(ABC):
-    """One vendor. Its `router` has the real paths; the rest is for whoever plays with it."""
+    """A simulated vendor; `router` has its API paths."""
 
     name: str
     operations: frozenset[str] = frozenset({"events"})
@@ -50,50 +50,50 @@ class Vendor(ABC):
         self._late: set[asyncio.TimerHandle] = set()
 
     @abstractmethod
-    def failed(self, status: int) -> Answer:
-        """An HTTP error in the vendor's own shape."""
+    def error_answer(self, status: int) -> Answer:
+        """An HTTP error in the vendor's format."""
 
     @abstractmethod
     def throttled(self, retry_after: float) -> Answer:
-        """Too many requests, in the vendor's own way."""
+        """The vendor's rate limit response; `retry_after` in seconds."""
 
     @abstractmethod
-    def arrived(self) -> dict[str, Any]:
-        """What this vendor knows now."""
+    def contents(self) -> dict[str, Any]:
+        """The received data, as `/_sandbox` shows it."""
 
     @abstractmethod
-    def forget(self) -> None:
-        """Drop what arrived."""
+    def clear(self) -> None:
+        """Delete the received data."""
 
     def reset(self) -> None:
-        """Back to the first day: nothing arrived, no faults, nothing under way."""
+        """Restore the initial state: no data, no calls, no faults, no delayed executions."""
         for timer in self._late:
             timer.cancel()
         self._late.clear()
         self._requests = 0
         self._calls.clear()
         self.script.clear()
-        self.forget()
+        self.clear()
 
     def view(self) -> dict[str, Any]:
-        """All that can be seen from outside."""
+        """The JSON of `/_sandbox/{vendor}`."""
         return {
             "requests": self._requests,
-            **self.arrived(),
+            **self.contents(),
             "calls": list(self._calls),
             "faults": self.script.view(),
         }
 
     async def serve(self, operation: str, execute: Callable[[], Answer], **about: str) -> Response:
-        """Execute the operation as the script of faults has it."""
+        """Execute the operation, or apply the next fault to it."""
         self._requests += 1
         fault = await self.script.next(operation)
         call = {"operation": operation, **about, "fault": fault.kind if fault else None}
         if fault is None:
             return self._logged(call, execute()).response(self.media_type)
-        return self._struck(fault, call, execute)
+        return self._apply(fault, call, execute)
 
-    def _struck(self, fault: Fault, call: dict[str, str | None], execute: Callable[[], Answer]) -> Response:
+    def _apply(self, fault: Fault, call: dict[str, str | None], execute: Callable[[], Answer]) -> Response:
         match fault.kind:
             case "status":
                 return self._logged(call, self._status(fault)).response(self.media_type)
@@ -114,7 +114,7 @@ class Vendor(ABC):
                 return Down() if fault.kind == "down" else Dropped()
 
     def _status(self, fault: Fault) -> Answer:
-        usual = self.failed(fault.status)
+        usual = self.error_answer(fault.status)
         retry_after = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
         body = usual.body if fault.body is None else fault.body
         return Answer(usual.outcome, fault.status, body, {**usual.headers, **retry_after})
@@ -125,12 +125,11 @@ class Vendor(ABC):
 
 
 def phrase(status: int) -> str:
-    """HTTP's words for a status, also for those that only some vendors use."""
     return responses.get(status, f"Status {status}")
 
 
 def at(document: Any, *path: str) -> Any:
-    """The value at this path of a JSON document, None where it does not lead anywhere."""
+    """The value at this path of a JSON document, None if there is none."""
     for step in path:
         document = cast("dict[str, Any]", document).get(step) if isinstance(document, dict) else None
     return document

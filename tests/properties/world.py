@@ -248,7 +248,7 @@ class World:
         """A customer's order uses the code, if there is one and it works."""
         async with self._bench.store() as session:
             row = await redemptions.find_redemption(session, self._shop_id, self.id_of(redemption))
-            code = row and await discount_codes.code_of(session, row)
+            code = row and await discount_codes.customer_code(session, row)
         if code is not None:
             await self._bench.http.post(f"/_sandbox/shopify/shops/{self._shop_domain}/uses", json={"code": code})
 
@@ -284,7 +284,7 @@ class World:
             draws=seen["draws"] or [],
             rows={key: Row(attempt, status) for key, attempt, status in seen["rows"] or ()},
             codes=[Code(*code) for code in seen["codes"] or ()],
-            live=[made["code"] for made in self._bench.shopify.arrived()["discounts"] if made["status"] == "live"],
+            live=[made["code"] for made in self._bench.shopify.contents()["discounts"] if made["status"] == "live"],
         )
 
     def _step(self, message: Message) -> Awaitable[Refusal | bool | None]:

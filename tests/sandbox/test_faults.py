@@ -144,7 +144,7 @@ async def forty_requests() -> list[int]:
         ("shopify", {"kind": "drop", "times": 0}, "times"),
         ("shopify", {"kind": "drop", "operation": "discountCodeCreate"}, "discountCodeBasicCreate"),
         ("shopify", {"kind": "latency"}, "needs `seconds`"),
-        ("klaviyo", {"kind": "drop", "operation": "discountCodeBasicCreate"}, "it has: events"),
+        ("klaviyo", {"kind": "drop", "operation": "discountCodeBasicCreate"}, "operations: events"),
         ("klaviyo", {"kind": "drop", "probability": 1.5}, "probability"),
     ],
 )
