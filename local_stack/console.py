@@ -1,4 +1,4 @@
-"""What a person sees of the local stack: `pointsaga up`, its progress, its panel, its signals."""
+"""Terminal output and signals of `pointsaga up`."""
 
 import asyncio
 import signal
@@ -10,29 +10,29 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from local_stack.errors import StackError
-from local_stack.local import LocalStack
+from local_stack import StackError
 from local_stack.options import StackOptions
+from local_stack.stack import LocalStack
 from local_stack.supervisor import Report
 
-TRY_IT = """\
+EXAMPLE = """\
 curl -i {api}/v1/rewards/reward_abc/purchase \\
   -H 'Authorization: demo-full-key' -H 'Content-Type: application/json' \\
   -d '{{"customer_identifier": "6789012345"}}'"""
 
 
 def up(options: StackOptions) -> int:
-    """Run the local stack in the foreground until a signal ends it; the exit status."""
+    """Run the local stack until SIGINT or SIGTERM. Returns the exit status."""
     console = Console()
     stack = LocalStack(options, progress(console))
-    return conclude(lambda: _serve(stack, console), stack, complaint="error", interrupted=0)
+    return run_until_signal(lambda: _serve(stack, console), stack, failure="error", interrupted=0)
 
 
 def progress(console: Console) -> Report:
-    """Print news as they come: one line each, and what a log said below it."""
+    """A report that prints the first line of each message beside the part's name, the others indented below it."""
 
-    def report(part: str, news: str) -> None:
-        first, *rest = news.splitlines()
+    def report(part: str, message: str) -> None:
+        first, *rest = message.splitlines()
         console.print(Text.assemble((f"{part:<10}", "bold cyan"), first), soft_wrap=True)
         for line in rest:
             console.print(Text(f"{'':10}{line}", style="dim"), soft_wrap=True)
@@ -40,39 +40,36 @@ def progress(console: Console) -> Report:
     return report
 
 
-def conclude(
-    work: Callable[[], Coroutine[None, None, None]], stack: LocalStack, *, complaint: str, interrupted: int
+def run_until_signal(
+    work: Callable[[], Coroutine[None, None, None]], stack: LocalStack, *, failure: str, interrupted: int
 ) -> int:
-    """Do the work. The first Ctrl-C or SIGTERM stops the stack in order, a second one kills it."""
+    """Run `work`. The first SIGINT or SIGTERM cancels it, which stops the stack in order; a second one kills the parts.
+
+    Returns the exit status: `interrupted` after a signal. `failure` precedes the message of an error.
+    """
     try:
-        asyncio.run(_until_signal(work, stack))
+        asyncio.run(_cancelled_by_signal(work, stack))
     except asyncio.CancelledError:
         return interrupted
-    except StackError as error:
-        return _complain(complaint, error, error.exit_code)
-    except OSError as error:  # of the data directory: not ours, not a directory, full
-        return _complain(complaint, error, 1)
+    except (StackError, OSError) as error:  # OSError: data directory not writable, not a directory, disk full
+        print(f"{failure}: {error}", file=sys.stderr)  # noqa: T201
+        return error.exit_code if isinstance(error, StackError) else 1
     return 0
 
 
-def _complain(complaint: str, error: Exception, status: int) -> int:
-    print(f"{complaint}: {error}", file=sys.stderr)  # noqa: T201
-    return status
-
-
-async def _until_signal(work: Callable[[], Coroutine[None, None, None]], stack: LocalStack) -> None:
-    working = asyncio.create_task(work())
+async def _cancelled_by_signal(work: Callable[[], Coroutine[None, None, None]], stack: LocalStack) -> None:
+    task = asyncio.create_task(work())
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, _interrupt, working, stack)
-    await working
+        asyncio.get_running_loop().add_signal_handler(number, _interrupt, task, stack)
+    await task
 
 
-def _interrupt(working: asyncio.Task[None], stack: LocalStack) -> None:
-    # A second cancellation would tear `stop` apart; killing lets it run to its end, quickly.
-    if working.cancelling():
+def _interrupt(task: asyncio.Task[None], stack: LocalStack) -> None:
+    # A second cancellation would interrupt `stop`; with the parts killed, `stop` returns at once.
+    if task.cancelling():
         stack.kill()
     else:
-        working.cancel()
+        task.cancel()
 
 
 async def _serve(stack: LocalStack, console: Console) -> None:
@@ -83,13 +80,13 @@ async def _serve(stack: LocalStack, console: Console) -> None:
 
 
 def _show(stack: LocalStack, console: Console) -> None:
-    where = Table.grid(padding=(0, 2))
-    for what, address in _addresses(stack):
-        where.add_row(Text(what, style="bold"), Text(address, overflow="fold"))
-    console.print(Panel(where, title="Pointsaga is up", subtitle="Ctrl-C stops all of it", expand=False))
+    table = Table.grid(padding=(0, 2))
+    for label, address in _addresses(stack):
+        table.add_row(Text(label, style="bold"), Text(address, overflow="fold"))
+    console.print(Panel(table, title="Pointsaga is up", subtitle="Ctrl-C stops all parts", expand=False))
     if stack.options.demo_data and "api" in stack.options.parts:
         console.print("Redeem a reward:\n", style="bold")
-        console.print(Text(TRY_IT.format(api=stack.api_url)), soft_wrap=True)
+        console.print(Text(EXAMPLE.format(api=stack.api_url)), soft_wrap=True)
         console.print()
 
 
@@ -100,8 +97,8 @@ def _addresses(stack: LocalStack) -> list[tuple[str, str]]:
         ("API documentation", f"{stack.api_url}/docs"),
         ("Temporal UI", stack.temporal_ui_url),
         ("Temporal", stack.temporal_address),
-        ("Vendors", f"{stack.vendor_url}/_sandbox/shopify" if sandbox else "as the environment says"),
+        ("Vendors", f"{stack.vendor_url}/_sandbox/shopify" if sandbox else "addresses from the environment"),
         ("Database", stack.database_url),
-        ("Settings, pids", str(stack.home / "stack.json")),
+        ("Settings and pids", str(stack.home / "stack.json")),
         ("Logs", str(stack.home / "logs")),
     ]

@@ -1,10 +1,9 @@
-"""`pointsaga demo`: redeems rewards for real on a stack of its own, and checks every claim it makes."""
+"""`pointsaga demo`: redeems rewards on a temporary local stack and checks every result."""
 
 import asyncio
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,10 @@ from rich.table import Table
 from sqlalchemy import NullPool, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from local_stack import LocalStack, StackError, StackOptions
-from local_stack.console import conclude, progress
+from local_stack import StackError
+from local_stack.console import progress, run_until_signal
+from local_stack.options import StackOptions
+from local_stack.stack import LocalStack
 
 KEY = "demo-full-key"
 REWARD = "reward_abc"
@@ -23,25 +24,26 @@ COST = 500
 JANE = "6789012345"
 SAM = "6789012346"
 DEADLINE_SECONDS = 5
+WAIT_SECONDS = 90
 CHANNELS = ("klaviyo", "omnisend", "postscript")
-FACTS = ("Reward Name", "Points Spent", "discount_code", "points_balance")
+PROPERTIES = ("Reward Name", "Points Spent", "discount_code", "points_balance")
 
 LOTS = "SELECT source, points, remaining FROM point_lots WHERE customer_id = :customer ORDER BY earned_at, id"
-UNTOLD = "SELECT channel FROM deliveries WHERE status <> 'sent'"
-UNSETTLED_CODES = "SELECT code FROM discount_codes WHERE state = 'planned'"
+UNSENT_DELIVERIES = "SELECT channel FROM deliveries WHERE status <> 'sent'"
+PLANNED_CODES = "SELECT code FROM discount_codes WHERE state = 'planned'"
 
 
-class ClaimFailed(StackError):
-    """Something was not as the demo says it is."""
+class CheckFailed(StackError):
+    """A result differs from what the demo expects."""
 
 
 def main() -> int:
-    """Run the demo; the exit status."""
+    """Run the demo. Returns the exit status."""
     console = Console()
     with tempfile.TemporaryDirectory(prefix="pointsaga-demo-") as folder:
         env = {"PURCHASE_DEADLINE_SECONDS": str(DEADLINE_SECONDS), "LOG_LEVEL": "WARNING"}
         stack = LocalStack(StackOptions.on_free_ports(Path(folder), env=env), progress(console))
-        status = conclude(lambda: _perform(stack, console), stack, complaint="demo: failed", interrupted=1)
+        status = run_until_signal(lambda: _perform(stack, console), stack, failure="demo: failed", interrupted=1)
     if status == 0:
         console.print("demo: ok", style="bold green")
     return status
@@ -56,15 +58,15 @@ async def _perform(stack: LocalStack, console: Console) -> None:
             ) as api,
             httpx.AsyncClient(base_url=stack.vendor_url, trust_env=False) as vendors,
         ):
-            await Demo(stack, console, api, vendors).play()
+            await Demo(stack, console, api, vendors).run()
     except httpx.HTTPError as error:
-        raise ClaimFailed(f"{error!r} while it talked to the stack") from error
+        raise CheckFailed(f"request to the stack failed: {error!r}") from error
     except (LookupError, ValueError) as error:
-        raise ClaimFailed(f"an answer is not what was promised: {error!r}") from error
+        raise CheckFailed(f"unexpected response: {error!r}") from error
 
 
 class Demo:
-    """The scenes, in order. Each says what it shows, does it, and checks it."""
+    """The sections of the demo. Each prints its title, makes its requests and checks the results."""
 
     def __init__(self, stack: LocalStack, console: Console, api: httpx.AsyncClient, vendors: httpx.AsyncClient) -> None:
         self._stack = stack
@@ -72,25 +74,25 @@ class Demo:
         self._api = api
         self._vendors = vendors
 
-    async def play(self) -> None:
-        """All of it."""
+    async def run(self) -> None:
+        """Run all sections, in order. Raises `CheckFailed`."""
         first = await self.purchase()
         await self.refusal()
         await self.replay(first)
         second = await self.outage(first)
-        await self.announcements(first, second)
+        await self.deliveries(first, second)
         await self.audit()
         self.links(first)
 
     async def purchase(self) -> httpx.Response:
-        """Points for a code, the oldest points first."""
-        self._scene("A purchase")
-        before, lots_before = await self._balance(JANE), await self._lots(JANE)
+        """A purchase draws the oldest points first."""
+        self._title("A purchase")
+        before, lots_before = await self._balance(JANE), await self._rows(LOTS, customer=JANE)
 
         response = await self._buy(JANE, "first")
 
         self._claim(response.status_code == 201, f"Jane gets a code: {_code(response)}", response)
-        after, lots = await self._balance(JANE), await self._lots(JANE)
+        after, lots = await self._balance(JANE), await self._rows(LOTS, customer=JANE)
         self._show_lots(lots_before, lots)
         self._claim(after == before - COST, f"her balance went from {before} to {after}")
         self._claim([lot["remaining"] for lot in lots] == [0, 300, 1200], "her oldest points were spent first")
@@ -98,84 +100,86 @@ class Demo:
         return response
 
     async def refusal(self) -> None:
-        """Too few points."""
-        self._scene("A customer without enough points")
+        """A purchase without enough points changes nothing."""
+        self._title("A customer without enough points")
 
         response = await self._buy(SAM, "refused")
 
         detail = "Customer has 200 points but this reward costs 500"
         self._claim(response.status_code == 422 and _error(response)["detail"] == detail, f"422: {detail}", response)
-        self._claim(await self._balance(SAM) == 200, "Sam's 200 points were not touched")
+        self._claim(await self._balance(SAM) == 200, "Sam's 200 points are unchanged")
 
     async def replay(self, first: httpx.Response) -> None:
-        """The same request twice."""
-        self._scene("The first purchase again, with the same Idempotency-Key")
+        """A repeated request gets the stored response."""
+        self._title("The first purchase again, with the same Idempotency-Key")
         before = await self._balance(JANE)
 
         again = await self._buy(JANE, "first")
 
-        self._claim((again.status_code, again.content) == (201, first.content), "the same answer, byte for byte", again)
-        self._claim(again.headers.get("Idempotency-Replayed") == "true", "marked Idempotency-Replayed: true")
-        self._claim(await self._balance(JANE) == before, "points were taken once")
+        same = (again.status_code, again.content) == (201, first.content)
+        self._claim(same, "the same response, byte for byte", again)
+        self._claim(again.headers.get("Idempotency-Replayed") == "true", "with the header Idempotency-Replayed: true")
+        self._claim(await self._balance(JANE) == before, "no more points were spent")
 
     async def outage(self, first: httpx.Response) -> httpx.Response:
-        """Shopify goes away, and comes back."""
-        self._scene("Shopify is down")
+        """A purchase fails and is compensated while Shopify is down; its retry succeeds."""
+        self._title("Shopify is down")
         before = await self._balance(JANE)
         (await self._vendors.post("/_sandbox/shopify/faults", json={"kind": "down", "times": None})).raise_for_status()
 
         began = time.monotonic()
-        with self._console.status(f"asking for a code, for {DEADLINE_SECONDS} s at most"):
-            refused = await self._buy(JANE, "outage")
+        with self._console.status(f"purchasing, with a deadline of {DEADLINE_SECONDS} s"):
+            failed = await self._buy(JANE, "outage")
 
-        words = f"503 after {time.monotonic() - began:.1f} s: {_error(refused).get('detail')}"
-        self._claim(refused.status_code == 503 and _error(refused)["code"] == "shopify_unavailable", words, refused)
-        self._claim(await self._balance(JANE) == before, f"her {before} points are back")
+        outcome = f"503 after {time.monotonic() - began:.1f} s: {_error(failed).get('detail')}"
+        self._claim(failed.status_code == 503 and _error(failed)["code"] == "shopify_unavailable", outcome, failed)
+        self._claim(await self._balance(JANE) == before, f"her balance is {before} again")
         (await self._vendors.delete("/_sandbox/shopify/faults")).raise_for_status()
-        await self._until("the fence to stand", self._no_unsettled_code)
-        self._claim(await self._live_codes() == {_code(first)}, "Shopify is up again, and no stray code appeared there")
+        await self._until("the failed purchase's code to be fenced", PLANNED_CODES)
+        self._claim(await self._live_codes() == {_code(first)}, "Shopify is up again, without a code of that purchase")
 
         bought = await self._buy(JANE, "outage")
         self._claim(bought.status_code == 201, f"the same key now gets a code: {_code(bought)}", bought)
-        self._claim(await self._balance(JANE) == before - COST, f"and costs {COST} points, once")
-        self._claim(await self._live_codes() == {_code(first), _code(bought)}, "Jane's two codes are all there is")
+        self._claim(await self._balance(JANE) == before - COST, f"it costs {COST} points, once")
+        both = {_code(first), _code(bought)}
+        self._claim(await self._live_codes() == both, "Shopify has Jane's two codes and no others")
         return bought
 
-    async def announcements(self, *bought: httpx.Response) -> None:
-        """What the vendors were told."""
-        self._scene("Who was told")
-        await self._until("every channel to be told of both purchases", self._all_told)
+    async def deliveries(self, *bought: httpx.Response) -> None:
+        """Each channel received each purchase once."""
+        self._title("Deliveries")
+        await self._until("all deliveries", UNSENT_DELIVERIES)
         table = Table("vendor", "reward", "points", "code", "balance")
         for vendor in CHANNELS:
-            told = [_properties(event) for event in (await self._view(vendor))["events"]]
-            for facts in told:
-                table.add_row(vendor, *(str(facts[name]) for name in FACTS))
-            codes = sorted(facts["discount_code"] for facts in told)
-            self._check(codes == sorted(map(_code, bought)), f"{vendor} was told of each purchase once")
+            events = [_properties(event) for event in (await self._view(vendor))["events"]]
+            for event in events:
+                table.add_row(vendor, *(str(event[name]) for name in PROPERTIES))
+            codes = sorted(event["discount_code"] for event in events)
+            self._check(codes == sorted(map(_code, bought)), f"{vendor} received each purchase once")
         self._console.print(table)
-        self._claim(True, "each purchase once, and nothing of what did not happen")
+        self._claim(True, "each vendor received each purchase once, and nothing else")
         metafields = (await self._view("shopify"))["metafields"]
         [metafield] = [one for one in metafields if one["ownerId"].endswith(f"/{JANE}")]
         self._claim(str(await self._balance(JANE)) in metafield["value"], f"Shopify's metafield: {metafield['value']}")
 
     async def audit(self) -> None:
-        """The books."""
-        self._scene("The books")
+        """The ledger, deliveries and codes are consistent."""
+        self._title("Audit")
         await self._stack.run("audit", sys.executable, "-m", "cli", "audit")
-        self._claim(True, "`pointsaga audit` finds nothing wrong")
+        self._claim(True, "`pointsaga audit` finds no discrepancy")
 
     def links(self, first: httpx.Response) -> None:
-        """Where an operator would look."""
+        """Addresses of the same pages on a stack that keeps running."""
         redemption = first.json()["data"]["id"]
-        runs = f"{self._stack.temporal_ui_url}/namespaces/default/workflows"
-        self._scene("Where an operator would look, had this been `pointsaga up`")
-        for what, address in (
-            ("the first purchase", f"{runs}/redemption-{redemption}-1"),
-            ("every run", runs),
-            ("the API", f"{self._stack.api_url}/docs"),
-            ("Shopify's side", f"{self._stack.vendor_url}/_sandbox/shopify"),
+        workflows = f"{self._stack.temporal_ui_url}/namespaces/default/workflows"
+        self._title("Pages for operators (on a stack started with `pointsaga up`)")
+        for label, address in (
+            ("the first purchase", f"{workflows}/redemption-{redemption}-1"),
+            ("all workflows", workflows),
+            ("API documentation", f"{self._stack.api_url}/docs"),
+            ("Shopify sandbox", f"{self._stack.vendor_url}/_sandbox/shopify"),
         ):
-            self._console.print(f"  {what:<20}{address}", soft_wrap=True, highlight=False)
+            self._console.print(f"  {label:<20}{address}", soft_wrap=True, highlight=False)
 
     async def _buy(self, customer: str, key: str) -> httpx.Response:
         return await self._api.post(
@@ -188,9 +192,6 @@ class Demo:
         response = await self._api.get(f"/v1/customers/{customer}")
         self._check(response.status_code == 200, f"the balance of customer {customer}", response)
         return response.json()["data"]["attributes"]["current_points"]
-
-    async def _lots(self, customer: str) -> list[dict[str, Any]]:
-        return await self._rows(LOTS, customer=customer)
 
     async def _rows(self, query: str, **values: str) -> list[dict[str, Any]]:
         engine = create_async_engine(self._stack.database_url, poolclass=NullPool)
@@ -205,22 +206,17 @@ class Demo:
         discounts = (await self._view("shopify"))["discounts"]
         return {discount["code"] for discount in discounts if discount["status"] == "live"}
 
-    async def _no_unsettled_code(self) -> bool:
-        return not await self._rows(UNSETTLED_CODES)
-
-    async def _all_told(self) -> bool:
-        return not await self._rows(UNTOLD)
-
-    async def _until(self, what: str, done: Callable[[], Awaitable[bool]], *, seconds: float = 90) -> None:
+    async def _until(self, event: str, unfinished: str) -> None:
+        """Wait until the query `unfinished` has no rows. Raises `CheckFailed` after `WAIT_SECONDS`."""
         try:
-            with self._console.status(f"waiting for {what}"):
-                async with asyncio.timeout(seconds):
-                    while not await done():  # noqa: ASYNC110 - what happens, happens in other processes
+            with self._console.status(f"waiting for {event}"):
+                async with asyncio.timeout(WAIT_SECONDS):
+                    while await self._rows(unfinished):  # noqa: ASYNC110 - other processes change the rows
                         await asyncio.sleep(0.2)
         except TimeoutError:
-            raise ClaimFailed(f"waited {seconds:.0f} s for {what}") from None
+            raise CheckFailed(f"waited {WAIT_SECONDS} s for {event}") from None
 
-    def _scene(self, title: str) -> None:
+    def _title(self, title: str) -> None:
         self._console.print(f"\n{title}", style="bold")
 
     def _show_lots(self, before: list[dict[str, Any]], after: list[dict[str, Any]]) -> None:
@@ -229,14 +225,14 @@ class Demo:
             table.add_row(old["source"], str(old["remaining"]), str(new["remaining"]))
         self._console.print(table)
 
-    def _claim(self, truth: bool, words: str, response: httpx.Response | None = None) -> None:
-        self._check(truth, words, response)
-        self._console.print(f"  [green]✓[/green] {words}", soft_wrap=True, highlight=False)
+    def _claim(self, truth: bool, claim: str, response: httpx.Response | None = None) -> None:
+        self._check(truth, claim, response)
+        self._console.print(f"  [green]✓[/green] {claim}", soft_wrap=True, highlight=False)
 
-    def _check(self, truth: bool, words: str, response: httpx.Response | None = None) -> None:
+    def _check(self, truth: bool, claim: str, response: httpx.Response | None = None) -> None:
         if not truth:
-            answer = f"; the answer was {response.status_code} {response.text}" if response else ""
-            raise ClaimFailed(f"not true: {words}{answer}")
+            details = f"; the response was {response.status_code} {response.text}" if response else ""
+            raise CheckFailed(f"expected: {claim}{details}")
 
 
 def _code(response: httpx.Response) -> str:
@@ -244,7 +240,7 @@ def _code(response: httpx.Response) -> str:
 
 
 def _properties(event: dict[str, Any]) -> dict[str, Any]:
-    """Of an event: at the top, or inside Klaviyo's envelope."""
+    """An event's properties: at the top level, or inside Klaviyo's envelope."""
     return event["data"]["attributes"]["properties"] if "data" in event else event["properties"]
 
 

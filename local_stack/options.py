@@ -1,5 +1,6 @@
-"""What a local stack consists of, and where it listens."""
+"""Options of a local stack, and the environment of its processes."""
 
+import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,16 +8,18 @@ from typing import Self
 
 from local_stack import ports
 from local_stack.ports import Claim
+from settings import Settings
 
-ENGINE = ("postgres", "temporal", "sandbox")
+INFRASTRUCTURE = ("postgres", "temporal", "sandbox")
 APPLICATION = ("worker", "api")
-ALL_PARTS = ENGINE + APPLICATION
-"""In the order in which they start."""
+ALL_PARTS = INFRASTRUCTURE + APPLICATION
+"""In start order."""
+SETTINGS = frozenset(name.upper() for name in Settings.model_fields)
 
 
 @dataclass(frozen=True, kw_only=True)
 class StackOptions:
-    """What to run, and where."""
+    """Which parts run, on which ports, with which settings."""
 
     data_dir: Path = Path(".data")
     api_port: int = 8080
@@ -26,9 +29,9 @@ class StackOptions:
     parts: Collection[str] = ALL_PARTS
     """Without the sandbox, the vendors' addresses come from the environment."""
     demo_data: bool = True
-    """Import the demo shop, when worker or API run."""
+    """Import the demo shop if worker or API run."""
     env: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Settings beyond those that follow from the rest."""
+    """Further settings; they override the stack's own."""
 
     @classmethod
     def on_free_ports(
@@ -39,7 +42,7 @@ class StackOptions:
         demo_data: bool = True,
         env: Mapping[str, str] | None = None,
     ) -> Self:
-        """A stack that disturbs no other."""
+        """Options with free ports, so that several stacks can run side by side."""
         api, temporal, ui, vendor = ports.free(4)
         return cls(
             data_dir=data_dir,
@@ -54,10 +57,56 @@ class StackOptions:
 
     def claims(self) -> list[Claim]:
         """The ports that the chosen parts listen on."""
-        every = [
+        claims = [
             ("api", Claim(self.api_port, "the API", "--api-port")),
             ("temporal", Claim(self.temporal_port, "Temporal", "--temporal-port")),
             ("temporal", Claim(self.ui_port, "the Temporal UI", "--ui-port")),
             ("sandbox", Claim(self.vendor_port, "the vendor sandbox", "--vendor-port")),
         ]
-        return [claim for part, claim in every if part in self.parts]
+        return [claim for part, claim in claims if part in self.parts]
+
+
+def stack_settings(
+    *, database_url: str, temporal_address: str, temporal_ui_url: str, encryption_key: str
+) -> dict[str, str]:
+    """Settings for worker, API and commands: defaults, overridden by the environment, overridden by the stack's own.
+
+    The environment's Temporal and worker settings are ignored: the server is the stack's own, the worker unversioned.
+    """
+    defaults = {
+        "ENCRYPTION_KEYS": encryption_key,
+        "LOG_LEVEL": "INFO",
+        "RATE_LIMIT": "1000/second",  # a developer's single API key makes all requests
+    }
+    given = {
+        name: value for name in sorted(SETTINGS) if not _belongs_to_stack(name) and (value := os.environ.get(name))
+    }
+    own = {
+        "DATABASE_URL": database_url,
+        "TEMPORAL_ADDRESS": temporal_address,
+        "TEMPORAL_NAMESPACE": "default",
+        "TEMPORAL_UI_URL": temporal_ui_url,
+        "TEMPORAL_TASK_QUEUE": "pointsaga",
+        "LOG_FORMAT": "text",
+    }
+    return defaults | given | own
+
+
+def vendor_settings(sandbox_url: str) -> dict[str, str]:
+    """Settings that send all vendor calls to the sandbox."""
+    return {
+        "SHOPIFY_ADMIN_URL": f"{sandbox_url}/{{shop_domain}}/admin/api/{{version}}/graphql.json",
+        "KLAVIYO_URL": f"{sandbox_url}/klaviyo",
+        "OMNISEND_URL": f"{sandbox_url}/omnisend",
+        "POSTSCRIPT_URL": f"{sandbox_url}/postscript",
+    }
+
+
+def process_environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """Environment of a child process: ours, with our settings replaced by these."""
+    rest = {name: value for name, value in os.environ.items() if name not in SETTINGS and not _belongs_to_stack(name)}
+    return {**rest, **settings, "PYTHONUNBUFFERED": "1"}
+
+
+def _belongs_to_stack(name: str) -> bool:
+    return name.startswith(("TEMPORAL_", "WORKER_"))

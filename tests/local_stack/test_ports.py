@@ -1,4 +1,4 @@
-"""Ports are looked at before anything starts."""
+"""Ports on loopback."""
 
 import socket
 
@@ -8,7 +8,7 @@ from local_stack import Misuse, ports
 from local_stack.ports import Claim
 
 
-def test_a_port_in_use_is_named_with_the_option_that_moves_it() -> None:
+def test_a_port_in_use_names_its_option() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
 
@@ -16,7 +16,7 @@ def test_a_port_in_use_is_named_with_the_option_that_moves_it() -> None:
             ports.check([Claim(port, "the API", "--api-port")])
 
 
-def test_one_port_for_two_parts_is_refused() -> None:
+def test_two_parts_cannot_share_a_port() -> None:
     (port,) = ports.free(1)
 
     with pytest.raises(Misuse, match=f"port {port} for Temporal .* --temporal-port"):
@@ -24,7 +24,7 @@ def test_one_port_for_two_parts_is_refused() -> None:
 
 
 def test_free_ports_are_free_and_different() -> None:
-    some = ports.free(4)
+    numbers = ports.free(4)
 
-    assert len(set(some)) == 4
-    ports.check([Claim(port, "a test", "nothing") for port in some])
+    assert len(set(numbers)) == 4
+    ports.check([Claim(number, "a test", "none") for number in numbers])

@@ -1,4 +1,4 @@
-"""The local stack: starts its parts in order, keeps them alive, says where they are, and stops them in reverse."""
+"""The local stack: starts its parts in order, restarts them when they exit, and stops them in reverse order."""
 
 import asyncio
 import json
@@ -11,24 +11,29 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Self
 
-from local_stack import parts, ports
-from local_stack.environment import process_environment, stack_settings, vendor_settings
-from local_stack.errors import PartFailed
-from local_stack.files import Started, encryption_key, exclusive, write_private
-from local_stack.options import APPLICATION, ENGINE, StackOptions
+from local_stack import PartFailed, parts, ports
+from local_stack.data_dir import StartedProcesses, encryption_key, locked, write_private
+from local_stack.options import (
+    APPLICATION,
+    INFRASTRUCTURE,
+    StackOptions,
+    process_environment,
+    stack_settings,
+    vendor_settings,
+)
 from local_stack.ports import LOOPBACK
 from local_stack.postgres import INITIALISE_ENV, database_url, initialise_command, postgres, socket_dir
-from local_stack.supervisor import Keeper, Part, Report
+from local_stack.supervisor import Part, Report, Supervisor
 
-DEMO_SHOP = Path(__file__).parents[1] / "demo_shop.json"
+DEMO_SHOP = Path(__file__).parents[1] / "sandbox" / "demo_shop.json"
 
 
-def silent(_part: str, _news: str) -> None:
+def silent(_part: str, _message: str) -> None:
     """Report nothing."""
 
 
 class LocalStack:
-    """`async with LocalStack(options) as stack:` has all of it running inside, and nothing left of it outside."""
+    """Context manager: the parts are ready when the block begins and have ended when it is left."""
 
     def __init__(self, options: StackOptions, report: Report = silent) -> None:
         self.options = options
@@ -39,11 +44,11 @@ class LocalStack:
         self.vendor_url = f"http://{LOOPBACK}:{options.vendor_port}"
         self.database_url = ""
         self.env: dict[str, str] = {}
-        """The settings with which another worker, API or command joins this stack."""
+        """Settings for further workers, APIs and commands on this stack."""
         self._report = report
-        self._started = Started(self.home / "started.json")
+        self._started = StartedProcesses(self.home / "started.json")
         self._record = self.home / "stack.json"
-        self._keepers: list[Keeper] = []
+        self._supervisors: list[Supervisor] = []
         self._ready = False
         self._exit = AsyncExitStack()
 
@@ -58,20 +63,20 @@ class LocalStack:
 
     @property
     def pids(self) -> dict[str, int]:
-        """The processes that run now, by part."""
-        return {keeper.part.name: keeper.pid for keeper in self._keepers if keeper.pid}
+        """Pids of the running processes, by part."""
+        return {one.part.name: one.pid for one in self._supervisors if one.pid}
 
     def log(self, name: str) -> Path:
-        """Where a part or a program that was run wrote what it had to say."""
+        """Log file of a part or of a program that was run."""
         return self.home / "logs" / f"{name}.log"
 
     def kill(self) -> None:
-        """End every process now; the way out then finds nothing left to stop."""
-        for keeper in self._keepers:
-            keeper.kill()
+        """Kill all processes, so that leaving the block does not wait for them."""
+        for supervisor in self._supervisors:
+            supervisor.kill()
 
     async def run(self, name: str, *command: str, env: Mapping[str, str] | None = None) -> None:
-        """Run a program against this stack to its end, logging as `name`."""
+        """Run a program with this stack's settings until it exits. Raises `PartFailed` on a status other than 0."""
         with self.log(name).open("wb") as output:
             process = await asyncio.create_subprocess_exec(
                 *command,
@@ -88,10 +93,10 @@ class LocalStack:
             if process.returncode is None:
                 os.killpg(process.pid, signal.SIGKILL)
         if status != 0:
-            raise PartFailed(name, f"ended with status {status}", self.log(name))
+            raise PartFailed(name, f"exited with status {status}", self.log(name))
 
     async def _start(self, undo: AsyncExitStack) -> None:
-        await self._take_possession(undo)
+        await self._claim(undo)
         sockets = undo.enter_context(socket_dir(self.home))
         self.database_url = database_url(sockets)
         self.env = self._settings()
@@ -99,7 +104,7 @@ class LocalStack:
 
         if "postgres" in chosen:
             await self.run("initdb", *initialise_command(self.home), env=INITIALISE_ENV)
-        await self._keep(undo, *(chosen[name]() for name in ENGINE if name in chosen))
+        await self._keep(undo, *(chosen[name]() for name in INFRASTRUCTURE if name in chosen))
         if any(name in chosen for name in APPLICATION):
             await self._prepare_data()
         await self._keep(undo, *(chosen[name]() for name in APPLICATION if name in chosen))
@@ -108,14 +113,14 @@ class LocalStack:
         self._ready = True
         self._write_record()
 
-    async def _take_possession(self, undo: AsyncExitStack) -> None:
-        """Nothing has been started yet when this refuses."""
+    async def _claim(self, undo: AsyncExitStack) -> None:
+        """Claim data directory and ports. Raises `Misuse` before anything is started."""
         (self.home / "logs").mkdir(parents=True, exist_ok=True)
-        undo.enter_context(exclusive(self.home))
+        undo.enter_context(locked(self.home))
         self._record.unlink(missing_ok=True)
         await asyncio.to_thread(self._started.end_leftovers)
         ports.check(self.options.claims())
-        undo.callback(self._started.forget)
+        undo.callback(self._started.clear)
 
     def _settings(self) -> dict[str, str]:
         settings = stack_settings(
@@ -129,23 +134,23 @@ class LocalStack:
 
     def _parts(self, sockets: Path) -> dict[str, Callable[[], Part]]:
         env, options = process_environment(self.env), self.options
-        every: dict[str, Callable[[], Part]] = {
+        factories: dict[str, Callable[[], Part]] = {
             "postgres": lambda: postgres(self.home, sockets, env),
             "temporal": lambda: parts.temporal(self.home, options.temporal_port, options.ui_port, env),
             "sandbox": lambda: parts.sandbox(options.vendor_port, env),
             "worker": lambda: parts.worker(self.home, env),
             "api": lambda: parts.api(options.api_port, env),
         }
-        return {name: every[name] for name in options.parts}
+        return {name: factories[name] for name in options.parts}
 
-    async def _keep(self, undo: AsyncExitStack, *some: Part) -> None:
-        for part in some:
-            keeper = Keeper(
-                part, home=self.home, started=self._started, report=self._report, restarted=self._write_record
+    async def _keep(self, undo: AsyncExitStack, *chosen: Part) -> None:
+        for part in chosen:
+            supervisor = Supervisor(
+                part, home=self.home, started=self._started, report=self._report, on_restart=self._write_record
             )
-            self._keepers.append(keeper)
-            undo.push_async_callback(keeper.stop)
-            await keeper.start()
+            self._supervisors.append(supervisor)
+            undo.push_async_callback(supervisor.stop)
+            await supervisor.start()
 
     async def _prepare_data(self) -> None:
         cli = (sys.executable, "-m", "cli")
@@ -158,7 +163,7 @@ class LocalStack:
             await self.run("import", *cli, "import", str(DEMO_SHOP))
 
     def _write_record(self) -> None:
-        """For other programs: where everything is, and that all of it is ready."""
+        """Write `stack.json`, for other programs: once all parts are ready, and after each restart."""
         if not self._ready:
             return
         record = {

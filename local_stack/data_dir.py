@@ -1,4 +1,4 @@
-"""Files of a data directory that the stack keeps for itself: the lock, its key, and what it started."""
+"""Files in the data directory: lock, encryption key, and the list of started processes."""
 
 import fcntl
 import json
@@ -12,13 +12,14 @@ from typing import cast
 import psutil  # comes with the PostgreSQL wheel
 from cryptography.fernet import Fernet
 
-from local_stack.errors import Misuse
+from local_stack import Misuse
 
 LEFTOVER_GRACE = 15.0
+"""Seconds until a leftover process is killed."""
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace the file at once, readable by its owner only."""
+    """Replace the file atomically, with access for its owner only."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.unlink(missing_ok=True)
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -28,8 +29,8 @@ def write_private(path: Path, text: str) -> None:
 
 
 @contextmanager
-def exclusive(data_dir: Path) -> Generator[None]:
-    """Hold the data directory. The kernel lets go of the lock when its holder dies, however it dies."""
+def locked(data_dir: Path) -> Generator[None]:
+    """Lock the data directory. The kernel releases the lock when the process ends. Raises `Misuse` if it is locked."""
     with (data_dir / "lock").open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -46,49 +47,49 @@ def exclusive(data_dir: Path) -> Generator[None]:
 
 
 def encryption_key(data_dir: Path) -> str:
-    """The key of this data directory: made once, since what it encrypted has to be read after a restart."""
+    """The data directory's Fernet key. Created once, so that encrypted data stays readable after a restart."""
     path = data_dir / "encryption.key"
     if not path.exists():
         write_private(path, Fernet.generate_key().decode())
     return path.read_text().strip()
 
 
-class Started:
-    """Notes which processes run, so that what outlived a killed stack is ended by the next one."""
+class StartedProcesses:
+    """The processes of a stack, in a file, so that the next stack can end them if this one is killed."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._notes: dict[str, dict[str, float]] = {}
+        self._processes: dict[str, dict[str, float]] = {}
 
-    def note(self, part: str, pid: int, end_with: signal.Signals) -> None:
-        """Remember a process, and the signal that ends it without harm to its data."""
+    def add(self, part: str, pid: int, end_with: signal.Signals) -> None:
+        """Save a process and the signal that ends it without damage to its data."""
         with suppress(psutil.NoSuchProcess):
             began = psutil.Process(pid).create_time()
-            self._notes[part] = {"pid": pid, "began": began, "end_with": end_with}
-            write_private(self._path, json.dumps(self._notes))
+            self._processes[part] = {"pid": pid, "began": began, "end_with": end_with}
+            write_private(self._path, json.dumps(self._processes))
 
     def end_leftovers(self) -> None:
-        """End the processes of an earlier stack on this directory. A pid that was used again is left alone."""
+        """End the processes of an earlier stack. A reused pid is recognized by its start time and left alone."""
         if not self._path.exists():
             return
-        notes = cast("dict[str, dict[str, float]]", json.loads(self._path.read_text()))
-        alive = [process for note in notes.values() if (process := _signalled(note))]
+        leftovers = cast("dict[str, dict[str, float]]", json.loads(self._path.read_text()))
+        alive = [process for entry in leftovers.values() if (process := _signalled(entry))]
         _, stubborn = psutil.wait_procs(alive, timeout=LEFTOVER_GRACE)
         for process in stubborn:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
         psutil.wait_procs(stubborn)
-        self.forget()
+        self.clear()
 
-    def forget(self) -> None:
-        """All of it has ended."""
+    def clear(self) -> None:
+        """Delete the file: all processes have ended."""
         self._path.unlink(missing_ok=True)
 
 
-def _signalled(note: dict[str, float]) -> psutil.Process | None:
+def _signalled(entry: dict[str, float]) -> psutil.Process | None:
     with suppress(psutil.NoSuchProcess):
-        process = psutil.Process(int(note["pid"]))
-        if process.create_time() == note["began"]:
-            process.send_signal(int(note["end_with"]))
+        process = psutil.Process(int(entry["pid"]))
+        if process.create_time() == entry["began"]:
+            process.send_signal(int(entry["end_with"]))
             return process
     return None
