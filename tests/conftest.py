@@ -16,8 +16,8 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
 from database import Sessions, connect, migrate, sessions
-from local_stack import LocalStack, StackOptions
-from local_stack.environment import vendor_settings
+from local_stack.options import StackOptions, vendor_settings
+from local_stack.stack import LocalStack
 from settings import Settings
 from tests.service import Service
 from workflows.progress import SEARCH_ATTRIBUTES

@@ -10,8 +10,8 @@ import typer
 from rich.console import Console
 from temporalio.runtime import Runtime, TelemetryConfig
 
-from local_stack.console import conclude, progress
-from local_stack.local import silent
+from local_stack.console import progress, run_until_signal
+from local_stack.stack import silent
 from tests.chaos.fleet import Fleet
 from tests.chaos.run import Chaos, Trouble
 
@@ -42,7 +42,7 @@ def main(
         async with Chaos.running(fleet, seed=seed, seconds=seconds, console=console) as chaos:
             await chaos.play(console, without=without or ())
 
-    status = conclude(perform, fleet, complaint="chaos: failed", interrupted=INTERRUPTED)
+    status = run_until_signal(perform, fleet, failure="chaos: failed", interrupted=INTERRUPTED)
     if status == 0:
         console.print("chaos: ok", style="bold green")
     if status == INTERRUPTED:

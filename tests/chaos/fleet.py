@@ -6,10 +6,12 @@ from pathlib import Path
 
 import httpx
 
-from local_stack import LocalStack, Report, StackOptions, ports, silent
-from local_stack.environment import process_environment
+from local_stack import ports
+from local_stack.options import StackOptions, process_environment
 from local_stack.parts import api, worker
 from local_stack.ports import LOOPBACK
+from local_stack.stack import LocalStack, silent
+from local_stack.supervisor import Report
 from settings import Settings
 from tests.chaos.world import SHOPIFY_SIGNS_WITH
 

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from database import connect, sessions
-from local_stack import LocalStack, StackOptions
+from local_stack.options import StackOptions
+from local_stack.stack import LocalStack
 from settings import Settings, connect_temporal
 from tests.e2e.deployment import a_client
 from tests.service import Service, Shop, a_customer, a_lot, a_shop

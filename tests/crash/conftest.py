@@ -10,7 +10,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from database import connect, migrate
-from local_stack import LocalStack, StackOptions, ports
+from local_stack import ports
+from local_stack.options import StackOptions
+from local_stack.stack import LocalStack
 from settings import Settings, connect_temporal
 from tests.crash.matrix import Matrix, a_client_of_vendors
 from tests.crash.worker import start_sandbox

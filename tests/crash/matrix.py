@@ -18,8 +18,8 @@ from api.app import create_app
 from database import sessions
 from db.audit import Finding, audit
 from db.tables import Redemption
-from local_stack import LocalStack
-from local_stack.environment import vendor_settings
+from local_stack.options import vendor_settings
+from local_stack.stack import LocalStack
 from settings import Settings
 from tests.activities.conftest import steps_for
 from tests.crash.stories import Story

@@ -16,7 +16,7 @@ from temporalio.worker._worker import load_default_build_id
 
 import worker
 from database import Sessions
-from local_stack.environment import process_environment
+from local_stack.options import process_environment
 from sandbox.__main__ import serve
 from settings import Settings
 from tests.crash.boundaries import Boundaries

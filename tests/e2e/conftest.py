@@ -8,7 +8,8 @@ import pytest
 from temporalio.client import Client
 
 from database import Sessions, connect, sessions
-from local_stack import ALL_PARTS, LocalStack, StackOptions
+from local_stack.options import ALL_PARTS, StackOptions
+from local_stack.stack import LocalStack
 from settings import Settings, connect_temporal
 from tests.e2e.deployment import Deployment, a_client, an_api
 

@@ -18,11 +18,11 @@ from temporalio.service import RPCError
 
 from db.tables import Delivery
 from domain.redemptions import CAPTURED
-from local_stack import LocalStack, ports
-from local_stack.environment import process_environment
-from local_stack.errors import tail
+from local_stack import ports, tail
+from local_stack.options import process_environment
 from local_stack.parts import api, worker
-from local_stack.supervisor import TETHER, Part
+from local_stack.stack import LocalStack
+from local_stack.supervisor import Part
 from tests.service import ALL_VENDORS, Json, Service, Shop, until
 
 CREATE = "discountCodeBasicCreate"
@@ -43,12 +43,9 @@ class Program:
     async def running(cls, part: Part, home: Path) -> AsyncGenerator["Program"]:
         """The program, once it is ready; killed at the end of the block if it still runs."""
         log = home / f"{part.name}.log"
-        # Tethered, so that it dies with a test run that is killed.
-        tether = (sys.executable, "-IS", str(TETHER), str(int(signal.SIGKILL)), str(os.getpid()), part.user)
         with log.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
-                *tether,
-                *part.command,
+                *part.launch_command,  # ends with the test process, even when that is killed
                 stdin=DEVNULL,
                 stdout=output,
                 stderr=STDOUT,

@@ -6,7 +6,7 @@ import sys
 from asyncio.subprocess import DEVNULL, PIPE
 from typing import Any
 
-from local_stack.environment import process_environment
+from local_stack.options import process_environment
 from tests.e2e.deployment import Deployment
 from tests.service import Shop, a_customer, a_lot, a_shop, until
 
