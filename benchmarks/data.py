@@ -1,4 +1,4 @@
-"""A shop of any size, written straight into the tables."""
+"""A shop of any size, written directly into the tables."""
 
 from dataclasses import dataclass
 
@@ -10,14 +10,13 @@ from db.api_keys import hash_key
 
 KEY = "bench-key"
 BIG_CUSTOMER = "1"
-"""Has half of all entries; the others share the rest."""
+"""Has half of all entries."""
 REWARDS = 100
-STATUSES = ("active", "used", "expired")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """How many customers there are, and how many entries all their histories of one kind have together."""
+    """Number of customers, and of entries in each kind of history (over all customers)."""
 
     customers: int
     entries: int
@@ -27,7 +26,7 @@ _OWNER = "CASE WHEN n % 2 = 0 THEN '1' ELSE (1 + n * 7919 % :customers)::text EN
 _STATUS = "(ARRAY['active', 'used', 'expired'])[1 + n * 31 % 3]"
 
 _LOAD = (
-    # The rows are as the triggers would have made them, one by one.
+    # Without triggers, which would run per row; the statements write what triggers would have written.
     "SET LOCAL session_replication_role = replica",
     "INSERT INTO shops (domain, name, currency, customers) VALUES ('bench.myshopify.com', 'Bench', 'GBP', :customers)",
     "INSERT INTO api_keys (shop_id, key_hash, scope) VALUES (1, :key_hash, 'full')",
@@ -61,13 +60,13 @@ _LOAD = (
 
 
 async def fill(engine: AsyncEngine, sizes: Sizes) -> None:
-    """Migrate an empty database and write the shop."""
+    """Migrate an empty database and load the shop."""
     await migrate(engine)
     numbers = {"customers": sizes.customers, "entries": sizes.entries, "rewards": REWARDS, "key_hash": hash_key(KEY)}
     async with engine.begin() as connection:
         for statement in _LOAD:
             await connection.execute(text(statement), numbers)
-    # What autovacuum does in its own time.
+    # Not left to autovacuum, which would run during the measurement.
     vacuum = await engine.connect()
     await (await vacuum.execution_options(isolation_level="AUTOCOMMIT")).execute(text("VACUUM ANALYZE"))
     await vacuum.close()

@@ -1,4 +1,4 @@
-"""How long a page of each list takes in a large shop, against the first page in a small one."""
+"""Duration of a page of each list in a large shop, relative to the first page in a small one."""
 
 import time
 from collections.abc import AsyncGenerator, Callable
@@ -14,21 +14,22 @@ from rich.table import Table
 from api.app import create_app
 from benchmarks.data import BIG_CUSTOMER, KEY, Sizes, fill
 from database import connect
-from local_stack import LocalStack, StackOptions
+from local_stack.options import StackOptions
+from local_stack.stack import LocalStack
 from settings import Settings
 
 DEEP_PAGE = 500
 WARM_UP = 8
-"""Requests before it counts: PostgreSQL plans a statement anew the first five times."""
+"""Requests before the measurement: PostgreSQL plans a prepared statement anew five times."""
 
 
 @dataclass(frozen=True)
 class List:
-    """One order of one list. A search that finds everybody counts them: it is shown, and not held to the limit."""
+    """One order of one list. `matches_all`: counts all customers, so its time grows with the shop; has no limit."""
 
     name: str
     path: str
-    finds_everybody: bool = False
+    matches_all: bool = False
 
 
 CUSTOMERS = "/v1/customers"
@@ -41,7 +42,7 @@ LISTS = (
     List("customers, fewest redeemed points", f"{CUSTOMERS}?sort=redeemed_points"),
     List("customers who are members", f"{CUSTOMERS}?filter[loyalty_status]=member"),
     List("customers by a part of their e-mail", f"{CUSTOMERS}?filter[email]=R42@"),
-    List("customers by a part that all have", f"{CUSTOMERS}?filter[email]=MEMBER", finds_everybody=True),
+    List("customers by a part that all have", f"{CUSTOMERS}?filter[email]=MEMBER", matches_all=True),
     List("earning history, newest", f"{EARNINGS}?sort=-created_at"),
     List("earning history, most points", f"{EARNINGS}?sort=-points"),
     List("earning history, approved", f"{EARNINGS}?filter[status]=approved"),
@@ -56,7 +57,7 @@ LISTS = (
 
 @dataclass
 class Timing:
-    """Milliseconds that the requests took."""
+    """Durations of the requests, in milliseconds."""
 
     small: list[float] = field(default_factory=list[float])
     first: list[float] = field(default_factory=list[float])
@@ -64,18 +65,18 @@ class Timing:
 
     @property
     def ratios(self) -> tuple[float, float]:
-        """The large shop's first and deep page, as multiples of the small shop's first."""
+        """The large shop's first and deep page, relative to the small shop's first."""
         return typical(self.first) / typical(self.small), typical(self.deep) / typical(self.small)
 
 
-def typical(took: list[float]) -> float:
-    """The lower quartile: what else the machine does only ever adds."""
-    return quantiles(took, n=4)[0]
+def typical(durations: list[float]) -> float:
+    """The lower quartile, because other load on the machine only adds time."""
+    return quantiles(durations, n=4)[0]
 
 
 @asynccontextmanager
-async def shop_of(sizes: Sizes, home: Path) -> AsyncGenerator[httpx.AsyncClient]:
-    """The API in this process, on a PostgreSQL of its own with a shop of that size."""
+async def running_shop(sizes: Sizes, home: Path) -> AsyncGenerator[httpx.AsyncClient]:
+    """A client of the API, which runs in this process on its own PostgreSQL server with a shop of this size."""
     async with AsyncExitStack() as exits:
         stack = await exits.enter_async_context(LocalStack(StackOptions(data_dir=home, parts=["postgres"])))
         settings = Settings.model_validate(
@@ -86,7 +87,7 @@ async def shop_of(sizes: Sizes, home: Path) -> AsyncGenerator[httpx.AsyncClient]
                 "rate_limit": "1000000/second",
             }
         )
-        engine = connect(settings.database_url, patience=None)
+        engine = connect(settings.database_url, statement_timeout=None)
         exits.push_async_callback(engine.dispose)
         await fill(engine, sizes)
         app = create_app(settings)
@@ -99,41 +100,41 @@ async def shop_of(sizes: Sizes, home: Path) -> AsyncGenerator[httpx.AsyncClient]
 
 
 async def measure(
-    small: httpx.AsyncClient, large: httpx.AsyncClient, *, rounds: int, tell: Callable[[str], None]
+    small: httpx.AsyncClient, large: httpx.AsyncClient, *, rounds: int, show: Callable[[str], None]
 ) -> dict[List, Timing]:
-    """Ask both shops in turn, so that what else the machine does hits both."""
+    """Time both shops alternately, so that other load on the machine affects both. `show` receives each list's name."""
     timings: dict[List, Timing] = {}
     for one in LISTS:
-        tell(one.name)
+        show(one.name)
         timing = timings[one] = Timing()
         deep = await _deep_page(large, one.path)
         for number in range(WARM_UP + rounds):
-            took = (await _time(small, one.path), await _time(large, one.path), await _time(large, deep))
+            durations = (await _time(small, one.path), await _time(large, one.path), await _time(large, deep))
             if number >= WARM_UP:
-                timing.small.append(took[0])
-                timing.first.append(took[1])
-                timing.deep.append(took[2])
+                timing.small.append(durations[0])
+                timing.first.append(durations[1])
+                timing.deep.append(durations[2])
     return timings
 
 
 async def _deep_page(client: httpx.AsyncClient, path: str) -> str:
-    answer = (await client.get(path)).raise_for_status().json()
-    if "meta" not in answer:
+    document = (await client.get(path)).raise_for_status().json()
+    if "meta" not in document:
         return path
-    number = min(DEEP_PAGE, answer["meta"]["total_pages"])
+    number = min(DEEP_PAGE, document["meta"]["total_pages"])
     return f"{path}&page[number]={number}"
 
 
 async def _time(client: httpx.AsyncClient, path: str) -> float:
     began = time.perf_counter()
-    answer = await client.get(path)
-    took = (time.perf_counter() - began) * 1000
-    assert answer.raise_for_status().json()["data"], path
-    return took
+    response = await client.get(path)
+    duration = (time.perf_counter() - began) * 1000
+    assert response.raise_for_status().json()["data"], path
+    return duration
 
 
 def report(timings: dict[List, Timing]) -> Table:
-    """Lower quartiles in milliseconds, and their ratios."""
+    """A table of the lower quartiles and their ratios."""
     table = Table("list", "small shop", "first page", "ratio", f"page {DEEP_PAGE}", "ratio")
     for one, timing in timings.items():
         first, deep = timing.ratios

@@ -22,7 +22,7 @@ from settings import Settings
 from tests.service import Service
 from workflows.progress import SEARCH_ATTRIBUTES
 
-LONG = ["e2e", "crash", "properties", "contract", "stack", "chaos", "bench"]
+LONG = ["e2e", "crash", "properties", "contract", "local_stack", "chaos", "benchmarks"]
 """Directories of tests, the one that takes longest first."""
 
 
