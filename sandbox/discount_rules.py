@@ -1,6 +1,6 @@
 """Validation of new discounts. Shopify's schema declares nearly every field optional and checks them at run time.
 
-Source: responses recorded from a development shop, github.com/airhorns/shopify-draft-proxy, Admin API 2025-01 and 2026-04.
+Source: responses recorded from a development shop (github.com/airhorns/shopify-draft-proxy), Admin API 2026-04.
 """
 
 from collections.abc import Iterator

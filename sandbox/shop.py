@@ -1,6 +1,6 @@
 """A simulated shop: its discounts and metafields, and the GraphQL resolvers that change them.
 
-Source: responses recorded from a development shop, github.com/airhorns/shopify-draft-proxy, Admin API 2025-01 and 2026-04.
+Source: responses recorded from a development shop (github.com/airhorns/shopify-draft-proxy), Admin API 2026-04.
 """
 
 import json

@@ -62,7 +62,7 @@ def root_field(operation: OperationDefinitionNode) -> str:
 def query_cost(document: DocumentNode, operation: OperationDefinitionNode) -> int:
     """The requested cost: 10 for a mutation, 1 for a query, and 1 per object selected below the payload.
 
-    Source: costs recorded from a development shop, github.com/airhorns/shopify-draft-proxy, Admin API 2026-04.
+    Source: costs recorded from a development shop (github.com/airhorns/shopify-draft-proxy), Admin API 2026-04.
     """
     fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
     is_mutation = operation.operation is OperationType.MUTATION

@@ -1,4 +1,4 @@
-"""A sandbox of its own for each test, and somebody to ask it things."""
+"""Each test has its own sandbox, without a network. The client tests use these fixtures too."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -10,15 +10,17 @@ from sandbox.app import create_app
 from sandbox.transport import SandboxTransport
 
 SHOP = "/corner-shop.myshopify.com/admin/api/2026-10/graphql.json"
-TOKEN = {"X-Shopify-Access-Token": "shpat_x"}
 CREATE = """mutation ($d: DiscountCodeBasicInput!) { discountCodeBasicCreate(basicCodeDiscount: $d) {
     codeDiscountNode { id codeDiscount { ... on DiscountCodeBasic { status endsAt } } } userErrors { code field } } }"""
+FIND = "query ($c: String!) { codeDiscountNodeByCode(code: $c) { id } }"
 
-Ask = Callable[..., Awaitable[dict[str, Any]]]
+AddFault = Callable[..., Awaitable[None]]
+Execute = Callable[..., Awaitable[dict[str, Any]]]
+VendorState = Callable[[str], Awaitable[dict[str, Any]]]
 
 
 def a_discount(**changes: Any) -> dict[str, Any]:
-    """Five dollars off for everybody."""
+    """Input of a discount: 5 off for all customers."""
     return {
         "code": "FIVE",
         "title": "Five",
@@ -28,29 +30,57 @@ def a_discount(**changes: Any) -> dict[str, Any]:
     } | changes
 
 
+async def find(http: httpx.AsyncClient, path: str = SHOP, token: str = "shpat_x") -> httpx.Response:
+    """Look up the code FIVE."""
+    body = {"query": FIND, "variables": {"c": "FIVE"}}
+    return await http.post(path, headers={"X-Shopify-Access-Token": token}, json=body)
+
+
 @pytest.fixture
 async def http() -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(transport=SandboxTransport(create_app()), base_url="http://sandbox") as client:
+    async with httpx.AsyncClient(transport=SandboxTransport(create_app()), base_url="https://sandbox") as client:
         yield client
 
 
 @pytest.fixture
-def ask(http: httpx.AsyncClient) -> Ask:
-    """Run a GraphQL document and return the whole answer."""
+def add_fault(http: httpx.AsyncClient) -> AddFault:
+    """Add a fault to a vendor's script."""
 
-    async def ask(query: str, **variables: Any) -> dict[str, Any]:
-        response = await http.post(SHOP, headers=TOKEN, json={"query": query, "variables": variables})
-        assert response.status_code == 200, response.text
-        return response.json()
+    async def add_fault(vendor: str, **fault: Any) -> None:
+        response = await http.post(f"/_sandbox/{vendor}/faults", json=fault)
+        assert response.status_code == 201, response.text
 
-    return ask
+    return add_fault
 
 
 @pytest.fixture
-def create(ask: Ask) -> Ask:
-    """Make a discount and return the mutation's payload."""
+def vendor_state(http: httpx.AsyncClient) -> VendorState:
+    """Read what `/_sandbox` shows of a vendor."""
+
+    async def vendor_state(vendor: str) -> dict[str, Any]:
+        return (await http.get(f"/_sandbox/{vendor}")).json()
+
+    return vendor_state
+
+
+@pytest.fixture
+def execute(http: httpx.AsyncClient) -> Execute:
+    """Execute a GraphQL document and return the whole response body."""
+
+    async def execute(query: str, **variables: Any) -> dict[str, Any]:
+        body = {"query": query, "variables": variables}
+        response = await http.post(SHOP, headers={"X-Shopify-Access-Token": "shpat_x"}, json=body)
+        assert response.status_code == 200, response.text
+        return response.json()
+
+    return execute
+
+
+@pytest.fixture
+def create(execute: Execute) -> Execute:
+    """Create a discount and return the mutation's payload."""
 
     async def create(**changes: Any) -> dict[str, Any]:
-        return (await ask(CREATE, d=a_discount(**changes)))["data"]["discountCodeBasicCreate"]
+        return (await execute(CREATE, d=a_discount(**changes)))["data"]["discountCodeBasicCreate"]
 
     return create

@@ -1,9 +1,11 @@
-"""The three marketing vendors refuse what the real ones refuse."""
+"""The simulated marketing vendors reject the same requests as the real ones."""
 
 from typing import Any
 
 import httpx
 import pytest
+
+from tests.sandbox.conftest import AddFault, VendorState
 
 KLAVIYO = {
     "Authorization": "Klaviyo-API-Key pk_x",
@@ -20,8 +22,8 @@ def without(headers: dict[str, str], name: str) -> dict[str, str]:
 
 def klaviyo_event(**profile: Any) -> dict[str, Any]:
     metric = {"data": {"type": "metric", "attributes": {"name": "Reward Redeemed"}}}
-    who = {"data": {"type": "profile", "attributes": profile}}
-    attributes = {"properties": {}, "metric": metric, "profile": who, "unique_id": "1"}
+    profile_data = {"data": {"type": "profile", "attributes": profile}}
+    attributes = {"properties": {}, "metric": metric, "profile": profile_data, "unique_id": "1"}
     return {"data": {"type": "event", "attributes": attributes}}
 
 
@@ -51,36 +53,33 @@ TEXT = {"type": "Reward_Redeemed"}
         ("/postscript/api/v2/events", POSTSCRIPT, {"type": "Reward Redeemed"}, 400),
     ],
 )
-async def test_a_vendor_takes_only_what_the_real_one_takes(
-    http: httpx.AsyncClient, path: str, headers: dict[str, str], body: Any, status: int
+async def test_only_valid_events_are_accepted(
+    http: httpx.AsyncClient, vendor_state: VendorState, path: str, headers: dict[str, str], body: Any, status: int
 ) -> None:
     response = await http.post(path, headers=headers, json=body)
 
     assert response.status_code == status, response.text
-    vendor = path.split("/")[1]
-    seen = (await http.get(f"/_sandbox/{vendor}")).json()
-    assert len(seen["events"]) == (status == 202)
-    assert seen["requests"] == 1
+    state = await vendor_state(path.split("/")[1])
+    assert (len(state["events"]), state["requests"]) == (status == 202, 1)
 
 
-async def test_klaviyo_drops_a_repeat_of_the_same_profile_only(http: httpx.AsyncClient) -> None:
+async def test_klaviyo_drops_repeats_per_profile(http: httpx.AsyncClient, vendor_state: VendorState) -> None:
     for event in (JANE, JANE, klaviyo_event(email="joe@shopper.io")):
         await http.post("/klaviyo/api/events", headers=KLAVIYO, json=event)
 
-    seen = (await http.get("/_sandbox/klaviyo")).json()
+    state = await vendor_state("klaviyo")
+    assert (len(state["events"]), state["duplicates"]) == (2, 1)
 
-    assert (len(seen["events"]), seen["duplicates"]) == (2, 1)
 
-
-async def test_each_says_in_its_own_way_that_it_is_too_much(http: httpx.AsyncClient) -> None:
+async def test_each_vendor_has_its_own_rate_limit_response(http: httpx.AsyncClient, add_fault: AddFault) -> None:
     for vendor in ("klaviyo", "omnisend", "postscript"):
-        await http.post(f"/_sandbox/{vendor}/faults", json={"kind": "throttled", "retry_after": 3})
+        await add_fault(vendor, kind="throttled", retry_after=3)
 
     klaviyo = await http.post("/klaviyo/api/events", headers=KLAVIYO, json=JANE)
     omnisend = await http.post("/omnisend/api/events", headers=OMNISEND, json=OMNI)
     postscript = await http.post("/postscript/api/v2/events", headers=POSTSCRIPT, json=TEXT)
 
-    assert [answer.status_code for answer in (klaviyo, omnisend, postscript)] == [429, 429, 429]
+    assert [response.status_code for response in (klaviyo, omnisend, postscript)] == [429, 429, 429]
     assert klaviyo.headers["Retry-After"] == "3"
     assert omnisend.json()["retryAfter"] == 3
     assert postscript.json() == {"error_code": 3002, "error_message": "Rate limit exceeded", "success": False}
