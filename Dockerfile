@@ -1,5 +1,5 @@
-# One image for API, worker, migrations and vendor sandbox: the command says which.
-# Dependencies are installed apart, so that pip and its cache stay behind.
+# One image for API, worker, migrations and vendor sandbox; the command selects one.
+# Dependencies are installed in a separate stage, so that the image contains neither pip nor its cache.
 FROM python:3.12.13-slim-bookworm AS dependencies
 
 COPY requirements-image.lock /
@@ -14,12 +14,12 @@ FROM python:3.12.13-slim-bookworm
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin pointsaga
 COPY --from=dependencies /venv /venv
 COPY . /app
-# `pointsaga` as in a checkout, without an installer in the image.
+# The command `pointsaga`, without installing the project as a package.
 RUN printf '#!/bin/sh\nexec python -m cli "$@"\n' > /usr/local/bin/pointsaga \
  && chmod 755 /usr/local/bin/pointsaga \
  && python -m compileall -q /app
 
-# The version of the worker is that of its image; without one it is unversioned. See docs/deploying.md.
+# Version of the worker. Empty: unversioned. See docs/deploying.md.
 ARG BUILD_ID=
 ENV WORKER_BUILD_ID=$BUILD_ID
 

@@ -1,7 +1,7 @@
-# The words that people and CI use. `make` alone prints them.
+# Commands for people and CI. `make` without a target lists them.
 PYTHON ?= python3
 BIN := .venv/bin
-# What is checked and tested is what is locked: the marker is as old as the last installation of the lock.
+# Tests and checks use the locked dependencies: this file has the time of their last installation.
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
@@ -17,33 +17,33 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
 	@touch $@
 
-demo: $(READY) ## Redeem rewards for real on a stack of its own; ends with "demo: ok"
+demo: $(READY) ## Redeem rewards on a temporary local stack, check every result; ends with "demo: ok"
 	$(BIN)/pointsaga demo
 
-up: $(READY) ## Run the whole local stack in the foreground (Ctrl-C stops it, data stays in .data/)
+up: $(READY) ## Run the local stack in the foreground (Ctrl-C stops it, data stays in .data/)
 	$(BIN)/pointsaga up
 
-test: $(READY) ## Run every test, in three processes side by side: most of them wait for time-outs
+test: $(READY) ## Run all tests, in three processes
 	$(BIN)/pytest -n 3 --dist loadgroup --no-loadscope-reorder
 
-check: $(READY) ## Format, lint, types, import contracts, migrations, compose file
+check: $(READY) ## Check format, lint, types, import contracts and the compose file
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 
-chaos: $(READY) ## Kill and mislead every part under load, from a seed (CHAOS_SECONDS=300 CHAOS_SEED=n)
+chaos: $(READY) ## Inject faults into every part under load (CHAOS_SECONDS=300 CHAOS_SEED=n)
 	$(BIN)/python -m tests.chaos
 
-bench: $(READY) ## Time every list of a large shop against a small one; fails where a deep page is too slow
+bench: $(READY) ## Compare the lists of a large and a small shop; fails if a page is too slow
 	$(BIN)/python -m benchmarks
 
-format: $(READY) ## Rewrite the code in the project's format
+format: $(READY) ## Format the code and apply safe lint fixes
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet
-lock: ## Resolve the lock files anew (needs uv)
+lock: ## Upgrade the lock files (needs uv)
 	$(LOCK) --all-extras --upgrade -o requirements.lock
 	$(LOCK) --extra sandbox -c requirements.lock -o requirements-image.lock

@@ -1,4 +1,4 @@
-"""Settings of every process, from the environment. Read once, at a process's edge, and handed on in parts."""
+"""Settings of all processes, from environment variables and `.env`. Read once, in the composition roots."""
 
 import sys
 from datetime import timedelta
@@ -16,7 +16,7 @@ from temporalio.service import TLSConfig
 
 
 class Settings(BaseSettings):
-    """One field per environment variable of the same name in capitals. `.env.example` describes each."""
+    """One field per environment variable; the variable has the same name in upper case. See `.env.example`."""
 
     model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
 
@@ -28,66 +28,66 @@ class Settings(BaseSettings):
     temporal_namespace: str = "default"
     """Temporal namespace of every workflow."""
     temporal_task_queue: str = "pointsaga"
-    """Task queue on which API and worker meet."""
+    """Task queue of API and worker."""
     temporal_api_key: SecretStr | None = None
-    """API key of Temporal Cloud; switches TLS on."""
+    """API key of Temporal Cloud; enables TLS."""
     temporal_tls: bool = False
-    """Speak TLS to Temporal without an API key or client certificate."""
+    """Use TLS without an API key or client certificate."""
     temporal_tls_server_root_ca_cert_path: str | None = None
-    """PEM file of the authority that signed the Temporal server's certificate."""
+    """PEM file of the CA that signed the Temporal server's certificate."""
     temporal_tls_client_cert_path: str | None = None
     """PEM file of the client certificate for mTLS."""
     temporal_tls_client_key_path: str | None = None
     """PEM file of the client key for mTLS."""
     temporal_ui_url: str | None = None
-    """Address of the Temporal Web UI, for links to runs; without it their ids are shown."""
+    """URL of the Temporal Web UI, for links to workflows. Without it, workflow ids are shown."""
 
     worker_deployment_name: Annotated[str, Field(pattern=r"^[^.]+$")] = "pointsaga"
-    """Worker deployment that the versions of the worker belong to; without a dot."""
+    """Name of the worker deployment; must not contain a dot."""
     worker_build_id: str | None = None
-    """Version of the worker's code, a commit for example. Without one the worker is unversioned."""
+    """Version of the worker's code, for example a commit. Without it the worker is unversioned."""
 
     shopify_admin_url: str = "https://{shop_domain}/admin/api/{version}/graphql.json"
-    """Template of Shopify's Admin GraphQL address."""
+    """URL of Shopify's Admin GraphQL API, with placeholders for shop and version."""
     shopify_api_version: str = "2026-10"
     """Version of Shopify's Admin API."""
     klaviyo_url: str = "https://a.klaviyo.com"
-    """Base address of Klaviyo."""
+    """Base URL of Klaviyo's API."""
     klaviyo_revision: str = "2026-10-15"
-    """Klaviyo's API revision."""
+    """Revision of Klaviyo's API."""
     omnisend_url: str = "https://api.omnisend.com"
-    """Base address of Omnisend."""
+    """Base URL of Omnisend's API."""
     omnisend_version: str = "2026-03-15"
-    """Omnisend's API version."""
+    """Version of Omnisend's API."""
     postscript_url: str = "https://api.postscript.io"
-    """Base address of Postscript."""
+    """Base URL of Postscript's API."""
 
     purchase_deadline_seconds: Annotated[float, Field(gt=0, le=300)] = 25.0
-    """Seconds after which a purchase without a code gives up and returns the points."""
+    """Seconds until a purchase without a discount code fails and its points are released."""
 
     rate_limit: str = "50/second"
-    """How often each API key may call; several limits are separated by semicolons: `50/second; 1000/minute`."""
+    """Requests per API key. Several limits are separated by semicolons: `50/second; 1000/minute`."""
     rate_limit_storage_url: SecretStr | None = None
-    """Redis where all API processes count together: `redis://`, `rediss://` or `unix://`. Else each for itself."""
+    """Redis URL (redis, rediss or unix) for limits shared by all API processes. None: each process counts alone."""
 
     encryption_keys: Annotated[tuple[SecretStr, ...], NoDecode, Field(min_length=1)]
-    """Fernet keys, separated by commas; the first encrypts vendors' credentials at rest, all decrypt."""
+    """Fernet keys, separated by commas: the first encrypts vendor credentials in the database, all decrypt them."""
 
     shopify_webhook_secrets: Annotated[tuple[SecretStr, ...], NoDecode] = ()
-    """Client secrets of the Shopify app, separated by commas; any may have signed. Empty: webhooks are refused."""
+    """Client secrets of the Shopify app, separated by commas; each is accepted. Empty: all webhooks are rejected."""
 
     webhook_allow_private_targets: bool = False
-    """Let webhooks go to private addresses and over plain http: for tests and laptops."""
+    """Allow webhook subscriptions with private addresses or plain http. For tests and local use."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    """Least severe level that is logged."""
+    """Minimum log level."""
     log_format: Literal["text", "json"] = "json"
-    """`json` for machines, `text` for people."""
+    """`json` for log collectors, `text` for a terminal."""
 
     @field_validator("encryption_keys", "shopify_webhook_secrets", mode="before")
     @classmethod
     def _split_by_commas(cls, value: object) -> object:
-        return tuple(key.strip() for key in value.split(",") if key.strip()) if isinstance(value, str) else value
+        return tuple(item.strip() for item in value.split(",") if item.strip()) if isinstance(value, str) else value
 
     @field_validator("encryption_keys")
     @classmethod
@@ -96,7 +96,7 @@ class Settings(BaseSettings):
             try:
                 Fernet(key.get_secret_value())
             except ValueError as error:
-                raise ValueError(f"key {number} is no Fernet key: {error}") from None
+                raise ValueError(f"key {number} is not a Fernet key: {error}") from None
         return keys
 
     @field_validator("database_url")
@@ -109,8 +109,8 @@ class Settings(BaseSettings):
     @field_validator("rate_limit")
     @classmethod
     def _check_rate_limit(cls, limit: str) -> str:
-        if not all(one.amount for one in parse_many(limit)):
-            raise ValueError("a limit must let at least one request through")
+        if not all(item.amount for item in parse_many(limit)):
+            raise ValueError("a limit must allow at least one request")
         return limit
 
     @field_validator("rate_limit_storage_url")
@@ -119,29 +119,29 @@ class Settings(BaseSettings):
         try:
             parse_url(url.get_secret_value() if url else "redis://")
         except ValueError:
-            # Its own words quote the address, and with it the password.
-            raise ValueError("is no address like redis://:password@host:6379/0, rediss://... or unix://...") from None
+            # The original message contains the URL and its password.
+            raise ValueError("must be a URL like redis://:password@host:6379/0, rediss://... or unix://...") from None
         return url
 
     @property
     def purchase_deadline(self) -> timedelta:
-        """How long a purchase may take before it gives up."""
+        """Maximum duration of a purchase before the pivot."""
         return timedelta(seconds=self.purchase_deadline_seconds)
 
 
 def read_settings() -> Settings:
-    """The settings from the environment and `.env`; wrong ones end the process with a clear message."""
+    """Read the environment and `.env`. Prints what is invalid and exits with status 2 if they are."""
     try:
         return Settings.model_validate({})
     except ValidationError as error:
-        sys.stderr.write("wrong settings in the environment or .env, see .env.example:\n")
+        sys.stderr.write("invalid settings in the environment or .env (see .env.example):\n")
         for item in error.errors(include_url=False, include_input=False):
             sys.stderr.write(f"  {str(item['loc'][0]).upper()}: {item['msg']}\n")
         raise SystemExit(2) from None
 
 
 async def connect_temporal(settings: Settings, *, lazy: bool = False) -> Client:
-    """A Temporal client; a lazy one connects at its first call, so that the API can start before the engine."""
+    """Create a Temporal client. `lazy`: connect at the first call, so that the API can start before Temporal."""
     key = settings.temporal_api_key
     return await Client.connect(
         settings.temporal_address,

@@ -1,4 +1,4 @@
-"""Logs, and how a process ends. Lines carry ids; never keys, e-mail addresses, phone numbers or codes."""
+"""Logging and process exit. Logs contain ids, never API keys, e-mail addresses, phone numbers or discount codes."""
 
 import logging
 import os
@@ -9,7 +9,7 @@ import structlog
 
 
 def configure_logging(level: str, form: Literal["text", "json"]) -> None:
-    """One line per event on standard error, from structlog and from every library's own logger."""
+    """Write one line per event to standard error, for structlog and for standard library loggers."""
     renderer = structlog.processors.JSONRenderer() if form == "json" else structlog.dev.ConsoleRenderer(colors=False)
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -34,20 +34,20 @@ def configure_logging(level: str, form: Literal["text", "json"]) -> None:
         )
     )
     for name in ("uvicorn", "uvicorn.error"):
-        # One form for all lines: what uvicorn has to say goes to the root's handler too.
+        # The root logger's handler writes uvicorn's events too, in the same format.
         logging.getLogger(name).handlers, logging.getLogger(name).propagate = [], True
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    # uvicorn's own access log prints paths, which can hold e-mail addresses; `api.access_log` prints routes.
+    # uvicorn's access log contains paths with e-mail addresses. `api.middleware` logs routes instead.
     access = logging.getLogger("uvicorn.access")
     access.handlers, access.propagate = [], False
-    # httpx logs every address it calls at INFO; that is noise here, and an address can hold an identifier.
+    # httpx logs every URL at INFO, and URLs can contain customer identifiers.
     logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
-def leave(status: int) -> NoReturn:
-    """End the process without tearing the interpreter down: Temporal's SDK can abort that (sdk-python issue 300)."""
+def exit_process(status: int) -> NoReturn:
+    """Exit without finalizing the interpreter, which can abort in Temporal's SDK (temporalio/sdk-python issue 300)."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)

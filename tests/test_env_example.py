@@ -1,4 +1,4 @@
-"""`.env.example` tells the truth about the settings."""
+"""`.env.example` lists all settings and their defaults."""
 
 import itertools
 import re
@@ -15,13 +15,13 @@ LINE = re.compile(r"^(?P<comment># )?(?P<name>[A-Z][A-Z0-9_]*)=(?P<value>.*)$")
 
 
 def entries() -> dict[str, tuple[bool, str, str]]:
-    """By name: whether it is commented out, its value, and the line above it."""
+    """By name: whether the line is commented out, its value, and the line above it."""
     lines = EXAMPLE.read_text().splitlines()
     matches = [(LINE.match(line), above) for above, line in itertools.pairwise(lines)]
     return {match["name"]: (bool(match["comment"]), match["value"], above) for match, above in matches if match}
 
 
-def written(field: FieldInfo) -> str:
+def default_of(field: FieldInfo) -> str:
     default: object = field.get_default()
     if isinstance(default, SecretStr):
         return default.get_secret_value()
@@ -30,21 +30,21 @@ def written(field: FieldInfo) -> str:
     return "" if default in (None, ()) else str(default)
 
 
-def test_every_setting_is_in_the_example_and_nothing_else() -> None:
+def test_the_example_has_exactly_the_settings() -> None:
     assert set(entries()) == {name.upper() for name in Settings.model_fields}
 
 
-def test_no_setting_is_there_twice() -> None:
+def test_no_setting_is_listed_twice() -> None:
     names = [match["name"] for line in EXAMPLE.read_text().splitlines() if (match := LINE.match(line))]
 
     assert len(names) == len(set(names))
 
 
 @pytest.mark.parametrize("name", sorted(Settings.model_fields))
-def test_a_setting_is_explained_and_shows_its_default(name: str) -> None:
+def test_a_setting_has_description_and_default(name: str) -> None:
     field = Settings.model_fields[name]
     commented_out, value, above = entries()[name.upper()]
 
     assert above.startswith("# ")
     assert commented_out is not field.is_required()
-    assert value == ("" if field.is_required() else written(field))
+    assert value == ("" if field.is_required() else default_of(field))

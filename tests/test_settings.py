@@ -1,4 +1,4 @@
-"""Wrong settings end a process with a message that a stranger can act on, and without the secret."""
+"""Invalid settings end a process with a message that names the setting and omits its value."""
 
 import os
 import subprocess
@@ -15,23 +15,23 @@ KEY = Fernet.generate_key().decode()
 
 
 @pytest.mark.parametrize(
-    ("environment", "said"),
+    ("environment", "message"),
     [
         ({}, "ENCRYPTION_KEYS: Field required"),
-        ({"ENCRYPTION_KEYS": "s3cret"}, "ENCRYPTION_KEYS: Value error, key 1 is no Fernet key"),
+        ({"ENCRYPTION_KEYS": "s3cret"}, "ENCRYPTION_KEYS: Value error, key 1 is not a Fernet key"),
         ({"ENCRYPTION_KEYS": KEY, "DATABASE_URL": "sqlite://s3cret"}, "DATABASE_URL: Value error, must begin with"),
         ({"ENCRYPTION_KEYS": KEY, "RATE_LIMIT": "often"}, "RATE_LIMIT: Value error, couldn't parse rate limit"),
-        ({"ENCRYPTION_KEYS": KEY, "RATE_LIMIT": "0/second"}, "RATE_LIMIT: Value error, a limit must let at least one"),
+        ({"ENCRYPTION_KEYS": KEY, "RATE_LIMIT": "0/second"}, "RATE_LIMIT: Value error, a limit must allow"),
         (
             {"ENCRYPTION_KEYS": KEY, "RATE_LIMIT_STORAGE_URL": "redis://:s3cret/@host"},
-            "RATE_LIMIT_STORAGE_URL: Value error, is no address like redis://",
+            "RATE_LIMIT_STORAGE_URL: Value error, must be a URL like redis://",
         ),
         ({"ENCRYPTION_KEYS": KEY, "PURCHASE_DEADLINE_SECONDS": "0"}, "PURCHASE_DEADLINE_SECONDS: Input should be"),
     ],
 )
-def test_wrong_settings_are_named_and_not_told(
+def test_an_invalid_setting_is_named_without_its_value(
     environment: dict[str, str],
-    said: str,
+    message: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
@@ -46,14 +46,14 @@ def test_wrong_settings_are_named_and_not_told(
         read_settings()
 
     error = capsys.readouterr().err
-    assert said in error
+    assert message in error
     assert "s3cret" not in error
 
 
 @pytest.mark.parametrize(
     "command", [["-m", "worker"], ["-m", "cli", "audit"], ["-m", "uvicorn", "--factory", "api.app:create_app"]]
 )
-def test_a_process_with_wrong_settings_ends_with_their_names(command: list[str]) -> None:
+def test_a_process_with_invalid_settings_exits(command: list[str]) -> None:
     environment = {"ENCRYPTION_KEYS": KEY, "DATABASE_URL": "sqlite://s3cret"}
     process = subprocess.run(
         [sys.executable, *command], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False
