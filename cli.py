@@ -14,7 +14,7 @@ from commands.shared import ADMINISTRATION, LOCAL, OPERATING
 from commands.show import show
 from commands.stack import demo, up
 from commands.stuck import stuck
-from telemetry import configure_logging, leave
+from telemetry import configure_logging, exit_process
 
 app = typer.Typer(
     help="Pointsaga: loyalty points for Shopify discount codes.\n\n"
@@ -49,7 +49,7 @@ def main() -> None:
     try:
         app()
     except SystemExit as end:
-        leave(end.code if isinstance(end.code, int) else int(bool(end.code)))
+        exit_process(end.code if isinstance(end.code, int) else int(bool(end.code)))
 
 
 if __name__ == "__main__":

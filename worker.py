@@ -38,7 +38,7 @@ from db.vault import Vault
 from domain.channels import Channel
 from services.deployments import ensure_current
 from settings import Settings, connect_temporal, read_settings
-from telemetry import configure_logging, leave
+from telemetry import configure_logging, exit_process
 from workflows.expire_points import ExpirePoints
 from workflows.process_webhook import ProcessWebhook
 from workflows.progress import SEARCH_ATTRIBUTES
@@ -205,7 +205,7 @@ def main() -> None:
     except Exception:
         log.exception("worker failed")
         status = 1
-    leave(status)
+    exit_process(status)
 
 
 if __name__ == "__main__":
