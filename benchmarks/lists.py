@@ -20,7 +20,7 @@ from settings import Settings
 
 DEEP_PAGE = 500
 WARM_UP = 8
-"""Requests before the measurement: PostgreSQL plans a prepared statement anew five times."""
+"""Requests before the measurement: PostgreSQL plans the first five executions of a prepared statement separately."""
 
 
 @dataclass(frozen=True)

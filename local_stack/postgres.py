@@ -26,7 +26,7 @@ PORT = "5432"
 MAX_SOCKET_PATH = 103
 """Bytes. The limit of macOS and BSD; Linux allows 107."""
 
-# A process of its own, because `initdb` takes seconds and needs a locale that is installed everywhere.
+# A separate process, because `initdb` takes seconds and needs a locale that is installed everywhere.
 # As root it also creates the account that the server runs as, and gives it access to the directory.
 INITIALISE = """
 import sys
