@@ -11,16 +11,16 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 Sessions = async_sessionmaker[AsyncSession]
 
-
-# Any number will do, as long as every process that migrates uses the same.
+# Arbitrary, but the same in every process that migrates.
 _MIGRATION_LOCK = 7_246_355
 
 
-def connect(database_url: SecretStr, *, patience: timedelta | None = timedelta(seconds=15)) -> AsyncEngine:
-    """An engine whose errors never print parameters: they hold e-mail addresses and codes, and end in histories.
+def connect(database_url: SecretStr, *, statement_timeout: timedelta | None = timedelta(seconds=15)) -> AsyncEngine:
+    """Create the engine. Its errors omit parameters, as those hold e-mail addresses and codes and reach histories.
 
-    `patience` bounds each statement; None is for migrations and imports, which may take long.
+    `statement_timeout` None is for migrations and imports, whose statements may take long.
     """
+    seconds = None if statement_timeout is None else statement_timeout.total_seconds()
     return create_async_engine(
         database_url.get_secret_value(),
         hide_parameters=True,
@@ -28,28 +28,23 @@ def connect(database_url: SecretStr, *, patience: timedelta | None = timedelta(s
         pool_size=10,
         max_overflow=20,
         pool_timeout=5,
-        connect_args={"timeout": 5, "command_timeout": patience and patience.total_seconds()},
+        connect_args={"timeout": 5, "command_timeout": seconds},
     )
 
 
 def sessions(engine: AsyncEngine) -> Sessions:
-    """Sessions whose rows stay readable after the commit, as nothing here loads lazily."""
+    """Create the session factory. Rows stay readable after the commit, as nothing is loaded lazily."""
     return async_sessionmaker(engine, expire_on_commit=False)
 
 
 async def migrate(engine: AsyncEngine) -> None:
-    """Bring the schema up to date. Safe to run twice, and from two processes at once."""
+    """Apply all migrations. Safe to repeat, and from two processes at once."""
     async with engine.begin() as connection:
         await connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
         await connection.run_sync(_upgrade)
 
 
-def alembic_config(connection: Connection) -> Config:
-    """Alembic's configuration for this connection."""
+def _upgrade(connection: Connection) -> None:
     config = Config(Path(__file__).parent / "db" / "alembic.ini")
     config.attributes["connection"] = connection
-    return config
-
-
-def _upgrade(connection: Connection) -> None:
-    command.upgrade(alembic_config(connection), "head")
+    command.upgrade(config, "head")

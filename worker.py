@@ -19,10 +19,10 @@ from activities.deliveries import Deliveries, Sender
 from activities.discounts import Discounts
 from activities.drift import Drift
 from activities.expiry import Expiry
-from activities.failures import FailureDoor
-from activities.housekeeping import Housekeeping
+from activities.failures import FailureTranslation
 from activities.metafields import Metafields
 from activities.points import Points
+from activities.reconciliation import Reconciliation
 from activities.refunds import Refunds
 from activities.senders import EventSender, MetafieldsSender
 from activities.webhook_sender import WebhookSender
@@ -48,14 +48,23 @@ from workflows.refund_redemption import RefundRedemption
 from workflows.saga import INSIST_TIMEOUT
 from workflows.settle_redemption import SettleRedemption
 
-# The workflows' own modules are re-read per run; what they only name is not. Tests and replays use this same runner.
+# Workflow modules are re-imported per workflow; the modules below are not. Tests and the Replayer use this runner too.
 WORKFLOW_RUNNER = SandboxedWorkflowRunner(
     restrictions=SandboxRestrictions.default.with_passthrough_modules(
-        "activities", "clients", "db", "domain", "pydantic", "structlog", "sqlalchemy", "httpx", "cryptography"
+        "activities",
+        "clients",
+        "database",
+        "db",
+        "domain",
+        "pydantic",
+        "structlog",
+        "sqlalchemy",
+        "httpx",
+        "cryptography",
     )
 )
 
-# Shorter than servers keep an idle connection: one that closes just as it is used again looks like a lost answer.
+# Shorter than servers keep idle connections: a connection that closes while it is reused has an unknown outcome.
 CONNECTIONS = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=2)
 
 WORKFLOWS = [RedeemReward, RefundRedemption, SettleRedemption, ProcessWebhook, ReconcileRedemptions, ExpirePoints]
@@ -64,11 +73,11 @@ log = structlog.stdlib.get_logger("worker")
 
 
 class SearchAttributesMissingError(Exception):
-    """The Temporal namespace lacks search attributes; a workflow that sets one would be stuck for ever."""
+    """The Temporal namespace lacks search attributes. A workflow that sets one would block for ever."""
 
 
 def build_worker(client: Client, settings: Settings, store: Sessions, http: httpx.AsyncClient) -> Worker:
-    """The worker with all its collaborators, ready to run."""
+    """Create the worker with its activities and clients."""
     vault = Vault(settings.encryption_keys)
     shopify = Shopify(http, url_template=settings.shopify_admin_url, api_version=settings.shopify_api_version)
     points = Points(store)
@@ -76,7 +85,7 @@ def build_worker(client: Client, settings: Settings, store: Sessions, http: http
     refunds = Refunds(store, vault, shopify)
     metafields = MetafieldsSender(store, vault, shopify)
     deliveries = Deliveries(store, {**_senders(settings, store, vault, http), Channel.METAFIELDS: metafields})
-    housekeeping = Housekeeping(store, client)
+    reconciliation = Reconciliation(store, client)
     drift = Drift(store, vault, shopify)
     webhooks = Webhooks(store, vault)
     expiry = Expiry(store)
@@ -94,26 +103,26 @@ def build_worker(client: Client, settings: Settings, store: Sessions, http: http
             refunds.refund_points,
             deliveries.deliver,
             deliveries.skip_delivery,
-            housekeeping.find_stranded_attempts,
-            housekeeping.find_stranded_refunds,
-            housekeeping.wake_idle_runs,
-            housekeeping.prune_idempotency_keys,
+            reconciliation.find_orphaned_redemptions,
+            reconciliation.find_orphaned_refunds,
+            reconciliation.recheck_idle_workflows,
+            reconciliation.prune_idempotency_keys,
             drift.check_codes,
             webhooks.process_webhook,
-            webhooks.find_waiting_webhooks,
+            webhooks.find_unprocessed_webhooks,
             webhooks.prune_webhooks,
             expiry.expire_points,
             expiry.expire_redemptions,
             stale_metafields.sync_metafields,
         ],
         workflow_runner=WORKFLOW_RUNNER,
-        interceptors=[FailureDoor()],
+        interceptors=[FailureTranslation()],
         deployment_config=_deployment(settings),
-        # New purchases starve behind running ones with the default of five pollers.
+        # With the default of five pollers new purchases wait behind running ones.
         max_concurrent_workflow_task_polls=20,
-        # A step under way is let finish: cancelled at a vendor's door, its outcome would be unknown.
+        # Running activities finish: a cancelled vendor call would have an unknown outcome.
         graceful_shutdown_timeout=INSIST_TIMEOUT,
-        # How long the runs of a worker that died wait for it before another takes them: customers wait with them.
+        # How long the workflows of a dead worker wait before another worker takes them over. Customers wait too.
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
     )
 
@@ -125,30 +134,30 @@ def _senders(settings: Settings, store: Sessions, vault: Vault, http: httpx.Asyn
     subscribers = Subscribers(Targets(allow_private=settings.webhook_allow_private_targets))
     return {
         Channel.KLAVIYO: EventSender(store, vault, "klaviyo", klaviyo.send_event, repeatable=True),
-        # A second e-mail is mild; a lost one is not.
+        # A duplicate e-mail is better than a missing one.
         Channel.OMNISEND: EventSender(store, vault, "omnisend", omnisend.send_event, repeatable=True),
-        # A second text message costs money and the customer's consent.
+        # A duplicate text message costs money and can cost the customer's consent.
         Channel.POSTSCRIPT: EventSender(store, vault, "postscript", postscript.send_event, repeatable=False),
         Channel.WEBHOOKS: WebhookSender(store, vault, subscribers),
     }
 
 
 def _deployment(settings: Settings) -> WorkerDeploymentConfig | None:
-    """What versions are about; None makes an unversioned worker, as on a laptop."""
+    """The worker's version. None: an unversioned worker, as on a laptop."""
     if not settings.worker_build_id:
         return None
     version = WorkerDeploymentVersion(settings.worker_deployment_name, settings.worker_build_id)
-    # Every run ends on the version that it began on. Why all, and why here: docs/decisions/0015.
+    # Every workflow ends on the version that it started on: docs/decisions/0015.
     return WorkerDeploymentConfig(
         version=version, use_worker_versioning=True, default_versioning_behavior=VersioningBehavior.PINNED
     )
 
 
 async def check_search_attributes(client: Client) -> None:
-    """Refuse to poll before the search attributes exist.
+    """Check that the search attributes exist.
 
     Raises:
-        SearchAttributesMissingError: with the command that registers them.
+        SearchAttributesMissingError: names the command that registers them.
     """
     request = ListSearchAttributesRequest(namespace=client.namespace)
     known = (await client.operator_service.list_search_attributes(request)).custom_attributes
@@ -159,7 +168,7 @@ async def check_search_attributes(client: Client) -> None:
 
 
 async def run(settings: Settings) -> None:
-    """Work until SIGTERM or SIGINT, then finish the steps under way."""
+    """Run the worker until SIGTERM or SIGINT, then finish running activities."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -172,25 +181,27 @@ async def run(settings: Settings) -> None:
         await stack.enter_async_context(build_worker(client, settings, sessions(engine), http))
         if deployment := _deployment(settings):
             await _join(client, deployment.version)
-        _announce_ready()
-        log.info("worker is polling", task_queue=settings.temporal_task_queue, temporal=settings.temporal_address)
+        _signal_ready()
+        log.info("worker started", task_queue=settings.temporal_task_queue, temporal=settings.temporal_address)
         await stop.wait()
-        log.info("worker is finishing its steps", seconds_at_most=INSIST_TIMEOUT.total_seconds())
-    log.info("worker has stopped")
+        log.info("worker stopping, activities finish", max_seconds=INSIST_TIMEOUT.total_seconds())
+    log.info("worker stopped")
 
 
 async def _join(client: Client, version: WorkerDeploymentVersion) -> None:
     current = await ensure_current(client, version)
     if current == version.build_id:
-        log.info("this version is current: new runs come here", build_id=current)
+        log.info("version is current, new workflows start here", build_id=current)
     else:
         name, build_id = version.deployment_name, version.build_id
         command = f"temporal worker deployment set-current-version --deployment-name {name} --build-id {build_id}"
-        log.warning("this version is not current: no new runs come here", current=current or "unversioned", run=command)
+        log.warning(
+            "version is not current, no new workflows start here", current=current or "unversioned", run=command
+        )
 
 
-def _announce_ready() -> None:
-    # For supervisors without an HTTP port to ask: the file appears once the worker polls.
+def _signal_ready() -> None:
+    # Readiness for supervisors, as the worker has no HTTP port: the file appears once the worker polls.
     if ready_file := os.environ.get("WORKER_READY_FILE"):
         Path(ready_file).touch()
 

@@ -9,15 +9,14 @@ from domain.channels import Channel
 
 
 class Attempt(BaseModel):
-    """One attempt at one redemption. Holds ids only, as it stays in the workflow's history.
+    """One attempt at one redemption. Contains ids only, as it is stored in the workflow's history.
 
     Attributes:
-        number: 1 for the first; a new attempt is made when the one before gave the points back.
+        number: 1 for the first attempt. A new attempt follows one whose points were released.
         customer_id: Shopify's numeric customer id.
-        deadline: before the pivot the attempt gives up at this time.
-        channels: where the redemption is announced.
-        again: those of them to try although they refused before; an operator's wish when a run that is gone is
-            followed by another.
+        deadline: before the pivot the attempt is compensated at this time.
+        channels: the channels that the redemption is delivered on.
+        retry_channels: the channels whose failed deliveries a recovery workflow retries.
     """
 
     shop_id: int
@@ -28,4 +27,4 @@ class Attempt(BaseModel):
     reward_id: str
     deadline: datetime
     channels: list[Channel]
-    again: Sequence[Channel] = ()
+    retry_channels: Sequence[Channel] = ()

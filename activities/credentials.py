@@ -1,4 +1,4 @@
-"""What a shop's vendors are spoken to with. It can go between planning and sending: the app is uninstalled, say."""
+"""A shop's vendor credentials. They can be missing by the time of a call, for example after an uninstallation."""
 
 from cryptography.fernet import InvalidToken
 from pydantic import SecretStr
@@ -10,24 +10,24 @@ from db.vault import Vault
 
 
 def key_of(vault: Vault, shop: Shop, vendor: str, field: str = "api_key") -> SecretStr:
-    """The key that opens the shop's account with a vendor.
+    """The shop's API key or access token of a vendor.
 
     Raises:
-        Refused: the shop has none, or none that can be read.
+        Refused: the shop has no credentials, or they cannot be decrypted.
     """
     try:
         return vault.open(shop, vendor, field)
     except KeyError:
-        reason = "the shop has no credentials for it any more"
+        reason = "the shop has no credentials"
     except InvalidToken:
-        reason = "none of ENCRYPTION_KEYS opens the shop's credentials"
+        reason = "none of ENCRYPTION_KEYS decrypts the shop's credentials"
     raise Refused(vendor.capitalize(), reason, alarm=True)
 
 
 def store_of(vault: Vault, shop: Shop) -> Store:
-    """The shop at Shopify.
+    """The shop and its access token, for calls to Shopify.
 
     Raises:
-        Refused: the shop has no access token, or none that can be read.
+        Refused: the shop has no access token, or it cannot be decrypted.
     """
     return Store(shop.domain, key_of(vault, shop, "shopify", "access_token"))

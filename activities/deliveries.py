@@ -1,8 +1,8 @@
-"""Announcing what happens to a redemption: one step, one row and one vendor per event and channel."""
+"""Deliver events: one activity, one row and one vendor per event and channel."""
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Literal, Protocol, cast
+from typing import Protocol
 
 from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -14,156 +14,156 @@ from database import Sessions
 from db import deliveries, transactions
 from db.tables import Delivery
 from domain.channels import Channel
+from domain.deliveries import UNSENT, DeliveryStatus
 from domain.events import EventKind
 
-DeliveryStatus = Literal["sent", "failed", "unknown", "skipped"]
 
-
-class Delivered(BaseModel):
-    """Where a delivery ended; `reason` in the words of whoever kept it from being sent."""
+class DeliveryOutcome(BaseModel):
+    """Status of a delivery. `reason`: why it was not sent, in the words of the vendor or operator."""
 
     status: DeliveryStatus
     reason: str | None = None
 
 
-# Captured by another attempt, when the shop did not have this channel.
+# Another attempt was captured, when the shop did not have this channel.
 NOT_PLANNED = "the captured purchase did not have this channel"
 
 
-class _Delivery(BaseModel):
-    """One event of one redemption on one channel."""
-
+class _Request(BaseModel):
     shop_id: int
     redemption_id: str
     channel: Channel
     event: EventKind = EventKind.REWARD_REDEEMED
 
 
-class Deliver(_Delivery):
-    """Tell the channel; `again` when an operator wants a refused delivery tried once more."""
+class Deliver(_Request):
+    """Send the event. `retry_failed`: also if the delivery has failed."""
 
-    again: bool = False
+    retry_failed: bool = False
 
 
-class SkipDelivery(_Delivery):
-    """Leave the channel untold, for a reason that an operator gave."""
+class SkipDelivery(_Request):
+    """Skip the delivery. `reason`: given by an operator."""
 
     reason: str
 
 
 class Sender(Protocol):
-    """How one channel is told."""
+    """Sends events on one channel."""
 
     @property
     def repeatable(self) -> bool:
-        """Whether a send whose outcome is unknown may be tried again."""
+        """Whether a send with an unknown outcome may be repeated."""
         ...
 
     @property
-    def oldest(self) -> timedelta | None:
-        """The age at which news is worse than none; None for a state, which is always as of now."""
+    def max_age(self) -> timedelta | None:
+        """Maximum event age; older events are skipped. None: never skipped (state, not an event)."""
         ...
 
     async def send(self, shop_id: int, redemption_id: str, event: EventKind) -> None:
-        """Tell the vendor.
+        """Send the event.
 
         Raises:
-            NotExecuted, Refused, Unknown: what came of it.
+            NotExecuted, Refused, Unknown: the outcome.
         """
         ...
 
 
 class Deliveries:
-    """Announces redemptions."""
+    """Delivers events."""
 
     def __init__(self, sessions: Sessions, senders: Mapping[Channel, Sender]) -> None:
         self._sessions = sessions
         self._senders = senders
 
     @activity.defn
-    async def deliver(self, order: Deliver) -> Delivered:
-        """Send once, or again where the vendor allows it, and keep the outcome in the delivery's row.
+    async def deliver(self, request: Deliver) -> DeliveryOutcome:
+        """Send the event once, and store the outcome in the delivery's row. Repeated only where the channel allows it.
 
         Raises:
-            NotExecuted, Unknown: worth another try.
+            NotExecuted, Unknown: to be retried.
         """
-        sender = self._senders[order.channel]
-        settled = await self._begin(order, sender)
+        sender = self._senders[request.channel]
+        settled = await self._begin(request, sender)
         if settled is not None:
             return settled
         try:
-            await sender.send(order.shop_id, order.redemption_id, order.event)
+            await sender.send(request.shop_id, request.redemption_id, request.event)
         except NotExecuted as error:
-            await self._try_later(order, error.reason)
+            await self._keep_pending(request, error.reason)
             raise
         except Refused as error:
             raise_alarm(error)
-            return await self._settle(order, "failed", error.reason)
+            return await self._settle(request, DeliveryStatus.FAILED, error.reason)
         except Unknown as error:
             if not sender.repeatable:
-                return await self._settle(order, "unknown", error.reason)
-            await self._try_later(order, error.reason)
+                return await self._settle(request, DeliveryStatus.UNKNOWN, error.reason)
+            await self._keep_pending(request, error.reason)
             raise
-        return await self._settle(order, "sent")
+        return await self._settle(request, DeliveryStatus.SENT)
 
     @activity.defn
-    async def skip_delivery(self, order: SkipDelivery) -> Delivered:
-        """Skip what has not been sent. A try under way is not stopped, but it is the last."""
+    async def skip_delivery(self, request: SkipDelivery) -> DeliveryOutcome:
+        """Skip an unsent delivery. A send in progress is not stopped, but is not retried."""
         async with self._sessions.begin() as session:
-            row = await _lock(session, order)
+            row = await _lock(session, request)
             if row is None:
-                return Delivered(status="skipped", reason=NOT_PLANNED)
-            if row.status in ("pending", "failed"):
-                row.status, row.last_error = "skipped", order.reason
+                return DeliveryOutcome(status=DeliveryStatus.SKIPPED, reason=NOT_PLANNED)
+            if row.status in UNSENT:
+                row.status, row.last_error = DeliveryStatus.SKIPPED, request.reason
             return _outcome(row)
 
-    async def _begin(self, order: Deliver, sender: Sender) -> Delivered | None:
-        """Note the try before it is made; tells the outcome when there is one already."""
+    async def _begin(self, request: Deliver, sender: Sender) -> DeliveryOutcome | None:
+        """Record the send attempt before it is made. Returns the outcome if the delivery is already settled."""
         async with self._sessions.begin() as session:
-            row = await _lock(session, order)
+            row = await _lock(session, request)
             if row is None:
-                return Delivered(status="skipped", reason=NOT_PLANNED)
-            if row.status == "failed" and order.again:
-                row.status, row.attempted_at = "pending", None
-            if row.status == "pending":
-                row.status, row.last_error = await _may_be_sent(session, row, sender)
-            if row.status != "pending":
+                return DeliveryOutcome(status=DeliveryStatus.SKIPPED, reason=NOT_PLANNED)
+            if row.status is DeliveryStatus.FAILED and request.retry_failed:
+                row.status, row.attempted_at = DeliveryStatus.PENDING, None
+            if row.status is not DeliveryStatus.PENDING:
+                return _outcome(row)
+            status, row.last_error = await _check_sendable(session, row, sender)
+            if status is not DeliveryStatus.PENDING:
+                row.status = status
                 return _outcome(row)
             row.attempts += 1
             row.attempted_at = await transactions.now(session)
             return None
 
-    async def _try_later(self, order: Deliver, reason: str) -> None:
+    async def _keep_pending(self, request: Deliver, reason: str) -> None:
         async with self._sessions.begin() as session:
-            row = await _lock(session, order)
+            row = await _lock(session, request)
             assert row is not None
             row.attempted_at, row.last_error = None, reason
 
-    async def _settle(self, order: Deliver, status: DeliveryStatus, reason: str | None = None) -> Delivered:
+    async def _settle(self, request: Deliver, status: DeliveryStatus, reason: str | None = None) -> DeliveryOutcome:
         async with self._sessions.begin() as session:
-            row = await _lock(session, order)
+            row = await _lock(session, request)
             assert row is not None
-            if row.status == "skipped" and status == "failed":
-                # Skipped while it was being sent, which came to nothing.
+            if row.status is not status and status not in row.status.successors:
+                # Settled differently during the send: skipped, or sent by an overlapping attempt.
                 return _outcome(row)
             row.status, row.last_error = status, reason
-            row.sent_at = await transactions.now(session) if status == "sent" else None
-        return Delivered(status=status, reason=reason)
+            row.sent_at = await transactions.now(session) if status is DeliveryStatus.SENT else None
+        return DeliveryOutcome(status=status, reason=reason)
 
 
-def _outcome(row: Delivery) -> Delivered:
-    return Delivered(status=cast(DeliveryStatus, row.status), reason=row.last_error)
+def _outcome(row: Delivery) -> DeliveryOutcome:
+    return DeliveryOutcome(status=row.status, reason=row.last_error)
 
 
-async def _lock(session: AsyncSession, order: _Delivery) -> Delivery | None:
-    return await deliveries.lock_delivery(session, order.shop_id, order.redemption_id, order.channel, order.event)
+async def _lock(session: AsyncSession, request: _Request) -> Delivery | None:
+    ids = (request.shop_id, request.redemption_id, request.channel, request.event)
+    return await deliveries.lock_delivery(session, *ids)
 
 
-async def _may_be_sent(session: AsyncSession, row: Delivery, sender: Sender) -> tuple[str, str | None]:
-    """`pending` if it may, else where the delivery ends and why."""
+async def _check_sendable(session: AsyncSession, row: Delivery, sender: Sender) -> tuple[DeliveryStatus, str | None]:
+    """`pending` if the event may be sent, else the final status and its reason."""
     if row.attempted_at is not None and not sender.repeatable:
-        # A worker died between this note and the outcome: sent or not, a second text message is worse.
-        return "unknown", "the worker stopped while it was sending"
-    if sender.oldest is not None and await transactions.now(session) - row.created_at > sender.oldest:
-        return "skipped", f"older than {sender.oldest.total_seconds() / 3600:.0f} hours"
-    return "pending", row.last_error
+        # A worker died between recording the attempt and its outcome. A second text message is worse than none.
+        return DeliveryStatus.UNKNOWN, "the worker stopped during the send"
+    if sender.max_age is not None and await transactions.now(session) - row.created_at > sender.max_age:
+        return DeliveryStatus.SKIPPED, f"older than {sender.max_age.total_seconds() / 3600:.0f} hours"
+    return DeliveryStatus.PENDING, row.last_error

@@ -1,7 +1,7 @@
-"""Steps that make a discount code and make it impossible.
+"""Create discount codes, and make sure that a released code can never be used.
 
-Shopify has no idempotency key for discounts, so the code itself is the key: stored before the first call, asked for
-again with the same code, and recognised by its fingerprint.
+Shopify has no idempotency key for discounts, so the code serves as one: it is stored before the first call, every call
+uses the same code, and the discount is recognised by its fingerprint.
 """
 
 from dataclasses import dataclass
@@ -14,18 +14,21 @@ from activities.credentials import store_of
 from clients.outcomes import NotExecuted, Refused, Unknown
 from clients.shopify import CodeTaken, FoundDiscount, Shopify, Store
 from database import Sessions
-from db import customers, deliveries, discount_codes, points, redemptions, shops, transactions
+from db import deliveries, discount_codes, points, redemptions, shops, transactions
+from db.activity_log import log_redemption
+from db.customers import lock_customer
 from db.tables import DiscountCode, Redemption
 from db.vault import Vault
-from domain.discounts import Discount, DiscountType, new_code
+from domain.activity_log import ActivityKind
+from domain.discounts import CodeState, Discount, DiscountType, new_code
 from domain.errors import RedemptionClosed
 from domain.events import EventKind
 from domain.redemptions import Standing, standing
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ask:
-    """What Shopify is asked about: one code of one attempt, the same on every try."""
+class CodeRequest:
+    """One code of one attempt, as it is requested from Shopify. The same on every call."""
 
     store: Store
     discount: Discount
@@ -33,7 +36,7 @@ class Ask:
 
 
 class Discounts:
-    """Generates discount codes and voids them."""
+    """Generates and voids discount codes."""
 
     def __init__(self, sessions: Sessions, vault: Vault, shopify: Shopify) -> None:
         self._sessions = sessions
@@ -42,42 +45,43 @@ class Discounts:
 
     @activity.defn
     async def generate_discount_code(self, attempt: Attempt) -> None:
-        """Make the code at Shopify, then capture. The capture's commit is the pivot.
+        """Create the code at Shopify, then capture. The commit of the capture is the pivot.
 
         Raises:
-            RedemptionClosed: the reservation is gone or late; what was made is voided.
-            NotExecuted, Refused, Unknown: what Shopify answered.
+            RedemptionClosed: the points are released, or the deadline has passed. A created code is deleted.
+            NotExecuted, Refused, Unknown: Shopify's outcome.
         """
         if await self._is_captured(attempt):
             return
-        ask = await self._load(attempt)
-        asked_before = await self._count(ask)
-        shopify_id = await self._find_ours(ask) if asked_before else None
+        request = await self._load(attempt)
+        requested_before = await self._count_request(request)
+        shopify_id = await self._find_own(request) if requested_before else None
         if shopify_id is None:
-            shopify_id = await self._create(ask)
-        if not await self._capture(attempt, ask, shopify_id):
-            await self._shopify.delete_discount(ask.store, shopify_id)
+            shopify_id = await self._create(request)
+        if not await self._capture(attempt, request, shopify_id):
+            await self._shopify.delete_discount(request.store, shopify_id)
             raise RedemptionClosed("the points were released before the code could be captured")
 
     @activity.defn
     async def void_discount_code(self, attempt: Attempt) -> bool:
-        """Make sure that the attempt's code does not exist and can never appear. Comes after the release.
+        """Make sure that the attempt's code does not exist and cannot appear. Runs after the release.
 
-        A creation whose answer never came may be committed late. So the code is occupied by a discount that has
-        already expired: the late one is then refused as a duplicate. Asks Shopify nothing when nothing is in doubt.
+        A creation with an unknown outcome may be committed late. A fence prevents that: a discount with the same code
+        that has already expired, so that the late creation is rejected as a duplicate. Without an unknown outcome
+        Shopify is not called.
         """
         async with self._sessions.begin() as session:
-            code = await discount_codes.current_code(session, attempt.redemption_id, attempt.number)
-            if code is None or code.state != "planned":
+            code = await discount_codes.lock_current_code(session, attempt.redemption_id, attempt.number)
+            if code is None or code.state is not CodeState.PLANNED:
                 return True
-            if code.unanswered == 0:
-                code.state = "void"
+            if code.unknown_outcomes == 0:
+                code.state = CodeState.VOID
                 return True
-        ask = await self._load(attempt)
-        await self._fence(ask)
+        request = await self._load(attempt)
+        await self._fence(request)
         async with self._sessions.begin() as session:
-            code = await discount_codes.lock_code(session, ask.code_id)
-            code.state = "fenced"
+            code = await discount_codes.lock_code(session, request.code_id)
+            code.state = CodeState.FENCED
         return True
 
     async def _is_captured(self, attempt: Attempt) -> bool:
@@ -95,98 +99,101 @@ class Discounts:
                 case _:
                     raise RedemptionClosed("the points were released")
 
-    async def _load(self, attempt: Attempt) -> Ask:
+    async def _load(self, attempt: Attempt) -> CodeRequest:
         async with self._sessions() as session:
-            shop = await shops.shop_by_id(session, attempt.shop_id)
+            shop = await shops.get_shop(session, attempt.shop_id)
             row = await session.get_one(Redemption, attempt.redemption_id)
-            code = await discount_codes.current_code(session, attempt.redemption_id, attempt.number)
-            assert code is not None, "a reservation plans its code"
-            return Ask(store=store_of(self._vault, shop), discount=_discount(row, code.code), code_id=code.id)
+            code = await discount_codes.lock_current_code(session, attempt.redemption_id, attempt.number)
+            assert code is not None, "a reservation has a planned code"
+            store = store_of(self._vault, shop)
+            return CodeRequest(store=store, discount=_discount(row, code.code), code_id=code.id)
 
-    async def _count(self, ask: Ask) -> bool:
-        """Note that Shopify is about to be asked for the code; tells whether an earlier ask is unanswered."""
+    async def _count_request(self, request: CodeRequest) -> bool:
+        """Count the request before it is made. Returns whether an earlier one has an unknown outcome."""
         async with self._sessions.begin() as session:
-            code = await discount_codes.lock_code(session, ask.code_id)
-            if code.state != "planned":
+            code = await discount_codes.lock_code(session, request.code_id)
+            if code.state is not CodeState.PLANNED:
                 raise RedemptionClosed("the code was voided")
-            code.unanswered += 1
-            return code.unanswered > 1
+            code.unknown_outcomes += 1
+            return code.unknown_outcomes > 1
 
-    async def _create(self, ask: Ask) -> str:
+    async def _create(self, request: CodeRequest) -> str:
         try:
-            return await self._shopify.create_discount(ask.store, ask.discount)
+            return await self._shopify.create_discount(request.store, request.discount)
         except CodeTaken:
-            # Also on what looks like the first try: an earlier one may have been lost with its worker.
-            shopify_id = await self._find_ours(ask)
+            # Possible on a first request too: an earlier one may have been lost with its worker.
+            shopify_id = await self._find_own(request)
             if shopify_id is None:
-                raise Unknown("Shopify", "the code is taken, but can not be read yet") from None
+                raise Unknown("Shopify", "the code is taken, but cannot be read yet") from None
             return shopify_id
         except (NotExecuted, Refused):
             async with self._sessions.begin() as session:
-                code = await discount_codes.lock_code(session, ask.code_id)
-                code.unanswered -= 1
+                code = await discount_codes.lock_code(session, request.code_id)
+                code.unknown_outcomes -= 1
             raise
 
-    async def _find_ours(self, ask: Ask) -> str | None:
-        """The id of the discount that an earlier ask made; None when there is none."""
-        found = await self._shopify.find_discount(ask.store, ask.discount.code)
+    async def _find_own(self, request: CodeRequest) -> str | None:
+        """Id of the discount that an earlier request created. None: there is none."""
+        found = await self._shopify.find_discount(request.store, request.discount.code)
         if found is None:
             return None
-        if found.matches(ask.discount):
+        if found.matches(request.discount):
             return found.id
-        await self._give_way(ask, found)
-        raise NotExecuted("Shopify", "another discount has this code; trying again without it")
+        await self._release_code(request, found)
+        raise NotExecuted("Shopify", "another discount has this code; retrying with a new code")
 
-    async def _give_way(self, ask: Ask, found: FoundDiscount) -> None:
-        if found.is_fence_of(ask.discount):
+    async def _release_code(self, request: CodeRequest, found: FoundDiscount) -> None:
+        if found.is_fence_of(request.discount):
             raise RedemptionClosed("the code is fenced")
-        if found.was_created_for(ask.discount.redemption_id):
-            # Ours, but no longer as it was asked for. Nobody has seen it, so it can be made anew.
-            await self._shopify.delete_discount(ask.store, found.id)
+        if found.was_created_for(request.discount.redemption_id):
+            # Created for this redemption, but changed since. The customer does not have it, so it can be replaced.
+            await self._shopify.delete_discount(request.store, found.id)
             return
         async with self._sessions.begin() as session:
-            code = await discount_codes.lock_code(session, ask.code_id)
-            if code.state == "planned":
-                await _replace(session, code, prefix=(await shops.shop_by_id(session, code.shop_id)).code_prefix)
+            code = await discount_codes.lock_code(session, request.code_id)
+            if code.state is CodeState.PLANNED:
+                shop = await shops.get_shop(session, code.shop_id)
+                await _replace(session, code, prefix=shop.code_prefix)
 
-    async def _capture(self, attempt: Attempt, ask: Ask, shopify_id: str) -> bool:
+    async def _capture(self, attempt: Attempt, request: CodeRequest, shopify_id: str) -> bool:
         async with self._sessions.begin() as session:
-            # The customer first, as everything that moves points does; it makes the balance exact, too.
-            await customers.lock_customer(session, attempt.shop_id, attempt.customer_id)
-            code = await discount_codes.lock_code(session, ask.code_id)
-            if code.state == "live":
-                # An overlapping try of this attempt has captured this very code.
+            # The customer first, like everything that moves points. The lock also makes the balance exact.
+            await lock_customer(session, attempt.shop_id, attempt.customer_id)
+            code = await discount_codes.lock_code(session, request.code_id)
+            if code.state is CodeState.LIVE:
+                # Captured by an overlapping execution of this activity.
                 return code.shopify_id == shopify_id
             now = await transactions.now(session)
             balance = await points.balance(session, attempt.shop_id, attempt.customer_id, now=now)
-            if code.state != "planned" or not await redemptions.capture(
+            if code.state is not CodeState.PLANNED or not await redemptions.capture(
                 session, attempt.redemption_id, attempt.number, now=now, balance=balance
             ):
                 return False
-            code.state, code.shopify_id = "live", shopify_id
+            code.state, code.shopify_id = CodeState.LIVE, shopify_id
             row = await session.get_one(Redemption, attempt.redemption_id)
-            redemptions.log_redemption(session, row)
+            facts = {"reward_id": row.reward_id, "reward_name": row.reward_name, "points_spent": row.points_spent}
+            log_redemption(session, row, ActivityKind.REWARD_REDEEMED, facts)
             deliveries.add_deliveries(session, row, attempt.channels, EventKind.REWARD_REDEEMED)
             return True
 
-    async def _fence(self, ask: Ask) -> None:
-        found = await self._shopify.find_discount(ask.store, ask.discount.code)
-        if found is not None and found.was_created_for(ask.discount.redemption_id):
-            await self._shopify.delete_discount(ask.store, found.id)
+    async def _fence(self, request: CodeRequest) -> None:
+        found = await self._shopify.find_discount(request.store, request.discount.code)
+        if found is not None and found.was_created_for(request.discount.redemption_id):
+            await self._shopify.delete_discount(request.store, found.id)
         elif found is not None:
-            # Our fence already, or somebody else's discount: either way the code can not become ours any more.
+            # Our fence, or another discount: a late creation is rejected either way.
             return
         try:
-            await self._shopify.fence_code(ask.store, ask.discount)
+            await self._shopify.fence_code(request.store, request.discount)
         except CodeTaken:
-            raise Unknown("Shopify", "the code appeared while it was being fenced; looking again") from None
+            raise Unknown("Shopify", "the code appeared while it was being fenced; retrying") from None
 
 
 async def _replace(session: AsyncSession, code: DiscountCode, *, prefix: str) -> None:
-    code.state = "foreign"
+    code.state = CodeState.FOREIGN
     await session.flush()
-    fresh = new_code(prefix)
-    session.add(DiscountCode(shop_id=code.shop_id, redemption_id=code.redemption_id, attempt=code.attempt, code=fresh))
+    ids = {"shop_id": code.shop_id, "redemption_id": code.redemption_id, "attempt": code.attempt}
+    session.add(DiscountCode(**ids, code=new_code(prefix)))
 
 
 def _discount(row: Redemption, code: str) -> Discount:

@@ -1,4 +1,4 @@
-"""Drift between the ledger and Shopify: codes nobody paid for, and paid codes that are gone."""
+"""Drift between ledger and Shopify: usable codes without a debit, and debits without a code."""
 
 from datetime import timedelta
 
@@ -10,19 +10,21 @@ from activities.failures import raise_alarm
 from clients.outcomes import VendorError
 from clients.shopify import FoundDiscount, Shopify, Store
 from database import Sessions
-from db import drift, shops
-from db.drift import Checked
+from db import discount_codes, shops
+from db.activity_log import log_code
+from db.discount_codes import ComparableCode
 from db.vault import Vault
+from domain.activity_log import ActivityKind
 
-# One point of Shopify's rate limit each; a code is looked at again after an hour at the earliest.
-AT_A_TIME = 50
-AGAIN_AFTER = timedelta(hours=1)
+# Each comparison costs one point of Shopify's rate limit.
+BATCH_SIZE = 50
+COMPARED_EVERY = timedelta(hours=1)
 
 log = structlog.stdlib.get_logger("drift")
 
 
 class Drift:
-    """Compares codes with Shopify."""
+    """Compares discount codes with Shopify."""
 
     def __init__(self, sessions: Sessions, vault: Vault, shopify: Shopify) -> None:
         self._sessions = sessions
@@ -31,52 +33,54 @@ class Drift:
 
     @activity.defn
     async def check_codes(self, _: None) -> int:
-        """Look at the codes that were not looked at for longest; returns how many had drifted.
+        """Compare the codes that were not compared for longest; returns how many have drifted.
 
-        A live code without a captured debit is deleted. A captured debit without its code is told to the merchant.
+        An unpaid code is deleted at Shopify. A paid code that is missing is reported in the activity log.
         """
         async with self._sessions.begin() as session:
-            batch = await drift.next_codes(session, again_after=AGAIN_AFTER, at_most=AT_A_TIME)
+            batch = await discount_codes.next_comparable_codes(
+                session, compared_before=COMPARED_EVERY, limit=BATCH_SIZE
+            )
         return sum([await self._check(code) for code in batch])
 
-    async def find(self, code: Checked) -> FoundDiscount | None:
-        """What Shopify has under this code.
+    async def find(self, code: ComparableCode) -> FoundDiscount | None:
+        """The discount that has this code at Shopify.
 
         Raises:
-            VendorError: Shopify does not say.
+            VendorError: Shopify did not answer the question.
         """
         return await self._shopify.find_discount(await self._store(code), code.code)
 
-    async def _check(self, code: Checked) -> bool:
+    async def _check(self, code: ComparableCode) -> bool:
         try:
             found = await self.find(code)
             if not has_drifted(code, found):
                 return False
             if found is None:
-                return await self._report(code, "discount_code_missing")
+                return await self._report(code, ActivityKind.CODE_MISSING)
             await self._shopify.delete_discount(await self._store(code), found.id)
-            return await self._report(code, "unpaid_discount_code_removed")
+            return await self._report(code, ActivityKind.UNPAID_CODE_REMOVED)
         except VendorError as error:
-            # Its turn comes again; meanwhile the others are looked at.
+            # Compared again with a later batch. The other codes must not wait.
             raise_alarm(error)
-            whose = {"shop_id": code.shop_id, "redemption_id": code.redemption_id}
-            log.warning("a code could not be checked", **whose, reason=error.reason)
+            ids = {"shop_id": code.shop_id, "redemption_id": code.redemption_id}
+            log.warning("code not compared", **ids, reason=error.reason)
             return False
 
-    async def _store(self, code: Checked) -> Store:
+    async def _store(self, code: ComparableCode) -> Store:
         async with self._sessions() as session:
-            shop = await shops.shop_by_id(session, code.shop_id)
+            shop = await shops.get_shop(session, code.shop_id)
         return store_of(self._vault, shop)
 
-    async def _report(self, code: Checked, kind: str) -> bool:
-        log.error(kind, redemption_id=code.redemption_id, attempt=code.attempt)
+    async def _report(self, code: ComparableCode, kind: ActivityKind) -> bool:
+        log.error(kind, shop_id=code.shop_id, redemption_id=code.redemption_id, attempt=code.attempt)
         async with self._sessions.begin() as session:
-            await drift.report(session, code, kind)
+            log_code(session, code, kind, {"attempt": code.attempt})
         return True
 
 
-def has_drifted(code: Checked, found: FoundDiscount | None) -> bool:
-    """Whether a paid code is gone, or one can be used that nobody paid for."""
+def has_drifted(code: ComparableCode, found: FoundDiscount | None) -> bool:
+    """Whether a paid code is missing, or an unpaid code can be used."""
     if code.is_paid:
         return found is None
     return found is not None and found.was_created_for(code.redemption_id) and found.status != "EXPIRED"

@@ -1,7 +1,6 @@
-"""The one door through which an activity's failure reaches Temporal: as a type that policies can name.
+"""Translate the failures of activities for Temporal, into types that retry policies can name.
 
-Messages end in a history that is kept for long and read by many, so nothing passes here unseen: vendors' reasons
-are already scrubbed by their clients, and of everything else only the kind is told.
+Messages are stored in histories. Clients scrub the vendors' reasons; other errors are reduced to their type.
 """
 
 from typing import Any
@@ -17,15 +16,15 @@ from domain.errors import DomainError
 log = structlog.stdlib.get_logger("failures")
 
 
-class FailureDoor(Interceptor):
-    """Translates every failure of every activity."""
+class FailureTranslation(Interceptor):
+    """Translates the failures of all activities."""
 
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:  # noqa: A002
         """Wrap one activity."""
-        return _Door(next)
+        return _Translation(next)
 
 
-class _Door(ActivityInboundInterceptor):
+class _Translation(ActivityInboundInterceptor):
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002
         try:
             return await super().execute_activity(input)
@@ -36,18 +35,18 @@ class _Door(ActivityInboundInterceptor):
             retry_after = error.retry_after if isinstance(error, NotExecuted) else None
             raise ApplicationError(str(error), type=type(error).__name__, next_retry_delay=retry_after) from None
         except DomainError as error:
-            # Part of an orderly compensation: worth a line in the history, not an alert.
+            # Part of a regular compensation: logged by Temporal without alert.
             benign = ApplicationErrorCategory.BENIGN
             raise ApplicationError(str(error), type=type(error).__name__, category=benign) from None
-        except Exception as error:  # noqa: BLE001 - the worker's edge: everything leaves through here, translated
+        except Exception as error:  # noqa: BLE001 - the edge of the worker
             activity.logger.exception("activity failed")
             raise ApplicationError(_describe(error), type=type(error).__name__) from None
 
 
 def raise_alarm(error: VendorError) -> None:
-    """Call for somebody when it is the merchant's configuration that a vendor refuses."""
+    """Log an error if the vendor rejected the shop's configuration, such as its API key."""
     if isinstance(error, Refused) and error.alarm:
-        log.error("a vendor refuses the shop's configuration", vendor=error.vendor, reason=error.reason)
+        log.error("vendor rejected the shop's configuration", vendor=error.vendor, reason=error.reason)
 
 
 def _describe(error: Exception) -> str:

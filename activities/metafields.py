@@ -1,4 +1,4 @@
-"""The step that tells shops' themes what changed outside a redemption."""
+"""Write the metafields that are marked as stale."""
 
 import asyncio
 from datetime import timedelta
@@ -15,18 +15,18 @@ from database import Sessions
 from db import metafields
 from db.metafields import Stale
 
-SHOPS = 10
-OF_EACH_SHOP = 100
-# One write after the other, so that a shop's purchases always find most of Shopify's rate limit unused.
-TURN = timedelta(seconds=20)
-# Longer than a turn, so that nobody is written twice at a time.
-AGAIN_AFTER = timedelta(minutes=1)
+SHOPS_PER_BATCH = 10
+CUSTOMERS_PER_SHOP = 100
+# A shop's metafields are written one after the other, so that most of its Shopify rate limit is left to purchases.
+TIME_PER_SHOP = timedelta(seconds=20)
+# Longer than a batch, so that no customer is written twice at a time.
+RETRY_AFTER = timedelta(minutes=1)
 
 log = structlog.stdlib.get_logger("metafields")
 
 
 class Metafields:
-    """Writes the metafields that were marked as stale."""
+    """Writes stale metafields."""
 
     def __init__(self, sessions: Sessions, sender: MetafieldsSender) -> None:
         self._sessions = sessions
@@ -34,44 +34,46 @@ class Metafields:
 
     @activity.defn
     async def sync_metafields(self, _: None) -> int:
-        """Write metafields that are due, shops side by side; returns how many were written.
+        """Write a batch of stale metafields, shops in parallel; returns how many were written.
 
-        What cannot be written now stays marked, and is tried again in a later round.
+        A metafield that cannot be written stays marked and is retried with a later batch.
         """
         async with self._sessions.begin() as session:
-            due = await metafields.next_stale(session, shops=SHOPS, of_each=OF_EACH_SHOP, again_after=AGAIN_AFTER)
+            due = await metafields.next_stale(
+                session, shops=SHOPS_PER_BATCH, per_shop=CUSTOMERS_PER_SHOP, retry_after=RETRY_AFTER
+            )
         by_shop = groupby(sorted(due, key=attrgetter("shop_id", "changed_at")), key=attrgetter("shop_id"))
         return sum(await asyncio.gather(*(self._sync_shop(list(stale)) for _, stale in by_shop)))
 
     async def _sync_shop(self, due: list[Stale]) -> int:
         written = 0
         try:
-            async with asyncio.timeout(TURN.total_seconds()):
+            async with asyncio.timeout(TIME_PER_SHOP.total_seconds()):
                 for stale in due:
                     written += await self._sync(stale)
         except (NotExecuted, Refused) as error:
-            # The shop's other customers would hear the same.
+            # The shop's other customers would get the same answer.
             raise_alarm(error)
-            _log(due[0], "a shop's metafields cannot be written", error.reason)
+            _log(due[0], "metafields of a shop not written", error.reason)
         except TimeoutError:
-            _log(due[0], "a shop's metafields take longer than a turn", "the rest is left to the next")
+            _log(due[0], "metafields of a shop not all written", "out of time, left to the next batch")
         return written
 
     async def _sync(self, stale: Stale) -> bool:
         try:
             await self._sender.write(stale.shop_id, stale.customer_id)
         except Unknown as error:
-            _log(stale, "a metafield may not have been written", error.reason)
+            _log(stale, "metafield write has unknown outcome", error.reason)
             return False
         except Refused as error:
             if error.alarm:
                 raise
-            # The customer is gone from Shopify, say: asking again would not help, another change may.
-            _log(stale, "a metafield was refused", error.reason)
+            # For example the customer no longer exists at Shopify. A retry would be rejected again.
+            _log(stale, "metafield rejected", error.reason)
         async with self._sessions.begin() as session:
             await metafields.clear_stale(session, stale)
         return True
 
 
-def _log(stale: Stale, what: str, reason: str) -> None:
-    log.warning(what, shop_id=stale.shop_id, customer_id=stale.customer_id, reason=reason)
+def _log(stale: Stale, event: str, reason: str) -> None:
+    log.warning(event, shop_id=stale.shop_id, customer_id=stale.customer_id, reason=reason)

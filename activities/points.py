@@ -1,4 +1,4 @@
-"""Steps that move points. Each is one transaction, and idempotent by redemption and attempt."""
+"""Reserve and release points. Each activity is one transaction, and idempotent by redemption id and attempt."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -7,33 +7,34 @@ from temporalio import activity
 
 from activities.attempt import Attempt
 from database import Sessions
-from db import customers, eligibility, metafields, points, redemptions, rewards, shops, transactions
+from db import eligibility, metafields, points, redemptions, rewards, shops, transactions
+from db.customers import lock_customer
 from db.tables import Customer, DiscountCode, Redemption, Reward, Shop
 from domain.discounts import DiscountType, new_code
 from domain.eligibility import Refusal, refusals
 from domain.errors import EarlierAttemptPending, RedemptionClosed
-from domain.points import draw_fifo
-from domain.redemptions import FAILED, PENDING, Standing, standing
+from domain.points import EntryKind, draw_fifo
+from domain.redemptions import RedemptionStatus, Standing, standing
 
 
 class Points:
-    """Reserves points and releases them."""
+    """Reserves and releases points."""
 
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
 
     @activity.defn
     async def reserve_points(self, attempt: Attempt) -> Refusal | None:
-        """Validate, then draw the reward's cost oldest lot first; a refusal is a result and changes nothing.
+        """Validate, then draw the reward's cost, oldest lot first. A refusal is a result and changes nothing.
 
         Raises:
-            EarlierAttemptPending: the row has not decided about an earlier attempt; worth waiting.
-            RedemptionClosed: this attempt has been released, superseded, or is late.
+            EarlierAttemptPending: an earlier attempt still holds points; to be retried.
+            RedemptionClosed: this attempt was released or superseded, or its deadline has passed.
         """
         async with self._sessions.begin() as session:
-            customer = await customers.lock_customer(session, attempt.shop_id, attempt.customer_id)
+            customer = await lock_customer(session, attempt.shop_id, attempt.customer_id)
             row = await redemptions.lock_redemption(session, attempt.shop_id, attempt.redemption_id)
-            assert row is None or row.customer_id == attempt.customer_id, "a redemption is one customer's"
+            assert row is None or row.customer_id == attempt.customer_id, "a redemption has one customer"
             match _standing(attempt, row):
                 case Standing.HELD | Standing.CAPTURED:
                     return None
@@ -46,29 +47,29 @@ class Points:
 
     @activity.defn
     async def release_points(self, attempt: Attempt) -> bool:
-        """Give back what the attempt drew, each lot its own, and close the attempt.
+        """Return to each lot what the attempt drew from it, and close the attempt.
 
-        Returns False when it is too late: this attempt is captured, and the saga must go forward.
-        Without a reservation it leaves a tombstone, so that a late reserve is refused.
+        Returns False if this attempt is captured: the saga must go forward. Without a reservation it leaves a
+        tombstone, so that a late reservation is rejected.
 
         Raises:
-            EarlierAttemptPending: the row has not decided about an earlier attempt; worth waiting.
+            EarlierAttemptPending: an earlier attempt still holds points; to be retried.
         """
         async with self._sessions.begin() as session:
-            await customers.lock_customer(session, attempt.shop_id, attempt.customer_id)
+            await lock_customer(session, attempt.shop_id, attempt.customer_id)
             row = await redemptions.lock_redemption(session, attempt.shop_id, attempt.redemption_id)
             match _standing(attempt, row):
                 case Standing.CAPTURED:
-                    # Captured by another attempt, this one has nothing but perhaps a code to void.
+                    # If another attempt was captured, this one has at most a code to void.
                     assert row is not None
                     return row.attempt != attempt.number
                 case Standing.HELD:
                     assert row is not None
                     await _release(session, row)
                 case Standing.OPEN:
-                    await _leave_tombstone(session, attempt, row)
+                    await _write_tombstone(session, attempt, row)
                 case Standing.OCCUPIED:
-                    # The row has no place for a tombstone yet, and without one a late reserve would still succeed.
+                    # The row cannot hold a tombstone yet, and without one a late reservation would still succeed.
                     raise EarlierAttemptPending("an earlier attempt still holds points")
                 case Standing.CLOSED:
                     pass
@@ -87,7 +88,7 @@ async def _reserve(
     now = await transactions.now(session)
     if now >= attempt.deadline:
         raise RedemptionClosed("the deadline has passed")
-    reward = await rewards.find_reward(session, attempt.shop_id, attempt.reward_id)
+    reward = await rewards.find_active_reward(session, attempt.shop_id, attempt.reward_id)
     member = customer and await eligibility.member_of(session, customer, now=now)
     offer = reward and await eligibility.lock_offer(session, reward)
     refusal = next(refusals(member, offer), None)
@@ -95,8 +96,8 @@ async def _reserve(
         return refusal
 
     assert reward is not None
-    row = _write(session, attempt, row, reward, PENDING, now)
-    shop = await shops.shop_by_id(session, attempt.shop_id)
+    row = _write(session, attempt, row, reward, RedemptionStatus.PENDING, now)
+    shop = await shops.get_shop(session, attempt.shop_id)
     await _plan_code(session, row, shop)
     lots = await points.lock_lots(session, attempt.shop_id, attempt.customer_id, now=now)
     draws = draw_fifo(points.as_domain(lots), reward.points_cost, now=now)
@@ -105,30 +106,36 @@ async def _reserve(
 
 
 async def _plan_code(session: AsyncSession, row: Redemption, shop: Shop) -> None:
-    # Stored before Shopify is first asked: the code is what makes asking again safe.
+    # Stored before the first call to Shopify: the code makes that call safe to repeat.
     await session.flush()
     code = new_code(shop.code_prefix)
     session.add(DiscountCode(shop_id=shop.id, redemption_id=row.id, attempt=row.attempt, code=code))
 
 
 async def _release(session: AsyncSession, row: Redemption) -> None:
-    row.status = FAILED
-    shop = await shops.shop_by_id(session, row.shop_id)
-    await points.give_back(session, row, "release", grace=shop.release_grace, now=await transactions.now(session))
-    # Another redemption may have been announced, with the lower balance, while this one held its points.
+    row.status = RedemptionStatus.FAILED
+    shop = await shops.get_shop(session, row.shop_id)
+    now = await transactions.now(session)
+    await points.return_points(session, row, EntryKind.RELEASE, grace=shop.release_grace, now=now)
+    # Another redemption may have written the metafield with the lower balance while this one held its points.
     await metafields.mark_stale(session, row.shop_id, row.customer_id)
 
 
-async def _leave_tombstone(session: AsyncSession, attempt: Attempt, row: Redemption | None) -> None:
+async def _write_tombstone(session: AsyncSession, attempt: Attempt, row: Redemption | None) -> None:
     reward = await session.get(Reward, (attempt.shop_id, attempt.reward_id))
     customer = await session.get(Customer, (attempt.shop_id, attempt.customer_id))
-    # Without a reward or a customer there is nothing that a late reserve could take.
+    # Without reward or customer a late reservation is refused anyway.
     if reward is not None and customer is not None:
-        _write(session, attempt, row, reward, FAILED, await transactions.now(session))
+        _write(session, attempt, row, reward, RedemptionStatus.FAILED, await transactions.now(session))
 
 
 def _write(
-    session: AsyncSession, attempt: Attempt, row: Redemption | None, reward: Reward, status: str, now: datetime
+    session: AsyncSession,
+    attempt: Attempt,
+    row: Redemption | None,
+    reward: Reward,
+    status: RedemptionStatus,
+    now: datetime,
 ) -> Redemption:
     if row is None:
         row = Redemption(id=attempt.redemption_id, shop_id=attempt.shop_id, customer_id=attempt.customer_id)
@@ -151,5 +158,5 @@ def _write(
 def _code_expiry(reward: Reward, now: datetime) -> datetime | None:
     if reward.expiry_days is None:
         return None
-    # Shopify keeps times to the second; ours must not differ from what it answers.
+    # Shopify stores times to the second; ours must not differ.
     return (now.astimezone(UTC) + timedelta(days=reward.expiry_days)).replace(microsecond=0)

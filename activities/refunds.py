@@ -1,6 +1,6 @@
-"""Steps that take a redemption back: its code first, then its points.
+"""Refund a redemption: remove its code first, then return its points.
 
-A code that still works must never be in the hands of somebody who has the points back.
+The points must not be returned while the code can still be used.
 """
 
 from dataclasses import dataclass
@@ -12,15 +12,17 @@ from activities.credentials import store_of
 from clients.outcomes import Unknown
 from clients.shopify import Shopify, Store
 from database import Sessions
-from db import customers, discount_codes, redemptions, refunds, shops
+from db import redemptions, refunds, shops
+from db.customers import lock_customer
+from db.discount_codes import lock_current_code
 from db.tables import Redemption, Refund
 from db.vault import Vault
-from domain.refunds import DONE, PENDING
+from domain.refunds import RefundStatus
 
 
 @dataclass(frozen=True, kw_only=True)
-class Target:
-    """The code that is to go, and the shop it is in. `may_reappear`: it was asked for more than once."""
+class CodeToRemove:
+    """A code to remove at Shopify. `may_reappear`: its creation was requested more than once."""
 
     store: Store
     shopify_id: str
@@ -29,7 +31,7 @@ class Target:
 
 
 class Refunds:
-    """Removes codes and gives points back. The refund's row is written before either is called."""
+    """Removes codes and refunds points. The refund request is stored before either is called."""
 
     def __init__(self, sessions: Sessions, vault: Vault, shopify: Shopify) -> None:
         self._sessions = sessions
@@ -38,67 +40,67 @@ class Refunds:
 
     @activity.defn
     async def remove_discount_code(self, attempt: Attempt) -> bool:
-        """Make sure that the captured attempt's code works no more; False when it has been used.
+        """Make sure that the captured attempt's code no longer works. False: it was used.
 
-        Deactivated first, so that no use can come between the count of uses and the end of the code. One that the
-        merchant has deleted is as good as removed. One that was asked for more than once stays, deactivated: while it
-        has the code, a creation that Shopify is late with is refused as a duplicate.
+        It is deactivated first, so that it cannot be used between the count of its uses and its deletion. A code that
+        the merchant has deleted counts as removed. A code that may reappear stays, deactivated: while it exists, a
+        creation that Shopify commits late is rejected as a duplicate.
 
         Raises:
-            NotExecuted, Refused, Unknown: what Shopify answered.
+            NotExecuted, Refused, Unknown: Shopify's outcome.
         """
-        state = await self._state(attempt)
-        if state != PENDING:
-            return state == DONE
-        target = await self._target(attempt)
-        uses = await self._shopify.deactivate_discount(target.store, target.shopify_id)
+        status = await self._status(attempt)
+        if status is not RefundStatus.PENDING:
+            return status is RefundStatus.DONE
+        code = await self._code(attempt)
+        uses = await self._shopify.deactivate_discount(code.store, code.shopify_id)
         if uses:
             return await self._refuse(attempt)
         async with self._sessions.begin() as session:
-            await refunds.note_code(session, attempt.redemption_id, removed=uses is not None)
-        if not target.may_reappear:
-            await self._delete(target)
+            await refunds.record_code_removal(session, attempt.redemption_id, removed=uses is not None)
+        if not code.may_reappear:
+            await self._delete(code)
         return True
 
     @activity.defn
     async def refund_points(self, attempt: Attempt) -> bool:
-        """Give back what the captured attempt drew, each lot its own, and void the code; False when it was used.
+        """Return to each lot what the captured attempt drew from it, and void the code. False: the code was used.
 
-        The row decides: of this and a use that is told of at the same time exactly one happens.
+        A conditional update of the redemption decides between a refund and a use at the same time.
         """
         async with self._sessions.begin() as session:
-            await customers.lock_customer(session, attempt.shop_id, attempt.customer_id)
+            await lock_customer(session, attempt.shop_id, attempt.customer_id)
             if await redemptions.refund(session, attempt.redemption_id, attempt.number):
                 await refunds.complete(session, await session.get_one(Redemption, attempt.redemption_id))
                 return True
         return await self._refuse(attempt)
 
     async def _refuse(self, attempt: Attempt) -> bool:
-        """Refuse what has not been done; tells whether it has."""
+        """Refuse the refund unless it is done. Returns whether it is done."""
         async with self._sessions.begin() as session:
             await refunds.refuse(session, attempt.redemption_id)
-        return await self._state(attempt) == DONE
+        return await self._status(attempt) is RefundStatus.DONE
 
-    async def _state(self, attempt: Attempt) -> str:
+    async def _status(self, attempt: Attempt) -> RefundStatus:
         async with self._sessions() as session:
-            return (await session.get_one(Refund, attempt.redemption_id)).state
+            return (await session.get_one(Refund, attempt.redemption_id)).status
 
-    async def _target(self, attempt: Attempt) -> Target:
+    async def _code(self, attempt: Attempt) -> CodeToRemove:
         async with self._sessions() as session:
-            shop = await shops.shop_by_id(session, attempt.shop_id)
-            code = await discount_codes.current_code(session, attempt.redemption_id, attempt.number)
+            shop = await shops.get_shop(session, attempt.shop_id)
+            code = await lock_current_code(session, attempt.redemption_id, attempt.number)
         assert code is not None, "a captured redemption has its code"
-        assert code.shopify_id is not None, "and its code is a discount at Shopify"
-        # The ask that made the code is counted, too.
-        return Target(
+        assert code.shopify_id is not None, "a captured code has a discount at Shopify"
+        # The request that created the code is counted, too.
+        return CodeToRemove(
             store=store_of(self._vault, shop),
             shopify_id=code.shopify_id,
             code=code.code,
-            may_reappear=code.unanswered > 1,
+            may_reappear=code.unknown_outcomes > 1,
         )
 
-    async def _delete(self, target: Target) -> None:
-        await self._shopify.delete_discount(target.store, target.shopify_id)
-        left = await self._shopify.find_discount(target.store, target.code)
-        if left is not None and left.id == target.shopify_id:
-            raise Unknown("Shopify", "the discount is still there after it was deleted")
+    async def _delete(self, code: CodeToRemove) -> None:
+        await self._shopify.delete_discount(code.store, code.shopify_id)
+        found = await self._shopify.find_discount(code.store, code.code)
+        if found is not None and found.id == code.shopify_id:
+            raise Unknown("Shopify", "the discount still exists after its deletion")

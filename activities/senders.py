@@ -1,4 +1,4 @@
-"""How each channel is told of a redemption."""
+"""Send events to marketing vendors, and the customer state to Shopify metafields."""
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
@@ -18,7 +18,7 @@ Send = Callable[[SecretStr, RewardEvent], Awaitable[None]]
 
 
 class EventSender:
-    """A marketing vendor that takes events."""
+    """Sends events to one marketing vendor."""
 
     def __init__(self, sessions: Sessions, vault: Vault, vendor: str, send: Send, *, repeatable: bool) -> None:
         self._sessions = sessions
@@ -26,25 +26,25 @@ class EventSender:
         self._vendor = vendor
         self._send = send
         self.repeatable = repeatable
-        self.oldest = timedelta(hours=24)
+        self.max_age = timedelta(hours=24)
 
     async def send(self, shop_id: int, redemption_id: str, event: EventKind) -> None:
-        """Send the event. All of it was fixed when it happened, so every try is byte for byte the same.
+        """Send the event. Its values are fixed when it occurs, so every retry sends the same bytes.
 
         Raises:
-            NotExecuted, Refused, Unknown: what came of it.
+            NotExecuted, Refused, Unknown: the outcome.
         """
         async with self._sessions() as session:
-            shop = await shops.shop_by_id(session, shop_id)
-            news = await news_of(session, shop, redemption_id, event)
-        await self._send(key_of(self._vault, shop, self._vendor), news)
+            shop = await shops.get_shop(session, shop_id)
+            reward_event = await event_of(session, shop, redemption_id, event)
+        await self._send(key_of(self._vault, shop, self._vendor), reward_event)
 
 
 class MetafieldsSender:
-    """The customer's state in the shop's theme: a state, not an event, so it is read when it is written."""
+    """Writes the customer's state to a Shopify metafield. State, not an event: it is read at the time of the call."""
 
     repeatable = True
-    oldest = None
+    max_age = None
 
     def __init__(self, sessions: Sessions, vault: Vault, shopify: Shopify) -> None:
         self._sessions = sessions
@@ -58,13 +58,13 @@ class MetafieldsSender:
         await self.write(shop_id, customer_id)
 
     async def write(self, shop_id: int, customer_id: str) -> None:
-        """Write the state, and once more if it moved meanwhile: the last writer must not leave an older one.
+        """Write the state, and once more if it has changed meanwhile, so that no writer leaves an older state.
 
         Raises:
-            NotExecuted, Refused, Unknown: what came of it.
+            NotExecuted, Refused, Unknown: the outcome.
         """
         async with self._sessions() as session:
-            shop = await shops.shop_by_id(session, shop_id)
+            shop = await shops.get_shop(session, shop_id)
         store = store_of(self._vault, shop)
         written = await self._state(shop_id, customer_id)
         await self._shopify.set_loyalty_metafield(store, customer_id, written)
@@ -87,13 +87,13 @@ class MetafieldsSender:
             )
 
 
-async def news_of(session: AsyncSession, shop: Shop, redemption_id: str, kind: EventKind) -> RewardEvent:
-    """The event, as it was fixed when it happened."""
+async def event_of(session: AsyncSession, shop: Shop, redemption_id: str, kind: EventKind) -> RewardEvent:
+    """The event of a redemption, with the values of the time it occurred."""
     row = await session.get_one(Redemption, redemption_id)
     customer = await session.get_one(Customer, (row.shop_id, row.customer_id))
-    code = await discount_codes.code_of(session, row)
-    assert code is not None, "announced after the capture"
-    occurred_at, balance = await _fixed(session, row, kind)
+    code = await discount_codes.customer_code(session, row)
+    assert code is not None, "events follow the capture"
+    occurred_at, balance = await _time_and_balance(session, row, kind)
     return RewardEvent(
         kind=kind,
         redemption_id=row.id,
@@ -113,8 +113,8 @@ async def news_of(session: AsyncSession, shop: Shop, redemption_id: str, kind: E
     )
 
 
-async def _fixed(session: AsyncSession, row: Redemption, kind: EventKind) -> tuple[datetime, int]:
-    """When it happened, and the customer's balance right after it."""
+async def _time_and_balance(session: AsyncSession, row: Redemption, kind: EventKind) -> tuple[datetime, int]:
+    """Time of the event, and the customer's balance right after it."""
     if kind is EventKind.REWARD_REDEEMED:
         occurred_at, balance = row.captured_at, row.balance_after
     else:

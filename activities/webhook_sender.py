@@ -1,4 +1,4 @@
-"""How those who subscribed are told of a redemption: the channel is one, they are many."""
+"""Send events to the webhook subscribers of a shop: one channel, many recipients."""
 
 import asyncio
 from datetime import datetime, timedelta
@@ -7,22 +7,22 @@ from http import HTTPStatus
 from cryptography.fernet import InvalidToken
 from pydantic import SecretStr
 
-from activities.senders import news_of
+from activities.senders import event_of
 from clients.outcomes import NotExecuted, Unknown
-from clients.subscribers import WebhookRequest, Subscribers, webhook_body
+from clients.subscribers import Subscribers, WebhookRequest, webhook_body
 from database import Sessions
 from db import shops, subscriptions, transactions
 from db.tables import WebhookDelivery, WebhookSubscription
 from db.vault import Vault
 from domain.events import EventKind
-from domain.subscriptions import EVENTS, REFUSED, SENT, UNSENT
+from domain.subscriptions import SENT_EVENTS, WebhookDeliveryStatus
 
 
 class WebhookSender:
-    """Each subscriber is told until they say that they heard, whatever becomes of the others."""
+    """Sends to each subscriber until it accepts the event, independently of the others."""
 
     repeatable = True
-    oldest = timedelta(hours=24)
+    max_age = timedelta(hours=24)
 
     def __init__(self, sessions: Sessions, vault: Vault, subscribers: Subscribers) -> None:
         self._sessions = sessions
@@ -30,45 +30,47 @@ class WebhookSender:
         self._subscribers = subscribers
 
     async def send(self, shop_id: int, redemption_id: str, event: EventKind) -> None:
-        """Tell whoever has not heard yet, side by side.
+        """Send to the subscribers that have not accepted the event yet, in parallel.
 
         Raises:
-            Unknown: somebody has still not heard.
+            Unknown: a subscriber has not accepted it; to be retried.
         """
         async with self._sessions.begin() as session:
-            shop = await shops.shop_by_id(session, shop_id)
-            news = await news_of(session, shop, redemption_id, event)
-            waiting = await subscriptions.to_tell(session, shop_id, news)
+            shop = await shops.get_shop(session, shop_id)
+            reward_event = await event_of(session, shop, redemption_id, event)
+            unsent = await subscriptions.unsent_deliveries(session, shop_id, reward_event)
             now = await transactions.now(session)
-        body = webhook_body(shop.domain, news)
-        tries = [self._tell(delivery, subscription, body, now) for delivery, subscription in waiting]
-        failures = await asyncio.gather(*tries)
-        if untold := [failure for failure in failures if failure]:
-            raise Unknown("webhooks", f"{len(untold)} of {len(waiting)} not told: {'; '.join(untold[:5])}")
+        body = webhook_body(shop.domain, reward_event)
+        sends = [self._send(delivery, subscription, body, now) for delivery, subscription in unsent]
+        if failures := [failure for failure in await asyncio.gather(*sends) if failure]:
+            raise Unknown("webhooks", f"{len(failures)} of {len(unsent)} not sent: {'; '.join(failures[:5])}")
 
-    async def _tell(
+    async def _send(
         self, delivery: WebhookDelivery, subscription: WebhookSubscription, body: bytes, now: datetime
     ) -> str | None:
-        """Try once and keep what came of it; says why it must be tried again."""
+        """Send once and record the outcome. Returns why a retry is needed, else None."""
         try:
-            status = await self._subscribers.send(subscription.url, self._notice(delivery, subscription, body, now))
+            status = await self._subscribers.send(subscription.url, self._request(delivery, subscription, body, now))
             reason = f"HTTP {status}"
         except (NotExecuted, Unknown) as error:
             status, reason = None, error.reason
         except InvalidToken:
-            status, reason = None, "none of ENCRYPTION_KEYS opens its secret"
-        state = _state(status)
+            status, reason = None, "none of ENCRYPTION_KEYS decrypts its secret"
+        outcome = _outcome(status)
         async with self._sessions.begin() as session:
-            await subscriptions.note_try(session, delivery.id, state=state, status=status)
-        return f"{subscription.id} {reason}" if state == UNSENT else None
+            await subscriptions.record_attempt(session, delivery.id, status=outcome, http_status=status)
+        return f"{subscription.id} {reason}" if outcome is WebhookDeliveryStatus.UNSENT else None
 
-    def _notice(self, delivery: WebhookDelivery, to: WebhookSubscription, body: bytes, now: datetime) -> WebhookRequest:
+    def _request(
+        self, delivery: WebhookDelivery, to: WebhookSubscription, body: bytes, now: datetime
+    ) -> WebhookRequest:
         secret = SecretStr(self._vault.open_bytes(to.secret).decode())
-        event = EVENTS[EventKind(delivery.event)]
+        event = SENT_EVENTS[EventKind(delivery.event)]
         return WebhookRequest(id=delivery.id, event=event, body=body, secret=secret, sent_at=now)
 
 
-def _state(status: int | None) -> str:
+def _outcome(status: int | None) -> WebhookDeliveryStatus:
     if status == HTTPStatus.GONE:
-        return REFUSED
-    return SENT if status is not None and 200 <= status < 300 else UNSENT
+        return WebhookDeliveryStatus.REFUSED
+    is_success = status is not None and 200 <= status < 300
+    return WebhookDeliveryStatus.SENT if is_success else WebhookDeliveryStatus.UNSENT

@@ -1,4 +1,4 @@
-"""What each of Shopify's topics means here. News comes in any order, and more than once."""
+"""Handle Shopify webhooks by topic. Webhooks arrive in any order and more than once."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -7,7 +7,6 @@ from datetime import datetime
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from activities.used_codes import use_codes
 from clients.shopify_webhooks import (
     CustomerDeleted,
     CustomerProfile,
@@ -18,89 +17,132 @@ from clients.shopify_webhooks import (
     ShopRedacted,
     Topic,
 )
-from db import customers, personal_data, redemptions, shops
-from db.tables import ActivityLog, Shop
+from db import customers, discount_codes, personal_data, redemptions, shops
+from db.activity_log import log_customer, log_redemption_once
+from db.tables import DiscountCode, Redemption, Shop
+from domain.activity_log import ActivityKind
+from domain.discounts import CodeState
+from domain.errors import CodeUndecided
+from domain.redemptions import RedemptionStatus
 
-# Few enough for one transaction of some seconds.
-ERASED_AT_A_TIME = 200
+# Batch size: keeps one transaction under about 5 s.
+CUSTOMERS_PER_BATCH = 200
 
 log = structlog.stdlib.get_logger("webhooks")
 
 
 @dataclass(frozen=True, kw_only=True)
-class News:
-    """What Shopify said of a shop; `triggered_at` by Shopify's clock."""
+class Webhook:
+    """A webhook of a shop. `triggered_at`: time of the event, by Shopify's clock."""
 
     shop: Shop
     triggered_at: datetime
     body: bytes
 
-    def is_about(self, shop_domain: str) -> bool:
-        """Whether the body means this shop too. Which shop the header names is not signed."""
+    def concerns(self, shop_domain: str) -> bool:
+        """Whether the body names this shop too. The header that names the shop is not signed."""
         if shop_domain.lower() != self.shop.domain:
-            log.error("a webhook names one shop in its header and another in its body", shop_id=self.shop.id)
+            log.error("webhook header and body name different shops", shop_id=self.shop.id)
             return False
         return True
 
 
-async def _order_created(session: AsyncSession, news: News) -> None:
-    await use_codes(session, news.shop.id, Order.model_validate_json(news.body))
+async def _order_created(session: AsyncSession, webhook: Webhook) -> None:
+    await _use_codes(session, webhook.shop.id, Order.model_validate_json(webhook.body))
 
 
-async def _order_cancelled(session: AsyncSession, news: News) -> None:
-    order = Order.model_validate_json(news.body)
-    for redemption in await use_codes(session, news.shop.id, order):
-        await redemptions.tell_once(session, redemption, "order_cancelled", {"order_id": order.id})
+async def _order_cancelled(session: AsyncSession, webhook: Webhook) -> None:
+    order = Order.model_validate_json(webhook.body)
+    # Shopify does not free the code of a cancelled order.
+    for redemption in await _use_codes(session, webhook.shop.id, order):
+        await log_redemption_once(session, redemption, ActivityKind.ORDER_CANCELLED, {"order_id": order.id})
 
 
-async def _customer_updated(session: AsyncSession, news: News) -> None:
-    profile = CustomerProfile.model_validate_json(news.body)
+async def _use_codes(session: AsyncSession, shop_id: int, order: Order) -> list[Redemption]:
+    """Mark the redemptions of the order's codes as used, and return them. Codes of others are ignored.
+
+    Raises:
+        CodeUndecided: the capture of a code is in progress.
+    """
+    found = await discount_codes.find_codes(session, shop_id, [one.code for one in order.discount_codes])
+    if any(code.state is CodeState.PLANNED for code, _ in found):
+        raise CodeUndecided("an order used a code whose redemption is pending")
+    # Customers before redemptions, both in one order, as everywhere.
+    for customer_id in sorted({customer_id for _, customer_id in found}):
+        await customers.lock_customer(session, shop_id, customer_id)
+    return [await _use(session, code, order) for code, _ in found]
+
+
+async def _use(session: AsyncSession, code: DiscountCode, order: Order) -> Redemption:
+    row = await redemptions.lock_redemption(session, code.shop_id, code.redemption_id)
+    assert row is not None, "a code has its redemption"
+    kind = await _kind_of_use(session, row, code, order)
+    if kind is not None:
+        await log_redemption_once(session, row, kind, {"order_id": order.id})
+    if kind not in (None, ActivityKind.CODE_USED):
+        log.warning(kind, redemption_id=row.id, attempt=code.attempt)
+    return row
+
+
+async def _kind_of_use(session: AsyncSession, row: Redemption, code: DiscountCode, order: Order) -> ActivityKind | None:
+    """How the use is logged. None: it was recorded before."""
+    if not row.status.is_captured or row.attempt != code.attempt:
+        return ActivityKind.UNPAID_CODE_USED
+    if await redemptions.use(session, row.id, at=order.created_at):
+        return ActivityKind.CODE_USED
+    if row.is_refunded:
+        return ActivityKind.CODE_USED_AFTER_REFUND
+    return None if row.status is RedemptionStatus.USED else ActivityKind.CODE_USED_AFTER_EXPIRY
+
+
+async def _customer_updated(session: AsyncSession, webhook: Webhook) -> None:
+    profile = CustomerProfile.model_validate_json(webhook.body)
     changes = profile.model_dump(exclude_unset=True, exclude={"id", "updated_at"})
-    await personal_data.follow(session, news.shop.id, profile.id, changes, as_of=profile.updated_at)
+    await personal_data.update_profile(session, webhook.shop.id, profile.id, changes, as_of=profile.updated_at)
 
 
-async def _customer_deleted(session: AsyncSession, news: News) -> None:
-    customer_id = CustomerDeleted.model_validate_json(news.body).id
-    await personal_data.erase_customer(session, news.shop.id, customer_id)
+async def _customer_deleted(session: AsyncSession, webhook: Webhook) -> None:
+    customer_id = CustomerDeleted.model_validate_json(webhook.body).id
+    await personal_data.erase_customer(session, webhook.shop.id, customer_id)
 
 
-async def _customer_redacted(session: AsyncSession, news: News) -> None:
-    told = CustomerRedacted.model_validate_json(news.body)
-    if news.is_about(told.shop_domain):
-        who = told.customer
-        customer_id = await _whom(session, news, who)
-        await personal_data.erase_customer(session, news.shop.id, customer_id, known_as=[who.email, who.phone])
+async def _customer_redacted(session: AsyncSession, webhook: Webhook) -> None:
+    request = CustomerRedacted.model_validate_json(webhook.body)
+    if webhook.concerns(request.shop_domain):
+        person = request.customer
+        customer_id = await _customer_id(session, webhook, person)
+        identifiers = [person.email, person.phone]
+        await personal_data.erase_customer(session, webhook.shop.id, customer_id, identifiers=identifiers)
 
 
-async def _data_requested(session: AsyncSession, news: News) -> None:
-    told = DataRequested.model_validate_json(news.body)
-    customer_id = await _whom(session, news, told.customer)
-    if news.is_about(told.shop_domain) and customer_id is not None:
-        whose = {"shop_id": news.shop.id, "customer_id": customer_id}
-        facts = {"data_request_id": told.data_request.id}
-        session.add(ActivityLog(**whose, kind="customer_data_requested", facts=facts))
+async def _data_requested(session: AsyncSession, webhook: Webhook) -> None:
+    request = DataRequested.model_validate_json(webhook.body)
+    customer_id = await _customer_id(session, webhook, request.customer)
+    if webhook.concerns(request.shop_domain) and customer_id is not None:
+        facts = {"data_request_id": request.data_request.id}
+        log_customer(session, webhook.shop.id, customer_id, ActivityKind.CUSTOMER_DATA_REQUESTED, facts)
 
 
-async def _whom(session: AsyncSession, news: News, person: Person) -> str | None:
-    """The id of the customer who is meant; some are named by their e-mail address alone."""
+async def _customer_id(session: AsyncSession, webhook: Webhook, person: Person) -> str | None:
+    """Id of the customer. Some requests name customers by e-mail address only."""
     identifier = person.id or person.email
-    customer = identifier and await customers.find_customer(session, news.shop.id, identifier)
+    customer = identifier and await customers.find_customer(session, webhook.shop.id, identifier)
     return customer.id if customer else None
 
 
-async def _app_uninstalled(session: AsyncSession, news: News) -> None:
-    await shops.forget_credentials(session, news.shop.id, before=news.triggered_at)
+async def _app_uninstalled(session: AsyncSession, webhook: Webhook) -> None:
+    await shops.delete_credentials(session, webhook.shop.id, before=webhook.triggered_at)
 
 
-async def _shop_redacted(session: AsyncSession, news: News) -> bool:
-    told = ShopRedacted.model_validate_json(news.body)
-    if not news.is_about(told.shop_domain):
+async def _shop_redacted(session: AsyncSession, webhook: Webhook) -> bool:
+    request = ShopRedacted.model_validate_json(webhook.body)
+    if not webhook.concerns(request.shop_domain):
         return False
-    await shops.close_shop(session, news.shop)
-    return await personal_data.erase_customers(session, news.shop.id, at_most=ERASED_AT_A_TIME)
+    await shops.close_shop(session, webhook.shop)
+    return await personal_data.erase_customers(session, webhook.shop.id, limit=CUSTOMERS_PER_BATCH)
 
 
-HANDLERS: dict[Topic, Callable[[AsyncSession, News], Awaitable[bool | None]]] = {
+HANDLERS: dict[Topic, Callable[[AsyncSession, Webhook], Awaitable[bool | None]]] = {
     Topic.ORDER_CREATED: _order_created,
     Topic.ORDER_CANCELLED: _order_cancelled,
     Topic.CUSTOMER_UPDATED: _customer_updated,
@@ -110,4 +152,4 @@ HANDLERS: dict[Topic, Callable[[AsyncSession, News], Awaitable[bool | None]]] = 
     Topic.APP_UNINSTALLED: _app_uninstalled,
     Topic.SHOP_REDACTED: _shop_redacted,
 }
-"""In one transaction each. True when there is more to do than fits into one."""
+"""Each runs in one transaction. True: another transaction is needed."""

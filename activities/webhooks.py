@@ -1,23 +1,23 @@
-"""Steps that act on what Shopify told us."""
+"""Process Shopify webhooks that are stored."""
 
 from datetime import timedelta
 
 from pydantic import BaseModel
 from temporalio import activity
 
-from activities.webhook_topics import HANDLERS, News
+from activities.webhook_topics import HANDLERS, Webhook
 from clients.shopify_webhooks import Topic
 from database import Sessions
 from db import shops, transactions, webhooks
 from db.vault import Vault
 
-# Longer than the run that the API starts takes to begin.
-PATIENCE = timedelta(seconds=20)
-AT_A_TIME = 200
+# Longer than the workflow that the API starts needs to begin.
+UNPROCESSED_AFTER = timedelta(seconds=20)
+BATCH_SIZE = 200
 
 
 class ReceivedWebhook(BaseModel):
-    """A webhook that is kept. Ids only, as it stays in the workflow's history."""
+    """A stored webhook. Contains ids only, as it is stored in the workflow's history."""
 
     shop_id: int
     shop_domain: str
@@ -34,29 +34,29 @@ class Webhooks:
 
     @activity.defn
     async def process_webhook(self, received: ReceivedWebhook) -> bool:
-        """Do what follows from the webhook, once, and forget its body; False when there is more to do.
+        """Process the webhook once, and delete its body. False: another execution is needed.
 
         Raises:
-            CodeUndecided: a code was used whose capture is under way; worth waiting.
+            CodeUndecided: the capture of a used code is in progress; to be retried.
         """
         async with self._sessions.begin() as session:
-            webhook = await webhooks.lock_webhook(session, received.shop_id, received.webhook_id)
-            if webhook is None or webhook.payload is None:
+            row = await webhooks.lock_webhook(session, received.shop_id, received.webhook_id)
+            if row is None or row.payload is None:
                 return True
-            shop = await shops.shop_by_id(session, webhook.shop_id)
-            body = self._vault.open_bytes(webhook.payload)
-            news = News(shop=shop, triggered_at=webhook.triggered_at, body=body)
-            if await HANDLERS[Topic(webhook.topic)](session, news):
+            shop = await shops.get_shop(session, row.shop_id)
+            body = self._vault.open_bytes(row.payload)
+            webhook = Webhook(shop=shop, triggered_at=row.triggered_at, body=body)
+            if await HANDLERS[Topic(row.topic)](session, webhook):
                 return False
-            webhook.payload, webhook.processed_at = None, await transactions.now(session)
+            row.payload, row.processed_at = None, await transactions.now(session)
             return True
 
     @activity.defn
-    async def find_waiting_webhooks(self, _: None) -> list[ReceivedWebhook]:
-        """Webhooks that should have been processed by now: most have no run, as nobody could start it."""
+    async def find_unprocessed_webhooks(self, _: None) -> list[ReceivedWebhook]:
+        """Webhooks that should be processed by now. Usually their workflow could not be started."""
         async with self._sessions() as session:
-            late = await transactions.now(session) - PATIENCE
-            rows = await webhooks.waiting(session, before=late, at_most=AT_A_TIME)
+            before = await transactions.now(session) - UNPROCESSED_AFTER
+            rows = await webhooks.list_unprocessed(session, before=before, limit=BATCH_SIZE)
         return [
             ReceivedWebhook(shop_id=shop_id, shop_domain=domain, webhook_id=webhook_id, topic=topic)
             for shop_id, domain, webhook_id, topic in rows
@@ -64,6 +64,6 @@ class Webhooks:
 
     @activity.defn
     async def prune_webhooks(self, _: None) -> int:
-        """Forget webhooks that have had their time; returns how many."""
+        """Delete webhooks that were processed long ago; returns how many."""
         async with self._sessions.begin() as session:
             return await webhooks.prune_webhooks(session)

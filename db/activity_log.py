@@ -1,22 +1,60 @@
-"""The merchant's activity log, as operators' requests enter it."""
+"""Writing the activity log. Every entry of every shop is added here."""
 
-from typing import Any
+from typing import Any, Protocol
 
+from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from db.housekeeping import Stranded
-from db.tables import ActivityLog
+from db.tables import ActivityLog, Redemption
+from domain.activity_log import ActivityKind
 
 
-async def log_request(session: AsyncSession, attempt: Stranded, *, kind: str, mark: str, facts: dict[str, Any]) -> None:
-    """Note what an operator asks for, before it is done. A request with the same mark is the same request."""
-    entry = insert(ActivityLog).values(
-        shop_id=attempt.shop_id,
-        customer_id=attempt.customer_id,
-        redemption_id=attempt.redemption_id,
-        kind=kind,
-        mark=mark,
-        facts=facts,
-    )
-    await session.execute(entry.on_conflict_do_nothing(index_elements=["redemption_id", "mark"]))
+class OfRedemption(Protocol):
+    """Anything that names a redemption with its customer and shop."""
+
+    @property
+    def shop_id(self) -> int: ...
+    @property
+    def customer_id(self) -> str: ...
+    @property
+    def redemption_id(self) -> str: ...
+
+
+def log_customer(
+    session: AsyncSession, shop_id: int, customer_id: str, kind: ActivityKind, facts: dict[str, Any]
+) -> None:
+    """Add an entry about a customer."""
+    session.add(ActivityLog(shop_id=shop_id, customer_id=customer_id, kind=kind, facts=facts))
+
+
+def log_redemption(session: AsyncSession, redemption: Redemption, kind: ActivityKind, facts: dict[str, Any]) -> None:
+    """Add an entry about a redemption."""
+    session.add(ActivityLog(**_ids(redemption, redemption.id), kind=kind, facts=facts))
+
+
+async def log_redemption_once(
+    session: AsyncSession, redemption: Redemption, kind: ActivityKind, facts: dict[str, Any]
+) -> None:
+    """Add an entry about a redemption, unless it has one of this kind. The customer must be locked."""
+    known = select(ActivityLog.id).where(ActivityLog.redemption_id == redemption.id, ActivityLog.kind == kind)
+    if (await session.execute(known.limit(1))).first() is None:
+        log_redemption(session, redemption, kind, facts)
+
+
+def log_code(session: AsyncSession, code: OfRedemption, kind: ActivityKind, facts: dict[str, Any]) -> None:
+    """Add an entry about a discount code."""
+    session.add(ActivityLog(**_ids(code, code.redemption_id), kind=kind, facts=facts))
+
+
+async def log_operator_action(
+    session: AsyncSession, attempt: OfRedemption, kind: ActivityKind, *, action_key: str, facts: dict[str, Any]
+) -> None:
+    """Add an operator's action, before it is carried out. An action with a known key is not added again."""
+    ids = _ids(attempt, attempt.redemption_id)
+    entry = insert(ActivityLog).values(**ids, kind=kind, action_key=action_key, facts=facts)
+    await session.execute(entry.on_conflict_do_nothing(index_elements=["redemption_id", "action_key"]))
+
+
+def _ids(of: Any, redemption_id: str) -> dict[str, Any]:
+    return {"shop_id": of.shop_id, "customer_id": of.customer_id, "redemption_id": redemption_id}

@@ -1,4 +1,4 @@
-"""Points given and taken by hand."""
+"""Adjustments: points added or deducted by hand."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,15 +7,17 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db import points, transactions
-from db.customers import state_changed
-from db.tables import ActivityLog, Customer, Earning, LedgerEntry, PointLot, VipTier
-from domain.points import draw_fifo
+from db.activity_log import log_customer
+from db.customers import write_change
+from db.tables import Customer, Earning, LedgerEntry, PointLot, VipTier
+from domain.activity_log import ActivityKind
+from domain.points import EntryKind, draw_fifo
 from domain.tiers import tier_after
 
 
 @dataclass(frozen=True, kw_only=True)
 class Adjustment:
-    """What is asked for: `points` is signed, and `moves_lifetime` says whether the lifetime points go with them."""
+    """A requested adjustment. `points` is signed; `moves_lifetime`: lifetime points change with them."""
 
     id: str
     points: int
@@ -25,56 +27,59 @@ class Adjustment:
 
 @dataclass(frozen=True, kw_only=True)
 class Adjusted:
-    """What was done, and the balance before and after."""
+    """The points that were moved, and the balance before and after."""
 
     points: int
     before: int
     after: int
 
 
-async def adjust(session: AsyncSession, customer: Customer, asked: Adjustment) -> Adjusted:
-    """Give the customer points, or take as many of the points asked for as there are. The customer is locked.
+async def adjust(session: AsyncSession, customer: Customer, requested: Adjustment) -> Adjusted:
+    """Add points to a locked customer, or deduct as many of the requested points as the balance has.
 
-    Given points are a lot of their own that does not expire. Where there is nothing to take, nothing is written.
+    Added points are a lot of their own that does not expire. If nothing is moved, nothing is written.
     """
     now = await transactions.now(session)
     before = await points.balance(session, customer.shop_id, customer.id, now=now)
-    done = max(asked.points, -before)
-    if done:
+    moved = max(requested.points, -before)
+    if moved:
         lifetime = customer.lifetime_points
-        lot = await _give(session, customer, asked, now) if done > 0 else None
-        if done < 0:
-            await _take(session, customer, asked, -done, now)
-        session.add(_earning(customer, asked, lot, done, now))
+        lot = await _add(session, customer, requested, now) if moved > 0 else None
+        if moved < 0:
+            await _deduct(session, customer, requested, -moved, now)
+        session.add(_earning(customer, requested, lot, moved, now))
         await session.flush()
         await session.refresh(customer)
-        await _follow_with_the_tier(session, customer, lifetime)
-        await state_changed(session, customer)
-        _log(session, customer, asked, done)
-    return Adjusted(points=done, before=before, after=before + done)
+        await _update_tier(session, customer, lifetime)
+        await write_change(session, customer)
+        facts = {"earning_id": requested.id, "asked": requested.points, "points": moved, "note": requested.note}
+        log_customer(session, customer.shop_id, customer.id, ActivityKind.POINTS_ADJUSTED, facts)
+    return Adjusted(points=moved, before=before, after=before + moved)
 
 
-async def _give(session: AsyncSession, customer: Customer, asked: Adjustment, now: datetime) -> PointLot:
+async def _add(session: AsyncSession, customer: Customer, requested: Adjustment, now: datetime) -> PointLot:
     lot = PointLot(
         shop_id=customer.shop_id,
         customer_id=customer.id,
-        points=asked.points,
-        remaining=asked.points,
+        points=requested.points,
+        remaining=requested.points,
         earned_at=now,
         source="adjustment",
     )
     session.add(lot)
     await session.flush()
-    session.add(_entry(lot, asked.points, lifetime=asked.points if asked.moves_lifetime else 0))
+    session.add(_entry(lot, requested.points, lifetime=requested.points if requested.moves_lifetime else 0))
     return lot
 
 
-async def _take(session: AsyncSession, customer: Customer, asked: Adjustment, taken: int, now: datetime) -> None:
+async def _deduct(
+    session: AsyncSession, customer: Customer, requested: Adjustment, deducted: int, now: datetime
+) -> None:
     lots = await points.lock_lots(session, customer.shop_id, customer.id, now=now)
     by_id = {lot.id: lot for lot in lots}
-    # Points that never counted as earned can be taken too: the lifetime points stop at zero.
-    earned = customer.lifetime_points if asked.moves_lifetime else 0
-    for draw in draw_fifo(points.as_domain(lots), taken, now=now):
+    # Points that never counted as earned can be deducted too: lifetime points stop at zero.
+    earned = customer.lifetime_points if requested.moves_lifetime else 0
+    for draw in draw_fifo(points.as_domain(lots), deducted, now=now):
         by_id[draw.lot_id].remaining -= draw.points
         unearned = min(draw.points, earned)
         earned -= unearned
@@ -82,28 +87,23 @@ async def _take(session: AsyncSession, customer: Customer, asked: Adjustment, ta
 
 
 def _entry(lot: PointLot, moved: int, *, lifetime: int) -> LedgerEntry:
-    whose = {"shop_id": lot.shop_id, "customer_id": lot.customer_id}
-    return LedgerEntry(**whose, lot_id=lot.id, points=moved, lifetime_points=lifetime, kind="adjust")
+    ids = {"shop_id": lot.shop_id, "customer_id": lot.customer_id, "lot_id": lot.id}
+    return LedgerEntry(**ids, points=moved, lifetime_points=lifetime, kind=EntryKind.ADJUST)
 
 
-def _earning(customer: Customer, asked: Adjustment, lot: PointLot | None, done: int, now: datetime) -> Earning:
+def _earning(customer: Customer, requested: Adjustment, lot: PointLot | None, moved: int, now: datetime) -> Earning:
     return Earning(
-        id=asked.id,
+        id=requested.id,
         shop_id=customer.shop_id,
         customer_id=customer.id,
         lot_id=lot and lot.id,
         action="adjustment",
-        points=done,
+        points=moved,
         created_at=now,
     )
 
 
-async def _follow_with_the_tier(session: AsyncSession, customer: Customer, before: int) -> None:
+async def _update_tier(session: AsyncSession, customer: Customer, before: int) -> None:
     tiers = await session.scalars(select(VipTier).where(VipTier.shop_id == customer.shop_id))
     required = {tier.id: tier.points_required for tier in tiers}
     customer.vip_tier_id = tier_after(customer.vip_tier_id, required, before=before, after=customer.lifetime_points)
-
-
-def _log(session: AsyncSession, customer: Customer, asked: Adjustment, done: int) -> None:
-    facts = {"earning_id": asked.id, "asked": asked.points, "points": done, "note": asked.note}
-    session.add(ActivityLog(shop_id=customer.shop_id, customer_id=customer.id, kind="points_adjusted", facts=facts))

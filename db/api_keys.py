@@ -1,35 +1,48 @@
-"""Queries about API keys. Only the hash of a key is kept."""
+"""Queries about API keys. Only the hash of a key is stored."""
 
+import hashlib
 import secrets
 from collections.abc import Sequence
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from db.api_keys import hash_key
 from db.tables import ApiKey, Shop
 
 
 def new_key() -> str:
-    """A fresh key that nobody can guess. The prefix lets scanners for leaked secrets know it."""
+    """A random key. Secret scanners recognise the prefix."""
     return f"pointsaga_{secrets.token_urlsafe(32)}"
 
 
+def hash_key(key: str) -> bytes:
+    """SHA-256 of an API key. Keys have at least 128 bits of entropy, so no slow hash is needed."""
+    return hashlib.sha256(key.encode()).digest()
+
+
+async def find_key(session: AsyncSession, key: str) -> tuple[Shop, ApiKey] | None:
+    """An API key that is not revoked, and its shop."""
+    query = select(Shop, ApiKey).join(ApiKey, ApiKey.shop_id == Shop.id)
+    valid = (ApiKey.key_hash == hash_key(key), ApiKey.revoked_at.is_(None))
+    row = (await session.execute(query.where(*valid))).one_or_none()
+    return None if row is None else (row[0], row[1])
+
+
 async def create_key(session: AsyncSession, shop: Shop, key: str, *, scope: str, label: str) -> ApiKey:
-    """Let this key speak for the shop."""
+    """Add a key to the shop."""
     row = ApiKey(shop_id=shop.id, key_hash=hash_key(key), scope=scope, label=label)
     session.add(row)
     await session.flush()
     return row
 
 
-async def keys_of(session: AsyncSession, shop: Shop) -> Sequence[ApiKey]:
-    """Every key of the shop, revoked ones too, the oldest first."""
+async def list_keys(session: AsyncSession, shop: Shop) -> Sequence[ApiKey]:
+    """Every key of the shop, including revoked ones, oldest first."""
     return (await session.scalars(select(ApiKey).where(ApiKey.shop_id == shop.id).order_by(ApiKey.id))).all()
 
 
 async def revoke_key(session: AsyncSession, key_id: int) -> tuple[ApiKey, Shop] | None:
-    """Refuse the key from now on; one that was revoked before keeps its time. None when there is no such key."""
+    """Revoke the key. A key that was revoked before keeps its time. None: there is no such key."""
     row = await session.get(ApiKey, key_id, with_for_update=True)
     if row is None:
         return None
@@ -38,15 +51,7 @@ async def revoke_key(session: AsyncSession, key_id: int) -> tuple[ApiKey, Shop] 
     return row, await session.get_one(Shop, row.shop_id)
 
 
-def hash_key(key: str) -> bytes:
-    """What is kept of an API key. Keys are long and random, so a fast hash is enough."""
-    return hashlib.sha256(key.encode()).digest()
-
-
-async def shop_of_key(session: AsyncSession, key: str) -> tuple[Shop, ApiKey] | None:
-    """The shop that an API key speaks for; None when the key is unknown or revoked."""
-    query = select(Shop, ApiKey).join(ApiKey, ApiKey.shop_id == Shop.id)
-    row = (
-        await session.execute(query.where(ApiKey.key_hash == hash_key(key), ApiKey.revoked_at.is_(None)))
-    ).one_or_none()
-    return None if row is None else (row[0], row[1])
+async def revoke_all(session: AsyncSession, shop_id: int) -> None:
+    """Revoke every key of the shop and delete their labels."""
+    valid = (ApiKey.shop_id == shop_id, ApiKey.revoked_at.is_(None))
+    await session.execute(update(ApiKey).where(*valid).values(revoked_at=func.now(), label=""))

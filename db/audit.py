@@ -1,30 +1,34 @@
-"""The ledger's invariants, as queries that find what breaks them."""
+"""The invariants of the ledger, as queries that find violations."""
 
 from dataclasses import dataclass
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.transactions import read_only_snapshot
+from domain.discounts import CodeState
+from domain.points import REVERSALS, EntryKind
+from domain.redemptions import CAPTURED, RedemptionStatus
+from domain.refunds import RefundStatus
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """A row that breaks an invariant."""
+    """A violation of an invariant."""
 
     invariant: str
     subject: str
     detail: str
 
 
-# Each query answers with (subject, detail) of what is wrong; no rows mean that the invariant holds.
+# Each query returns (subject, detail) of the violations.
 INVARIANTS = {
     "a lot's remaining points are the sum of its entries": """
         SELECT 'lot ' || l.id, 'remaining ' || l.remaining || ', entries ' || coalesce(sum(e.points), 0)
         FROM point_lots l LEFT JOIN ledger_entries e ON e.lot_id = l.id
         GROUP BY l.id HAVING l.remaining <> coalesce(sum(e.points), 0)
     """,
-    "a customer's lots hold what their entries add up to": """
+    "a customer's lots hold the sum of their entries": """
         SELECT 'customer ' || customer_id, 'lots ' || sum(lots) || ', entries ' || sum(entries) FROM (
             SELECT shop_id, customer_id, remaining AS lots, 0 AS entries FROM point_lots
             UNION ALL SELECT shop_id, customer_id, 0, points FROM ledger_entries
@@ -35,7 +39,7 @@ INVARIANTS = {
                'lot ' || coalesce(d.lot_id, e.lot_id) || ': drawn ' || coalesce(d.points, 0)
                || ', reserved ' || coalesce(-e.points, 0)
         FROM redemption_draws d
-        FULL JOIN (SELECT * FROM ledger_entries WHERE kind = 'reserve') e USING (redemption_id, attempt, lot_id)
+        FULL JOIN (SELECT * FROM ledger_entries WHERE kind = :reserve) e USING (redemption_id, attempt, lot_id)
         WHERE d.points IS DISTINCT FROM -e.points
     """,
     "a redemption holds its cost while pending or captured, and nothing once failed or refunded": """
@@ -43,54 +47,54 @@ INVARIANTS = {
         FROM redemptions r CROSS JOIN LATERAL (
             SELECT coalesce(-sum(e.points), 0) AS points FROM ledger_entries e WHERE e.redemption_id = r.id
         ) held
-        WHERE held.points <> CASE WHEN r.status = 'failed' OR r.is_refunded THEN 0 ELSE r.points_spent END
+        WHERE held.points <> CASE WHEN r.status = :failed OR r.is_refunded THEN 0 ELSE r.points_spent END
     """,
     "a captured redemption has one live code until it is refunded, any other has none": """
         SELECT 'redemption ' || r.id, r.status || ' with ' || count(c.id) || ' live codes'
-        FROM redemptions r LEFT JOIN discount_codes c ON c.redemption_id = r.id AND c.state = 'live'
+        FROM redemptions r LEFT JOIN discount_codes c ON c.redemption_id = r.id AND c.state = :live
         GROUP BY r.id
         HAVING count(c.id) <>
-               CASE WHEN r.status IN ('active', 'used', 'expired') AND NOT r.is_refunded THEN 1 ELSE 0 END
+               CASE WHEN r.status = ANY(:captured) AND NOT r.is_refunded THEN 1 ELSE 0 END
     """,
-    "a refund gives back each draw of its redemption": """
+    "a refund returns each draw of its redemption": """
         SELECT 'redemption ' || r.id, 'drawn ' || drawn.points::text || ', refunded ' || refunded.points::text
         FROM redemptions r CROSS JOIN LATERAL (
             SELECT coalesce(array_agg(d.points ORDER BY d.points), '{}') AS points
             FROM redemption_draws d WHERE d.redemption_id = r.id AND d.attempt = r.attempt
         ) drawn CROSS JOIN LATERAL (
             SELECT coalesce(array_agg(e.points ORDER BY e.points), '{}') AS points
-            FROM ledger_entries e WHERE e.redemption_id = r.id AND e.kind = 'refund'
+            FROM ledger_entries e WHERE e.redemption_id = r.id AND e.kind = :refund
         ) refunded
         WHERE refunded.points <> CASE WHEN r.is_refunded THEN drawn.points ELSE '{}' END
     """,
     "a redemption is refunded when its refund is done, and is then expired": """
         SELECT 'redemption ' || r.id, r.status || CASE WHEN r.is_refunded THEN ', refunded' ELSE '' END
-               || ', refund ' || coalesce(f.state, 'none')
+               || ', refund ' || coalesce(f.status, 'none')
         FROM redemptions r LEFT JOIN refunds f ON f.redemption_id = r.id
-        WHERE r.is_refunded <> coalesce(f.state = 'done', false) OR (r.is_refunded AND r.status <> 'expired')
+        WHERE r.is_refunded <> coalesce(f.status = :done, false) OR (r.is_refunded AND r.status <> :expired)
     """,
-    "a customer's totals are what the ledger adds up to": """
+    "a customer's totals are the sums of the ledger": """
         SELECT 'customer ' || c.id,
                concat('points ', c.points, ', lifetime ', c.lifetime_points, ', redeemed ', c.redeemed_points,
                       '; entries ', e.points, ', ', e.lifetime_points, ', ', e.redeemed_points)
         FROM customers c
         LEFT JOIN (
             SELECT shop_id, customer_id, sum(points) AS points, sum(lifetime_points) AS lifetime_points,
-                   coalesce(-sum(points) FILTER (WHERE kind IN ('reserve', 'release', 'refund')), 0) AS redeemed_points
+                   coalesce(-sum(points) FILTER (WHERE kind = ANY(:redeeming)), 0) AS redeemed_points
             FROM ledger_entries GROUP BY shop_id, customer_id
         ) e ON (e.shop_id, e.customer_id) = (c.shop_id, c.id)
         WHERE (c.points, c.lifetime_points, c.redeemed_points)
               <> (coalesce(e.points, 0), coalesce(e.lifetime_points, 0), coalesce(e.redeemed_points, 0))
     """,
-    "a list has as many rows as are counted": """
-        SELECT 'customer ' || customer_id, history || ' ' || status || ': counted ' || sum(counted)
-               || ', there are ' || sum(there) FROM (
-            SELECT shop_id, customer_id, history, status, entries AS counted, 0 AS there FROM history_counts
+    "stored counts of lists match their rows": """
+        SELECT 'customer ' || customer_id, history || ' ' || status || ': stored ' || sum(stored)
+               || ', rows ' || sum(rows) FROM (
+            SELECT shop_id, customer_id, history, status, entries AS stored, 0 AS rows FROM history_counts
             UNION ALL SELECT shop_id, customer_id, 'earnings', status, 0, 1 FROM earnings
             UNION ALL SELECT shop_id, customer_id, 'redemptions', status, 0, 1 FROM redemptions
-        ) both_sides GROUP BY shop_id, customer_id, history, status HAVING sum(counted) <> sum(there)
+        ) both_sides GROUP BY shop_id, customer_id, history, status HAVING sum(stored) <> sum(rows)
         UNION ALL
-        SELECT 'shop ' || s.domain, 'customers: counted ' || s.customers || ', there are ' || count(c.id)
+        SELECT 'shop ' || s.domain, 'customers: stored ' || s.customers || ', rows ' || count(c.id)
         FROM shops s LEFT JOIN customers c ON c.shop_id = s.id
         GROUP BY s.id HAVING s.customers <> count(c.id)
     """,
@@ -98,11 +102,27 @@ INVARIANTS = {
 
 
 async def audit(session: AsyncSession) -> list[Finding]:
-    """Everything that breaks an invariant; empty when the ledger is sound."""
-    # So that purchases under way do not look like faults.
+    """Every violation. Empty if the ledger is consistent."""
+    # One snapshot, so that purchases in progress are not reported.
     await read_only_snapshot(session)
     return [
         Finding(invariant=invariant, subject=subject, detail=detail)
         for invariant, query in INVARIANTS.items()
-        for subject, detail in (await session.execute(text(query)))
+        for subject, detail in await session.execute(_bound(query))
     ]
+
+
+_STATES = {
+    "failed": RedemptionStatus.FAILED,
+    "expired": RedemptionStatus.EXPIRED,
+    "captured": sorted(CAPTURED),
+    "live": CodeState.LIVE,
+    "done": RefundStatus.DONE,
+    "reserve": EntryKind.RESERVE,
+    "refund": EntryKind.REFUND,
+    "redeeming": [EntryKind.RESERVE, *REVERSALS],
+}
+
+
+def _bound(query: str) -> TextClause:
+    return text(query).bindparams(**{name: value for name, value in _STATES.items() if f":{name}" in query})

@@ -1,4 +1,4 @@
-"""What eligibility is decided on. The purchase and the quote read it here, so that they cannot differ."""
+"""Queries for what eligibility depends on. Purchase and quote both use them, so that they cannot differ."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -9,20 +9,17 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from db import points
 from db.tables import Customer, Redemption, Reward, VipTier
 from domain.eligibility import Member, Offer
-from domain.redemptions import CAPTURED, PENDING
+from domain.redemptions import CAPTURED, RedemptionStatus
 
 
 async def member_of(session: AsyncSession, customer: Customer, *, now: datetime) -> Member:
-    """The customer as eligibility sees them."""
+    """The customer's eligibility data."""
     balance = await points.balance(session, customer.shop_id, customer.id, now=now)
     return Member(excluded=customer.excluded, vip_tier_id=customer.vip_tier_id, points=balance)
 
 
 async def lock_offer(session: AsyncSession, reward: Reward) -> Offer:
-    """The reward as eligibility sees it.
-
-    A capped reward's row is locked, so that the last place is given away once.
-    """
+    """The reward's eligibility data. A reward with a cap is locked, so that the cap is not exceeded."""
     if reward.max_redemptions is not None:
         await session.refresh(reward, with_for_update=True)
     [offer] = await offers_of(session, reward.shop_id, [reward])
@@ -30,16 +27,16 @@ async def lock_offer(session: AsyncSession, reward: Reward) -> Offer:
 
 
 async def offers_of(session: AsyncSession, shop_id: int, rewards: Sequence[Reward]) -> list[Offer]:
-    """Rewards of a shop as eligibility sees them, in two queries at most. Nothing is locked."""
+    """Eligibility data of a shop's rewards, in at most two queries. Nothing is locked."""
     tiers = await _tier_names(session, shop_id, rewards)
-    taken = await _places_taken(session, shop_id, rewards)
+    counts = await _redemption_counts(session, shop_id, rewards)
     return [
         Offer(
             points_cost=reward.points_cost,
             vip_tier_id=reward.vip_tier_id,
             vip_tier=None if reward.vip_tier_id is None else tiers[reward.vip_tier_id],
             max_redemptions=reward.max_redemptions,
-            redemptions=taken.get(reward.id, 0),
+            redemptions=counts.get(reward.id, 0),
         )
         for reward in rewards
     ]
@@ -53,15 +50,15 @@ async def _tier_names(session: AsyncSession, shop_id: int, rewards: Sequence[Rew
     return dict((await session.execute(query)).all())
 
 
-async def _places_taken(session: AsyncSession, shop_id: int, rewards: Sequence[Reward]) -> dict[str, int]:
-    """By reward; those without a cap are not counted."""
+async def _redemption_counts(session: AsyncSession, shop_id: int, rewards: Sequence[Reward]) -> dict[str, int]:
+    """Reward id → redemptions that count towards the cap. Rewards without a cap are left out."""
     capped = [reward.id for reward in rewards if reward.max_redemptions is not None]
     if not capped:
         return {}
     query = select(Redemption.reward_id, func.count()).where(
         Redemption.shop_id == shop_id,
         Redemption.reward_id.in_(capped),
-        Redemption.status.in_([PENDING, *CAPTURED]),
+        Redemption.status.in_([RedemptionStatus.PENDING, *CAPTURED]),
         Redemption.is_refunded.is_(False),
     )
     return dict((await session.execute(query.group_by(Redemption.reward_id))).all())

@@ -1,4 +1,4 @@
-"""Queries about a customer's two histories: what they earned, and what they spent it on."""
+"""Queries about a customer's earning history and reward history."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -7,23 +7,17 @@ from typing import TypeVar
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from db.discount_codes import codes_of
+from db.discount_codes import customer_codes
 from db.lists import Page, rows_of
 from db.tables import Customer, Earning, HistoryCount, PointLot, Redemption
-from domain.ids import new_id
 
 Entry = TypeVar("Entry", Earning, Redemption)
-
-
-def new_earning_id() -> str:
-    """A fresh public id, like `cer_4k1t9zq0m2x7c8v5b3n6`."""
-    return new_id("cer")
 
 
 async def page_of_earnings(
     session: AsyncSession, customer: Customer, page: Page, *, statuses: Sequence[str]
 ) -> tuple[list[tuple[Earning, datetime | None]], int]:
-    """One page of what the customer earned, each with when it expires, and how many entries there are."""
+    """One page of the earning history, each entry with the expiry of its points, and the total."""
     rows, total = await _page(session, customer, Earning, page, statuses)
     lots = select(PointLot.id, PointLot.expires_at).where(PointLot.id.in_([row.lot_id for row in rows]))
     expiries = {lot.id: lot.expires_at for lot in await session.execute(lots)}
@@ -33,9 +27,9 @@ async def page_of_earnings(
 async def page_of_redemptions(
     session: AsyncSession, customer: Customer, page: Page, *, statuses: Sequence[str]
 ) -> tuple[list[tuple[Redemption, str | None]], int]:
-    """One page of the customer's redemptions, each with its code, and how many there are."""
+    """One page of the reward history, each redemption with its code, and the total."""
     rows, total = await _page(session, customer, Redemption, page, statuses)
-    codes = await codes_of(session, rows)
+    codes = await customer_codes(session, rows)
     return [(row, codes.get(row.id)) for row in rows], total
 
 
@@ -43,9 +37,9 @@ async def _page(
     session: AsyncSession, customer: Customer, table: type[Entry], page: Page, statuses: Sequence[str]
 ) -> tuple[list[Entry], int]:
     total = await _total(session, customer, table.__tablename__, statuses)
-    mine = table.customer_id == customer.id
+    of_customer = table.customer_id == customer.id
     rows = await rows_of(
-        session, table, customer.shop_id, mine, grouped_by=table.status, values=statuses, page=page, total=total
+        session, table, customer.shop_id, of_customer, grouped_by=table.status, values=statuses, page=page, total=total
     )
     return rows, total
 

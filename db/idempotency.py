@@ -1,58 +1,60 @@
-"""Queries about idempotency keys: one key is one intention to buy, kept for longer than any engine's history."""
+"""Queries about idempotency keys. They are kept longer than Temporal keeps histories."""
 
 import hashlib
 from dataclasses import dataclass
+from datetime import timedelta
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.tables import IdempotencyKey
 
+KEPT_FOR = timedelta(days=30)
+
 
 @dataclass(frozen=True, kw_only=True)
-class Decision:
-    """A decided answer, byte for byte as it was first given."""
+class DecidedAnswer:
+    """The HTTP status and body that were first answered, repeated byte for byte."""
 
     status: int
     body: str
 
 
-def fingerprint(*parts: str) -> bytes:
-    """What a key stands for. A hash, as a customer's identifier may be an e-mail address."""
+def request_fingerprint(*parts: str) -> bytes:
+    """Hash of the request under a key. A hash, because a customer identifier can be an e-mail address."""
     return hashlib.sha256("\n".join(parts).encode()).digest()
 
 
-async def claim(
-    session: AsyncSession, shop_id: int, key: str, mark: bytes, redemption_id: str
+async def claim_key(
+    session: AsyncSession, shop_id: int, key: str, fingerprint: bytes, redemption_id: str
 ) -> tuple[IdempotencyKey, bool]:
-    """The key's row, and whether it is new: written now with this id, or as whoever came first wrote it."""
-    values = {"shop_id": shop_id, "key": key, "fingerprint": mark, "redemption_id": redemption_id}
+    """The key's row, and whether it is new. A new row gets this fingerprint and id."""
+    values = {"shop_id": shop_id, "key": key, "fingerprint": fingerprint, "redemption_id": redemption_id}
     write = insert(IdempotencyKey).values(values).on_conflict_do_nothing().returning(IdempotencyKey.key)
     is_new = (await session.execute(write)).scalar_one_or_none() is not None
     return await session.get_one(IdempotencyKey, (shop_id, key)), is_new
 
 
-async def decide(session: AsyncSession, shop_id: int, key: str, decision: Decision) -> Decision:
-    """Keep the answer, unless there is one already; returns the one that is kept.
+async def store_answer(session: AsyncSession, shop_id: int, key: str, answer: DecidedAnswer) -> DecidedAnswer:
+    """Store the answer unless one is stored; returns the stored one.
 
-    A key that was erased under the request, with its customer, keeps nothing.
+    Nothing is stored for a key that was erased, with its customer, during the request.
     """
     undecided = (IdempotencyKey.shop_id == shop_id, IdempotencyKey.key == key, IdempotencyKey.status.is_(None))
-    await session.execute(update(IdempotencyKey).where(*undecided).values(status=decision.status, body=decision.body))
-    kept = select(IdempotencyKey.status, IdempotencyKey.body)
-    row = (
-        await session.execute(kept.where(IdempotencyKey.shop_id == shop_id, IdempotencyKey.key == key))
-    ).one_or_none()
+    await session.execute(update(IdempotencyKey).where(*undecided).values(status=answer.status, body=answer.body))
+    stored = select(IdempotencyKey.status, IdempotencyKey.body)
+    query = stored.where(IdempotencyKey.shop_id == shop_id, IdempotencyKey.key == key)
+    row = (await session.execute(query)).one_or_none()
     if row is None:
-        return decision
+        return answer
     assert row.status is not None
     assert row.body is not None
-    return Decision(status=row.status, body=row.body)
+    return DecidedAnswer(status=row.status, body=row.body)
 
 
-async def next_attempt(session: AsyncSession, shop_id: int, key: str, attempt: int) -> None:
-    """The attempt came to nothing: the next request with this key makes a new one. Safe to say twice."""
+async def start_next_attempt(session: AsyncSession, shop_id: int, key: str, attempt: int) -> None:
+    """Make the next request with this key a new attempt, as this one has failed. Safe to repeat."""
     await session.execute(
         update(IdempotencyKey)
         .where(
@@ -65,10 +67,7 @@ async def next_attempt(session: AsyncSession, shop_id: int, key: str, attempt: i
     )
 
 
-KEYS_ARE_KEPT = timedelta(days=30)
-
-
-async def prune_idempotency_keys(session: AsyncSession) -> int:
-    """Delete keys that have had their time; returns how many."""
-    old = delete(IdempotencyKey).where(IdempotencyKey.created_at < func.now() - KEYS_ARE_KEPT)
+async def prune_keys(session: AsyncSession) -> int:
+    """Delete keys older than `KEPT_FOR`; returns how many."""
+    old = delete(IdempotencyKey).where(IdempotencyKey.created_at < func.now() - KEPT_FOR)
     return len((await session.execute(old.returning(IdempotencyKey.key))).all())

@@ -1,8 +1,7 @@
-"""Pages of long lists: the first and the five hundredth cost nearly the same.
+"""Pages of long lists: page 500 costs nearly as much as page 1.
 
-The page's ids are read off an index that holds what is filtered by, what is sorted by, and the id, in that order; only
-then are the rows fetched. Where a list shows several values of the filtered column, each is a range of that index, and
-the database merges them.
+The ids of a page are read from an index on the filtered column, the sorted column and the id; then the rows are read.
+If a list shows several values of the filtered column, each is a range of that index, and PostgreSQL merges the ranges.
 """
 
 from collections.abc import Iterable
@@ -20,7 +19,7 @@ Row = TypeVar("Row", Customer, Earning, Redemption, Reward)
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """Which rows of a list, and in which order. `number` counts from 1; equals are ordered by their ids."""
+    """Which rows of a list, in which order. `number` starts at 1. Rows with equal sort keys are ordered by id."""
 
     number: int
     size: int
@@ -29,7 +28,7 @@ class Page:
 
     @property
     def offset(self) -> int:
-        """Rows that come before it."""
+        """Number of rows before the page."""
         return (self.number - 1) * self.size
 
 
@@ -46,10 +45,10 @@ async def rows_of(
     """The rows of one page.
 
     Args:
-        owner: whose list it is within the shop.
-        grouped_by: the column that is filtered by.
-        values: those of its values that the list shows.
-        total: how many rows the whole list has.
+        owner: conditions that select the list within the shop.
+        grouped_by: the filtered column.
+        values: the values of the filtered column that the list shows.
+        total: number of rows of the whole list.
     """
     if page.offset >= total:
         return []
@@ -59,7 +58,7 @@ async def rows_of(
         for value in values
     ]
     ids = (await session.scalars(_merged(ranges, page))).all()
-    # By the primary key and nothing else: given more to go by, the planner may take another index, and read a lot.
+    # Only by primary key: with further conditions the planner may choose another index and read many rows.
     rows = select(table).where(table.id.in_(ids))
     if any(column.name == "shop_id" for column in inspect(table).primary_key):
         rows = rows.where(table.shop_id == shop_id)
@@ -68,12 +67,12 @@ async def rows_of(
 
 
 def _merged(ranges: Iterable[Select[str, Any]], page: Page) -> Select[str]:
-    """The page's ids, from ranges of (id, key)."""
+    """The ids of the page, from ranges of (id, key)."""
 
     def ordered(id_: SQLColumnExpression[Any], key: SQLColumnExpression[Any]) -> list[ColumnElement[Any]]:
         return [key.desc(), id_.desc()] if page.descending else [key.asc(), id_.asc()]
 
-    # Each range in order and no longer than needed: only so does PostgreSQL merge them instead of sorting everything.
+    # Each range sorted and limited: PostgreSQL then merges them instead of sorting everything.
     parts = [one.order_by(*ordered(*one.selected_columns)).limit(page.offset + page.size).subquery() for one in ranges]
     merged = union_all(*map(select, parts)).subquery()
     return select(merged.c.id).order_by(*ordered(*merged.c)).limit(page.size).offset(page.offset)

@@ -1,14 +1,13 @@
-"""Queries that move points. Every movement is a lot's `remaining` and its ledger entry, in one transaction."""
+"""Queries about points. Every movement changes a lot's `remaining` and adds a ledger entry, in one transaction."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Literal
 
 from sqlalchemy import ColumnElement, Select, func, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.tables import LedgerEntry, PointLot, Redemption, RedemptionDraw
-from domain.points import Draw, Lot, expiry_after_release
+from domain.points import Draw, EntryKind, Lot, expiry_after_release
 
 
 def _spendable(shop_id: int, now: datetime) -> tuple[ColumnElement[bool], ...]:
@@ -17,15 +16,15 @@ def _spendable(shop_id: int, now: datetime) -> tuple[ColumnElement[bool], ...]:
 
 
 async def balance(session: AsyncSession, shop_id: int, customer_id: str, *, now: datetime) -> int:
-    """Points the customer can spend."""
-    points, _ = (await standings(session, shop_id, [customer_id], now=now)).get(customer_id, (0, None))
+    """Points that the customer can spend."""
+    points, _ = (await balances(session, shop_id, [customer_id], now=now)).get(customer_id, (0, None))
     return points
 
 
-async def standings(
+async def balances(
     session: AsyncSession, shop_id: int, customer_ids: Sequence[str], *, now: datetime
 ) -> dict[str, tuple[int, datetime | None]]:
-    """What each of the customers can spend, and when they next lose some of it. Who has nothing is left out."""
+    """Customer id → spendable points and their next expiry. Customers without points are left out."""
     query = (
         select(PointLot.customer_id, func.sum(PointLot.remaining), func.min(PointLot.expires_at))
         .where(*_spendable(shop_id, now), PointLot.customer_id.in_(customer_ids))
@@ -35,12 +34,12 @@ async def standings(
 
 
 async def spendable_lots(session: AsyncSession, shop_id: int, customer_id: str, *, now: datetime) -> Sequence[PointLot]:
-    """The customer's spendable lots, in the order in which they are drawn."""
+    """The customer's spendable lots, in draw order."""
     return (await session.scalars(_lots(shop_id, customer_id, now))).all()
 
 
 async def lock_lots(session: AsyncSession, shop_id: int, customer_id: str, *, now: datetime) -> Sequence[PointLot]:
-    """The same lots, locked in that order."""
+    """The customer's spendable lots, locked in draw order."""
     return (await session.scalars(_lots(shop_id, customer_id, now).with_for_update())).all()
 
 
@@ -50,14 +49,14 @@ def _lots(shop_id: int, customer_id: str, now: datetime) -> Select[PointLot]:
 
 
 def as_domain(lots: Iterable[PointLot]) -> list[Lot]:
-    """Rows as the pure draw takes them."""
+    """Lots for `draw_fifo`."""
     return [Lot(id=lot.id, remaining=lot.remaining, earned_at=lot.earned_at, expires_at=lot.expires_at) for lot in lots]
 
 
 async def draw_points(
     session: AsyncSession, redemption: Redemption, lots: Iterable[PointLot], draws: list[Draw]
 ) -> None:
-    """Write what the redemption's attempt draws."""
+    """Write the draws of the redemption's attempt."""
     by_id = {lot.id: lot for lot in lots}
     for draw in draws:
         by_id[draw.lot_id].remaining -= draw.points
@@ -66,19 +65,19 @@ async def draw_points(
                 redemption_id=redemption.id, attempt=redemption.attempt, lot_id=draw.lot_id, points=draw.points
             )
         )
-        session.add(_entry(redemption, draw.lot_id, -draw.points, "reserve"))
+        session.add(_entry(redemption, draw.lot_id, -draw.points, EntryKind.RESERVE))
     await session.flush()
 
 
-async def give_back(
+async def return_points(
     session: AsyncSession,
     redemption: Redemption,
-    kind: Literal["release", "refund"],
+    kind: EntryKind,
     *,
     grace: timedelta,
     now: datetime,
 ) -> None:
-    """Give each lot exactly what this attempt drew from it; what the customer earned meanwhile stays."""
+    """Return to each lot exactly the points that this attempt drew from it. `kind`: `RELEASE` or `REFUND`."""
     drawn = (RedemptionDraw.redemption_id == redemption.id, RedemptionDraw.attempt == redemption.attempt)
     query = select(PointLot, RedemptionDraw.points).join(RedemptionDraw, RedemptionDraw.lot_id == PointLot.id)
     locked = query.where(*drawn).order_by(PointLot.earned_at, PointLot.id).with_for_update(of=PointLot)
@@ -91,41 +90,40 @@ async def give_back(
 
 
 async def owners_of_expired_lots(session: AsyncSession, *, now: datetime, lots: int) -> list[tuple[int, str]]:
-    """Shop and customer of the lots that ran out longest ago with points in them, for this many lots."""
+    """Shop id and customer id of the `lots` lots that expired longest ago and still hold points."""
     expired = select(PointLot.shop_id, PointLot.customer_id).where(PointLot.remaining > 0, PointLot.expires_at <= now)
     longest = expired.order_by(PointLot.expires_at).limit(lots).subquery()
     return [(shop_id, customer_id) for shop_id, customer_id in await session.execute(select(longest).distinct())]
 
 
-# One statement for all of a customer's lots: sweeps are long.
+# One statement for all lots of a customer, as a sweep covers many customers.
 _EXPIRE = text("""
-    WITH gone AS (
+    WITH emptied AS (
         UPDATE point_lots lot SET remaining = 0
         FROM (SELECT id, remaining FROM point_lots
               WHERE shop_id = :shop_id AND customer_id = :customer_id AND remaining > 0 AND expires_at <= :now
-              FOR UPDATE) was
-        WHERE lot.id = was.id
-        RETURNING lot.shop_id, lot.customer_id, lot.id, was.remaining AS points
+              FOR UPDATE) before
+        WHERE lot.id = before.id
+        RETURNING lot.shop_id, lot.customer_id, lot.id, before.remaining AS points
     ), written AS (
         INSERT INTO ledger_entries (shop_id, customer_id, lot_id, points, kind)
-        SELECT shop_id, customer_id, id, -points, 'expire' FROM gone
+        SELECT shop_id, customer_id, id, -points, 'expire' FROM emptied
     )
-    SELECT coalesce(sum(points), 0) FROM gone
+    SELECT coalesce(sum(points), 0) FROM emptied
 """)
 
 
 async def expire_lots(session: AsyncSession, shop_id: int, customer_id: str, *, now: datetime) -> int:
-    """Empty the lots of a locked customer that have run out; returns how many points are gone with them.
+    """Empty the expired lots of a locked customer; returns the number of expired points. Safe to repeat.
 
-    Points that are reserved are not in `remaining`, so they can still come back. An emptied lot cannot expire again,
-    which is what makes this safe to repeat.
+    Reserved points are not in `remaining`, so they can still be released.
     """
-    whose = {"shop_id": shop_id, "customer_id": customer_id}
-    return int((await session.execute(_EXPIRE, {**whose, "now": now})).scalar_one())
+    values = {"shop_id": shop_id, "customer_id": customer_id, "now": now}
+    return int((await session.execute(_EXPIRE, values)).scalar_one())
 
 
 async def _lot_to_restore(session: AsyncSession, lot: PointLot, points: int, now: datetime) -> PointLot:
-    """The lot itself, unless others of its points have expired: those must not come back to life with ours."""
+    """The lot itself, or a new one if the lot holds expired points: those must not become spendable again."""
     if lot.remaining == 0 or lot.expires_at is None or lot.expires_at > now:
         return lot
     rest = PointLot(
@@ -142,7 +140,7 @@ async def _lot_to_restore(session: AsyncSession, lot: PointLot, points: int, now
     return rest
 
 
-def _entry(redemption: Redemption, lot_id: int, points: int, kind: str) -> LedgerEntry:
+def _entry(redemption: Redemption, lot_id: int, points: int, kind: EntryKind) -> LedgerEntry:
     return LedgerEntry(
         shop_id=redemption.shop_id,
         customer_id=redemption.customer_id,

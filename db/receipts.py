@@ -1,11 +1,11 @@
-"""What happened to a redemption, as the ledger tells it: it outlives every history of the engine."""
+"""The receipt of a redemption, from the ledger: it is complete after Temporal has deleted the history."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -20,8 +20,11 @@ from db.tables import (
     Refund,
     Shop,
 )
-from domain.events import named
-from domain.refunds import REFUSED
+from domain.deliveries import DeliveryStatus
+from domain.discounts import CodeState
+from domain.events import channel_label
+from domain.points import REVERSALS, EntryKind
+from domain.refunds import RefundStatus
 
 
 class _Part(BaseModel):
@@ -29,7 +32,7 @@ class _Part(BaseModel):
 
 
 class RewardAsBought(_Part):
-    """What the reward was when its points were reserved."""
+    """The reward at the time of the reservation."""
 
     id: str
     name: str
@@ -40,7 +43,7 @@ class RewardAsBought(_Part):
 
 
 class LotDrawn(_Part):
-    """Points that one attempt took from one lot."""
+    """Points that one attempt drew from one lot."""
 
     attempt: int
     lot_id: int
@@ -49,19 +52,19 @@ class LotDrawn(_Part):
 
 
 class Code(_Part):
-    """A code that Shopify was, or will be, asked for; `unanswered` counts the askings whose outcome is not known."""
+    """A discount code. `unanswered`: creations whose outcome is unknown."""
 
     attempt: int
     code: str
     state: str
-    unanswered: int
+    unanswered: int = Field(validation_alias="unknown_outcomes")
     shopify_id: str | None
     created_at: datetime
     updated_at: datetime
 
 
 class DeliveryMade(_Part):
-    """One event on one channel, and how far telling it has come."""
+    """One event on one channel."""
 
     event: str
     channel: str
@@ -73,16 +76,16 @@ class DeliveryMade(_Part):
 
 
 class Reversal(_Part):
-    """Points that came back: `release` before the capture, `refund` after it."""
+    """Points returned to their lots: `release` before the capture, `refund` after it."""
 
-    kind: str
+    kind: EntryKind
     attempt: int
     points: int
     at: datetime
 
 
 class LogEntry(_Part):
-    """An entry of the merchant's activity log."""
+    """An entry of the activity log."""
 
     at: datetime
     kind: str
@@ -90,14 +93,14 @@ class LogEntry(_Part):
 
 
 class Step(_Part):
-    """Something that happened, and when."""
+    """An event in the life of the redemption."""
 
     at: datetime
     what: str
 
 
 class Receipt(_Part):
-    """All of it, the oldest first."""
+    """The receipt. Lists are ordered oldest first."""
 
     id: str
     shop: str
@@ -118,17 +121,18 @@ class Receipt(_Part):
 
 
 async def find_receipt(session: AsyncSession, redemption_id: str, *, shop_id: int | None = None) -> Receipt | None:
-    """The redemption's receipt. An operator sees every shop's; for anybody else name the shop."""
+    """The redemption's receipt. Without `shop_id` redemptions of every shop are found: for operators only."""
     query = select(Redemption, Shop.domain).join(Shop, Shop.id == Redemption.shop_id)
-    mine = query.where(Redemption.id == redemption_id)
-    found = (await session.execute(mine if shop_id is None else mine.where(Shop.id == shop_id))).one_or_none()
+    query = query.where(Redemption.id == redemption_id)
+    query = query if shop_id is None else query.where(Shop.id == shop_id)
+    found = (await session.execute(query)).one_or_none()
     if found is None:
         return None
     row, domain = found
     movements = await _movements(session, row)
     codes = [Code.model_validate(code) for code in await _all(session, DiscountCode, row, DiscountCode.id)]
-    told = await _all(session, Delivery, row, Delivery.event, Delivery.channel)
-    deliveries = [DeliveryMade.model_validate(one) for one in told]
+    rows = await _all(session, Delivery, row, Delivery.event, Delivery.channel)
+    deliveries = [DeliveryMade.model_validate(one) for one in rows]
     refund = await session.get(Refund, row.id)
     steps = [*_points(movements), *_codes(codes), *_row(row), *_refund(refund), *_deliveries(deliveries)]
     return Receipt(
@@ -146,7 +150,7 @@ async def find_receipt(session: AsyncSession, redemption_id: str, *, shop_id: in
         lots=await _lots(session, row),
         codes=codes,
         deliveries=deliveries,
-        reversals=[one for one in movements if one.kind in ("release", "refund")],
+        reversals=[one for one in movements if one.kind in REVERSALS],
         log=[
             LogEntry(at=entry.created_at, kind=entry.kind, facts=entry.facts)
             for entry in await _all(session, ActivityLog, row, ActivityLog.id)
@@ -166,7 +170,7 @@ async def _lots(session: AsyncSession, row: Redemption) -> list[LotDrawn]:
 
 
 async def _movements(session: AsyncSession, row: Redemption) -> list[Reversal]:
-    """The ledger's entries about it, those of one step together."""
+    """The redemption's ledger entries, summed by attempt and kind."""
     entry = LedgerEntry
     at = func.min(entry.created_at).label("at")
     query = select(entry.kind, entry.attempt, func.sum(entry.points).label("points"), at)
@@ -185,37 +189,38 @@ def _reward(row: Redemption) -> RewardAsBought:
     )
 
 
-_MOVED = {"reserve": "reserved", "release": "released", "refund": "refunded"}
+_MOVED = {EntryKind.RESERVE: "reserved", EntryKind.RELEASE: "released", EntryKind.REFUND: "refunded"}
 
 
 def _points(movements: Iterable[Reversal]) -> Iterator[Step]:
     for one in movements:
-        what = _MOVED.get(one.kind, one.kind)
+        what = _MOVED[one.kind]
         yield Step(at=one.at, what=f"attempt {one.attempt}: {abs(one.points)} points {what}")
 
 
 def _codes(codes: Iterable[Code]) -> Iterator[Step]:
-    """What became of a code that was not captured; that it was is in the redemption's own row."""
+    """Codes that were not captured. The capture is a step of the redemption itself."""
     for code in codes:
-        if code.state in ("void", "fenced", "foreign"):
+        if code.state in (CodeState.VOID, CodeState.FENCED, CodeState.FOREIGN):
             yield Step(at=code.updated_at, what=f"attempt {code.attempt}: code {code.state}")
 
 
 def _row(row: Redemption) -> Iterator[Step]:
     if row.captured_at is not None:
-        yield Step(at=row.captured_at, what=f"attempt {row.attempt}: captured, the code is the customer's")
+        yield Step(at=row.captured_at, what=f"attempt {row.attempt}: captured, the customer has the code")
     if row.discount_code_redeemed_at is not None:
         yield Step(at=row.discount_code_redeemed_at, what="code used")
 
 
 def _refund(refund: Refund | None) -> Iterator[Step]:
-    """That it is made is told by its points."""
+    """The refund request. The returned points are a step of their own."""
     if refund is not None:
-        refused = ", refused: the code had been used" if refund.state == REFUSED else ""
-        yield Step(at=refund.created_at, what=f"refund asked for by {refund.actor}{refused}")
+        is_refused = refund.status is RefundStatus.REFUSED
+        refused = ", refused: the code was used" if is_refused else ""
+        yield Step(at=refund.created_at, what=f"refund requested by {refund.actor}{refused}")
 
 
 def _deliveries(deliveries: Iterable[DeliveryMade]) -> Iterator[Step]:
     for one in deliveries:
-        if one.status != "pending":
-            yield Step(at=one.sent_at or one.updated_at, what=f"{named(one.channel, one.event)}: {one.status}")
+        if one.status != DeliveryStatus.PENDING:
+            yield Step(at=one.sent_at or one.updated_at, what=f"{channel_label(one.channel, one.event)}: {one.status}")

@@ -1,97 +1,81 @@
-"""Queries about refunds: the wish is kept before anything is done about it, so that no refund is left half-way."""
+"""Queries about refunds. The refund request is stored before anything is done about it, so that none is lost."""
 
 from collections.abc import Iterable
 
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from db import customers, deliveries, discount_codes, points, shops, transactions
-from db.tables import ActivityLog, Delivery, Redemption, Refund
+from db import points, shops, transactions
+from db.activity_log import log_redemption
+from db.customers import lock_customer
+from db.deliveries import add_deliveries, skip_unsent
+from db.discount_codes import lock_current_code
+from db.tables import Delivery, Redemption, Refund
+from domain.activity_log import ActivityKind
+from domain.discounts import CodeState
 from domain.events import EventKind
-from domain.redemptions import CAPTURED, USED
-from domain.refunds import DONE, PENDING, REFUSED, RefundRefusal
+from domain.points import EntryKind
+from domain.redemptions import RedemptionStatus
+from domain.refunds import RefundRefusal, RefundStatus
 
 
-async def ask(
-    session: AsyncSession,
-    redemption: Redemption,
-    *,
-    actor: str,
-    reason: str | None,
-    channels: Iterable[str],
+async def request_refund(
+    session: AsyncSession, redemption: Redemption, *, actor: str, reason: str | None, channels: Iterable[str]
 ) -> Refund | RefundRefusal:
-    """The redemption's refund, asked for now or before; or why there can be none.
+    """Store a refund request, or return the one that exists, or why the redemption cannot be refunded.
 
-    A refund that was refused stays so: Shopify's count of uses can be too low, but never too high.
+    A refused refund stays refused: Shopify's count of uses can be too low, but never too high.
     """
-    await customers.lock_customer(session, redemption.shop_id, redemption.customer_id)
-    # Not so strongly that a delivery, which refers to the redemption, would have to wait.
+    await lock_customer(session, redemption.shop_id, redemption.customer_id)
+    # A weaker lock than FOR UPDATE: deliveries, which refer to the redemption, need not wait.
     await session.refresh(redemption, with_for_update={"key_share": True})
     refund = await session.get(Refund, redemption.id)
-    if redemption.status == USED or (refund is not None and refund.state == REFUSED):
+    is_refused = refund is not None and refund.status is RefundStatus.REFUSED
+    if redemption.status is RedemptionStatus.USED or is_refused:
         return RefundRefusal.ALREADY_USED
-    if redemption.status not in CAPTURED:
+    if not redemption.status.is_captured:
         return RefundRefusal.NOT_REDEEMED
     if refund is None:
-        whose = {"redemption_id": redemption.id, "shop_id": redemption.shop_id}
-        refund = Refund(**whose, actor=actor, reason=reason, channels=list(channels), state=PENDING)
+        ids = {"redemption_id": redemption.id, "shop_id": redemption.shop_id}
+        status = RefundStatus.PENDING
+        refund = Refund(**ids, actor=actor, reason=reason, channels=list(channels), status=status)
         session.add(refund)
     return refund
 
 
-async def note_code(session: AsyncSession, redemption_id: str, *, removed: bool) -> None:
-    """Keep whether the code was found, and is being removed. What was noted first stays: a repeat finds nothing."""
+async def record_code_removal(session: AsyncSession, redemption_id: str, *, removed: bool) -> None:
+    """Record whether the code was found at Shopify. The first record stays, as a retry finds no code."""
     first = (Refund.redemption_id == redemption_id, Refund.code_removed.is_(None))
     await session.execute(update(Refund).where(*first).values(code_removed=removed))
 
 
 async def refuse(session: AsyncSession, redemption_id: str) -> None:
-    """`pending` → `refused`: the code was used."""
-    pending = (Refund.redemption_id == redemption_id, Refund.state == PENDING)
-    await session.execute(update(Refund).where(*pending).values(state=REFUSED))
+    """`pending` → `refused`."""
+    pending = (Refund.redemption_id == redemption_id, Refund.status == RefundStatus.PENDING)
+    await session.execute(update(Refund).where(*pending).values(status=RefundStatus.REFUSED))
 
 
 async def complete(session: AsyncSession, redemption: Redemption) -> None:
-    """Give back the points of a redemption that was just marked refunded, and all that belongs to it."""
+    """`pending` → `done`, for a redemption just marked as refunded: return its points and void its code."""
     now = await transactions.now(session)
-    shop = await shops.shop_by_id(session, redemption.shop_id)
-    await points.give_back(session, redemption, "refund", grace=shop.release_grace, now=now)
-    code = await discount_codes.current_code(session, redemption.id, redemption.attempt)
+    shop = await shops.get_shop(session, redemption.shop_id)
+    await points.return_points(session, redemption, EntryKind.REFUND, grace=shop.release_grace, now=now)
+    code = await lock_current_code(session, redemption.id, redemption.attempt)
     assert code is not None, "a captured redemption has its code"
-    code.state = "void"
+    code.state = CodeState.VOID
     refund = await session.get_one(Refund, redemption.id)
-    refund.state, refund.refunded_at = DONE, now
+    refund.status, refund.refunded_at = RefundStatus.DONE, now
     refund.balance_after = await points.balance(session, redemption.shop_id, redemption.customer_id, now=now)
-    await _forget_the_code(session, redemption)
-    deliveries.add_deliveries(session, redemption, refund.channels, EventKind.REWARD_REFUNDED)
-    _log_refund(session, redemption, refund)
-
-
-async def _forget_the_code(session: AsyncSession, redemption: Redemption) -> None:
-    """Nobody is sent a code that works no more."""
-    unsent = (
-        Delivery.redemption_id == redemption.id,
-        Delivery.event == EventKind.REWARD_REDEEMED,
-        Delivery.status.in_(["pending", "failed"]),
-    )
-    skipped = {"status": "skipped", "last_error": "refunded before it was sent"}
-    await session.execute(update(Delivery).where(*unsent).values(skipped))
-
-
-def _log_refund(session: AsyncSession, redemption: Redemption, refund: Refund) -> None:
-    session.add(
-        ActivityLog(
-            shop_id=redemption.shop_id,
-            customer_id=redemption.customer_id,
-            redemption_id=redemption.id,
-            kind="reward_refunded",
-            facts={
-                "reward_id": redemption.reward_id,
-                "reward_name": redemption.reward_name,
-                "points_refunded": redemption.points_spent,
-                "code_removed": refund.code_removed,
-                "actor": refund.actor,
-                "reason": refund.reason,
-            },
-        )
-    )
+    # The code no longer works, so it is not sent any more.
+    redeemed = (Delivery.redemption_id == redemption.id, Delivery.event == EventKind.REWARD_REDEEMED)
+    await skip_unsent(session, *redeemed, reason="refunded before it was sent")
+    add_deliveries(session, redemption, refund.channels, EventKind.REWARD_REFUNDED)
+    facts = {
+        "reward_id": redemption.reward_id,
+        "reward_name": redemption.reward_name,
+        "points_refunded": redemption.points_spent,
+        "code_removed": refund.code_removed,
+        "actor": refund.actor,
+        "reason": refund.reason,
+    }
+    log_redemption(session, redemption, ActivityKind.REWARD_REFUNDED, facts)

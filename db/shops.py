@@ -1,47 +1,45 @@
-"""Queries about shops, keys, customers and rewards. All take a session and never commit."""
+"""Queries about shops."""
 
 from datetime import datetime
 
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from db import subscriptions
-from db.tables import ApiKey, Delivery, Shop
+from db import api_keys, deliveries, subscriptions
+from db.tables import Delivery, Shop
 from domain.channels import Channel
 
 
-async def shop_by_id(session: AsyncSession, shop_id: int) -> Shop:
-    """The shop that an id of ours names."""
+async def get_shop(session: AsyncSession, shop_id: int) -> Shop:
+    """The shop with this id, which must exist."""
     return await session.get_one(Shop, shop_id)
 
 
 async def find_shop(session: AsyncSession, domain: str) -> Shop | None:
-    """The shop of a domain, as Shopify names it."""
+    """The shop with this myshopify.com domain."""
     return (await session.execute(select(Shop).where(Shop.domain == domain))).scalar_one_or_none()
 
 
-async def forget_credentials(session: AsyncSession, shop_id: int, *, before: datetime) -> None:
-    """Drop what the shop's vendors are spoken to with, unless the shop was set up anew since. Nobody is told any more.
+async def channels_of(session: AsyncSession, shop: Shop) -> list[Channel]:
+    """The channels that the shop's events are delivered on: those with credentials, and webhooks if subscribed."""
+    channels = [channel for channel in Channel if channel.vendor in shop.credentials]
+    has_subscriptions = await subscriptions.has_active_subscriptions(session, shop.id)
+    return [*channels, Channel.WEBHOOKS] if has_subscriptions else channels
 
-    Its API keys stay: customers can still be read, and a purchase finds no Shopify and takes no points.
+
+async def delete_credentials(session: AsyncSession, shop_id: int, *, before: datetime) -> None:
+    """Delete the shop's vendor credentials and skip its unsent deliveries, unless the shop has changed since `before`.
+
+    Its API keys stay: customers can still be read. A purchase finds no Shopify credentials and reserves no points.
     """
     unchanged = (Shop.id == shop_id, Shop.updated_at < before)
-    dropped = await session.execute(update(Shop).where(*unchanged).values(credentials={}).returning(Shop.id))
-    if dropped.scalar_one_or_none() is not None:
-        untold = (Delivery.shop_id == shop_id, Delivery.status.in_(["pending", "failed"]))
-        reason = "the app was uninstalled"
-        await session.execute(update(Delivery).where(*untold).values(status="skipped", last_error=reason))
+    deleted = await session.execute(update(Shop).where(*unchanged).values(credentials={}).returning(Shop.id))
+    if deleted.scalar_one_or_none() is not None:
+        await deliveries.skip_unsent(session, Delivery.shop_id == shop_id, reason="the app was uninstalled")
 
 
 async def close_shop(session: AsyncSession, shop: Shop) -> None:
-    """The merchant has left: no name, no credentials, no keys, no subscriptions. What is left are numbers."""
+    """Delete the shop's name, credentials, keys and subscriptions. The ledger stays."""
     shop.name, shop.credentials = shop.domain, {}
-    await subscriptions.delete_all(session, shop.id)
-    open_keys = (ApiKey.shop_id == shop.id, ApiKey.revoked_at.is_(None))
-    await session.execute(update(ApiKey).where(*open_keys).values(revoked_at=func.now(), label=""))
-
-
-async def channels_of(session: AsyncSession, shop: Shop) -> list[Channel]:
-    """Where this shop's redemptions are announced: at vendors that have credentials, and at whoever subscribed."""
-    channels = [channel for channel in Channel if channel.vendor in shop.credentials]
-    return [*channels, Channel.WEBHOOKS] if await subscriptions.has_listeners(session, shop.id) else channels
+    await subscriptions.delete_subscriptions(session, shop.id)
+    await api_keys.revoke_all(session, shop.id)

@@ -1,4 +1,4 @@
-"""Queries about who is told of events by webhook, and who was."""
+"""Queries about webhook subscriptions and their deliveries."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -10,78 +10,81 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from db.lists import Page
 from db.tables import WebhookDelivery, WebhookSubscription
 from domain.events import EventKind, RewardEvent
-from domain.subscriptions import EVENTS, SENT, UNSENT
+from domain.subscriptions import SENT_EVENTS, WebhookDeliveryStatus
 
 
-async def has_listeners(session: AsyncSession, shop_id: int) -> bool:
-    """Whether anybody of the shop's is told of anything."""
+async def has_active_subscriptions(session: AsyncSession, shop_id: int) -> bool:
+    """Whether the shop has a subscription that is not paused."""
     query = select(WebhookSubscription.id).where(*_active(shop_id)).limit(1)
     return (await session.execute(query)).first() is not None
 
 
 async def find_subscription(session: AsyncSession, shop_id: int, subscription_id: str) -> WebhookSubscription | None:
-    """A subscription of this shop."""
+    """A subscription of the shop."""
     return (await session.execute(_one(shop_id, subscription_id))).scalar_one_or_none()
 
 
 async def lock_subscription(session: AsyncSession, shop_id: int, subscription_id: str) -> WebhookSubscription | None:
-    """The subscription, locked until the transaction ends."""
+    """A subscription of the shop, locked until the transaction ends."""
     return (await session.execute(_one(shop_id, subscription_id).with_for_update())).scalar_one_or_none()
 
 
 async def page_of_subscriptions(
     session: AsyncSession, shop_id: int, page: Page
 ) -> tuple[Sequence[WebhookSubscription], int]:
-    """One page of the shop's subscriptions, and how many there are."""
-    mine = WebhookSubscription.shop_id == shop_id
-    total = (await session.execute(select(func.count()).select_from(WebhookSubscription).where(mine))).scalar_one()
+    """One page of the shop's subscriptions, and the total."""
+    of_shop = WebhookSubscription.shop_id == shop_id
+    total = (await session.execute(select(func.count()).select_from(WebhookSubscription).where(of_shop))).scalar_one()
     if page.offset >= total:
         return [], total
     order = (getattr(WebhookSubscription, page.sort), WebhookSubscription.id)
-    query = select(WebhookSubscription).where(mine)
+    query = select(WebhookSubscription).where(of_shop)
     query = query.order_by(*(column.desc() if page.descending else column.asc() for column in order))
     return (await session.scalars(query.offset(page.offset).limit(page.size))).all(), total
 
 
-async def delete_all(session: AsyncSession, shop_id: int) -> None:
-    """Nobody of the shop's is told of anything any more."""
+async def delete_subscriptions(session: AsyncSession, shop_id: int) -> None:
+    """Delete every subscription of the shop."""
     await session.execute(delete(WebhookSubscription).where(WebhookSubscription.shop_id == shop_id))
 
 
-async def to_tell(
-    session: AsyncSession, shop_id: int, news: RewardEvent
+async def unsent_deliveries(
+    session: AsyncSession, shop_id: int, event: RewardEvent
 ) -> Sequence[Row[WebhookDelivery, WebhookSubscription]]:
-    """Whoever has not been told yet. The first time that is asked settles who is told at all: who listens then."""
-    of_event = (WebhookDelivery.redemption_id == news.redemption_id, WebhookDelivery.event == news.kind)
+    """The event's unsent deliveries. The first call fixes the recipients: the subscribers at that time."""
+    of_event = (WebhookDelivery.redemption_id == event.redemption_id, WebhookDelivery.event == event.kind)
     if (await session.execute(select(WebhookDelivery.id).where(*of_event).limit(1))).first() is None:
-        await _begin(session, shop_id, news)
+        await _add_deliveries(session, shop_id, event)
     query = select(WebhookDelivery, WebhookSubscription).join(
         WebhookSubscription, WebhookSubscription.id == WebhookDelivery.subscription_id
     )
-    return (await session.execute(query.where(*of_event, WebhookDelivery.status == UNSENT, *_active(shop_id)))).all()
+    unsent = WebhookDelivery.status == WebhookDeliveryStatus.UNSENT
+    return (await session.execute(query.where(*of_event, unsent, *_active(shop_id)))).all()
 
 
-async def note_try(session: AsyncSession, delivery_id: UUID, *, state: str, status: int | None) -> None:
-    """Keep what came of a try. What another run knows to be done stays done."""
-    unsent = (WebhookDelivery.id == delivery_id, WebhookDelivery.status == UNSENT)
+async def record_attempt(
+    session: AsyncSession, delivery_id: UUID, *, status: WebhookDeliveryStatus, http_status: int | None
+) -> None:
+    """Record a send attempt. A delivery that another attempt completed stays completed."""
+    unsent = (WebhookDelivery.id == delivery_id, WebhookDelivery.status == WebhookDeliveryStatus.UNSENT)
     await session.execute(
         update(WebhookDelivery)
         .where(*unsent)
         .values(
             attempts=WebhookDelivery.attempts + 1,
-            last_status=status,
-            status=state,
-            sent_at=func.now() if state == SENT else None,
+            last_status=http_status,
+            status=status,
+            sent_at=func.now() if status is WebhookDeliveryStatus.SENT else None,
         )
     )
 
 
-async def _begin(session: AsyncSession, shop_id: int, news: RewardEvent) -> None:
-    # Locked, so that none is deleted before its delivery is there.
-    query = select(WebhookSubscription.id).where(*_active(shop_id), _wants(news.kind))
-    listeners = await session.scalars(query.with_for_update(read=True, key_share=True))
-    event = {"redemption_id": news.redemption_id, "event": news.kind}
-    rows = [{**event, "id": news.delivery_id(one), "subscription_id": one} for one in listeners]
+async def _add_deliveries(session: AsyncSession, shop_id: int, event: RewardEvent) -> None:
+    # Locked, so that no subscription is deleted before its delivery is added.
+    query = select(WebhookSubscription.id).where(*_active(shop_id), _subscribes(event.kind))
+    subscription_ids = await session.scalars(query.with_for_update(read=True, key_share=True))
+    of_event = {"redemption_id": event.redemption_id, "event": event.kind}
+    rows = [{**of_event, "id": event.delivery_id(one), "subscription_id": one} for one in subscription_ids]
     if rows:
         await session.execute(insert(WebhookDelivery).values(rows).on_conflict_do_nothing())
 
@@ -95,5 +98,5 @@ def _active(shop_id: int) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
     return (WebhookSubscription.shop_id == shop_id, WebhookSubscription.is_active.is_(True))
 
 
-def _wants(kind: EventKind) -> ColumnElement[bool]:
-    return WebhookSubscription.events.contains([EVENTS[kind]])
+def _subscribes(kind: EventKind) -> ColumnElement[bool]:
+    return WebhookSubscription.events.contains([SENT_EVENTS[kind]])

@@ -1,5 +1,6 @@
-"""The tables. Points are integers, times are UTC, and everything belongs to one shop."""
+"""The tables. Points are integers, times are UTC, and every row belongs to one shop."""
 
+from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, ClassVar
@@ -18,18 +19,21 @@ from sqlalchemy import (
     MetaData,
     Numeric,
     String,
+    TypeDecorator,
     func,
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, synonym
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, synonym, validates
 
+from domain.deliveries import UNSENT, DeliveryStatus
+from domain.discounts import CodeState, DiscountType
 from domain.events import EventKind
-from domain.redemptions import ACTIVE, STATUSES
-from domain.refunds import STATES
-from domain.subscriptions import STATES as WEBHOOK_STATES
-
-EARNING_STATUSES = ("pending", "approved", "rejected")
+from domain.points import EarningStatus, EntryKind
+from domain.redemptions import RedemptionStatus
+from domain.refunds import RefundStatus
+from domain.states import State
+from domain.subscriptions import WebhookDeliveryStatus
 
 _NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -40,8 +44,27 @@ _NAMES = {
 }
 
 
+class _StateType(TypeDecorator[Any]):
+    """A state, stored as text."""
+
+    impl = String
+    cache_ok = True
+
+    def __init__(self, machine: type[State]) -> None:
+        super().__init__()
+        self.machine = machine
+
+    def process_bind_param(self, value: str | None, dialect: Any) -> str | None:
+        """State → text."""
+        return None if value is None else str(value)
+
+    def process_result_value(self, value: str | None, dialect: Any) -> State | None:
+        """Text → state."""
+        return None if value is None else self.machine(value)
+
+
 class Base(DeclarativeBase):
-    """What all tables share: names of constraints, and times with a zone."""
+    """Base of the tables: names of constraints, and column types."""
 
     metadata = MetaData(naming_convention=_NAMES)
     type_annotation_map: ClassVar[dict[Any, Any]] = {
@@ -52,6 +75,11 @@ class Base(DeclarativeBase):
         dict[str, Any]: JSONB(),
         dict[str, str]: JSONB(),
         list[str]: JSONB(),
+        CodeState: _StateType(CodeState),
+        DeliveryStatus: _StateType(DeliveryStatus),
+        RedemptionStatus: _StateType(RedemptionStatus),
+        RefundStatus: _StateType(RefundStatus),
+        WebhookDeliveryStatus: _StateType(WebhookDeliveryStatus),
     }
 
 
@@ -63,13 +91,24 @@ def _updated() -> Mapped[datetime]:
     return mapped_column(server_default=func.now(), onupdate=func.now())
 
 
-def _one_of(column: str, values: tuple[str, ...]) -> CheckConstraint:
-    listed = ", ".join(f"'{value}'" for value in values)
-    return CheckConstraint(f"{column} IN ({listed})", name=column)
+def _one_of(column: str, values: Iterable[str]) -> CheckConstraint:
+    return CheckConstraint(f"{column} IN ({_listed(values)})", name=column)
+
+
+def _listed(values: Iterable[str]) -> str:
+    return ", ".join(f"'{value}'" for value in values)
+
+
+def _check_transition(row: Base, column: str, to: State) -> State:
+    """Assert that an assignment to a loaded row follows the state machine. SQL updates are conditional instead."""
+    old = row.__dict__.get(column)
+    if isinstance(old, State):
+        old.check_transition(to)
+    return to
 
 
 def _personal(erased: object = None, **column: Any) -> Mapped[Any]:
-    """A column that can tell who somebody is, and what is left in it when they are erased."""
+    """A column with personal data. `erased`: its value after an erasure."""
     return mapped_column(info={"erased": erased}, **column)
 
 
@@ -78,7 +117,7 @@ def _of_customer() -> ForeignKeyConstraint:
 
 
 class Shop(Base):
-    """A merchant's shop, and how Pointsaga speaks for it."""
+    """A merchant's shop."""
 
     __tablename__ = "shops"
 
@@ -88,17 +127,17 @@ class Shop(Base):
     currency: Mapped[str] = mapped_column(String(3))
     code_prefix: Mapped[str] = mapped_column(server_default="MAGE")
     release_grace: Mapped[timedelta] = mapped_column(server_default=text("interval '7 days'"))
-    """How long points that come back to an expired lot can still be spent."""
+    """How long points that return to an expired lot can be spent."""
     credentials: Mapped[dict[str, str]] = mapped_column(server_default=text("'{}'"))
-    """Vendor → its credentials, encrypted. A vendor that is absent is not configured."""
+    """Vendor → encrypted credentials. A missing vendor is not configured."""
     customers: Mapped[int] = mapped_column(server_default=text("0"))
-    """How many members there are, counted by each import: nothing else adds any."""
+    """Number of customers. Updated by each import, as nothing else adds customers."""
     created_at: Mapped[datetime] = _now()
     updated_at: Mapped[datetime] = _updated()
 
 
 class ApiKey(Base):
-    """A key of one shop. Only its hash is kept."""
+    """An API key of one shop. Only its hash is stored."""
 
     __tablename__ = "api_keys"
     __table_args__ = (_one_of("scope", ("full", "read_only")),)
@@ -113,7 +152,7 @@ class ApiKey(Base):
 
 
 class VipTier(Base):
-    """A level that customers reach; some rewards are only for one."""
+    """A VIP tier. Rewards can be restricted to one."""
 
     __tablename__ = "vip_tiers"
 
@@ -122,9 +161,9 @@ class VipTier(Base):
     name: Mapped[str]
     description: Mapped[str | None]
     points_required: Mapped[int]
-    """Lifetime points that lead to it."""
+    """Lifetime points needed."""
     points_multiplier: Mapped[Decimal] = mapped_column(server_default=text("1"))
-    """What the shop's earning rules multiply points by; told to clients, not applied here."""
+    """Factor of the shop's earning rules. Shown to clients, not applied here."""
     badge_image_url: Mapped[str | None]
     badge_color: Mapped[str | None]
     created_at: Mapped[datetime] = _now()
@@ -132,12 +171,12 @@ class VipTier(Base):
 
 
 class Reward(Base):
-    """What points can be spent on."""
+    """A reward: what points can be spent on."""
 
     __tablename__ = "rewards"
     __table_args__ = (
         ForeignKeyConstraint(["shop_id", "vip_tier_id"], ["vip_tiers.shop_id", "vip_tiers.id"]),
-        _one_of("discount_type", ("fixed_amount", "percentage", "free_shipping", "free_product")),
+        _one_of("discount_type", DiscountType),
         CheckConstraint("points_cost > 0", name="points_cost"),
     )
 
@@ -154,9 +193,9 @@ class Reward(Base):
     vip_tier_id: Mapped[str | None]
     is_active: Mapped[bool] = mapped_column(server_default=text("true"))
     expiry_days: Mapped[int | None]
-    """How long a code lives after its redemption."""
+    """Days from the redemption until the code expires. None: never."""
     max_redemptions: Mapped[int | None]
-    """Over all customers; None is unlimited."""
+    """Cap over all customers. None: no cap."""
     combines_with: Mapped[list[str]] = mapped_column(server_default=text("'[]'"))
     deleted_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = _now()
@@ -164,20 +203,20 @@ class Reward(Base):
 
     @property
     def reward_type(self) -> str:
-        """`tier` when only one VIP tier can have it, else `discount`."""
+        """`tier` if restricted to a VIP tier, else `discount`."""
         return "tier" if self.vip_tier_id else "discount"
 
 
 class Customer(Base):
-    """A member of a shop's programme; `id` is Shopify's numeric customer id.
+    """A member of a shop's loyalty program. `id` is Shopify's numeric customer id.
 
-    The three totals follow the ledger by a trigger; nothing else writes them, and the audit adds them up.
+    A trigger keeps the three totals equal to the sums of the ledger; the audit checks them.
     """
 
     __tablename__ = "customers"
     __table_args__ = (
         ForeignKeyConstraint(["shop_id", "vip_tier_id"], ["vip_tiers.shop_id", "vip_tiers.id"]),
-        # Each list's index: what is filtered by, what is sorted by, and the id, so that a page is read off it.
+        # One index per sort order: filtered column, sorted column, id. See `db.lists`.
         Index("ix_customers_by_creation", "shop_id", "excluded", "created_at", "id"),
         Index("ix_customers_by_points", "shop_id", "excluded", "points", "id"),
         Index("ix_customers_by_lifetime_points", "shop_id", "excluded", "lifetime_points", "id"),
@@ -197,14 +236,14 @@ class Customer(Base):
     excluded: Mapped[bool] = mapped_column(server_default=text("false"))
     vip_tier_id: Mapped[str | None]
     profile_as_of: Mapped[datetime | None]
-    """Shopify's time of the last change of name, e-mail address and phone that was taken over."""
+    """Shopify's time of the profile that was last applied."""
     erased_at: Mapped[datetime | None]
-    """When everything personal was erased, for good: nothing brings it back."""
+    """When the personal data was erased. Later updates and imports are ignored."""
     points: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
-    """All entries: what remains in the lots, expired ones included until their points are written off."""
+    """Sum of all entries. Includes expired points until the sweep removes them."""
     lifetime_points: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     redeemed_points: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
-    """Spent on rewards and not given back."""
+    """Points spent on rewards, without released and refunded ones."""
     created_at: Mapped[datetime] = _now()
     updated_at: Mapped[datetime] = _updated()
 
@@ -212,13 +251,13 @@ class Customer(Base):
 Index("uq_customers_shop_id_email", Customer.shop_id, func.lower(Customer.email), unique=True)
 
 ADDRESS_PARTS = func.address_parts(Customer.shop_id, Customer.email, type_=ARRAY(String()))
-"""Every three letters in a row of the e-mail address, by which any part of it is found."""
-# Without a list of pending entries: each change of a customer costs a little more, and none costs much.
+"""The trigrams of the e-mail address: an index for searching any part of it."""
+# Without a pending list: every write costs slightly more, and no write has to clean up the list.
 Index("ix_customers_by_address", ADDRESS_PARTS, postgresql_using="gin", postgresql_with={"fastupdate": "off"})
 
 
 class StaleMetafield(Base):
-    """A customer whose points or standing changed outside a redemption, of which the shop's theme is still to learn."""
+    """A customer whose metafield at Shopify must be written, as points or status changed without an event."""
 
     __tablename__ = "stale_metafields"
     __table_args__ = (_of_customer(), Index("ix_stale_metafields_due", "shop_id", "due_at"))
@@ -226,13 +265,13 @@ class StaleMetafield(Base):
     shop_id: Mapped[int] = mapped_column(primary_key=True)
     customer_id: Mapped[str] = mapped_column(primary_key=True)
     changed_at: Mapped[datetime]
-    """The last change. A write that began before it does not count."""
+    """Time of the last change. A write that began earlier does not clear the mark."""
     due_at: Mapped[datetime]
-    """When it is next tried to write the metafield."""
+    """Time of the next write."""
 
 
 class PointLot(Base):
-    """Points of one award. `remaining` is the sum of its ledger entries, kept so that it can be locked and added up."""
+    """Points of one award. `remaining`: sum of the lot's ledger entries, stored so that it can be locked and added."""
 
     __tablename__ = "point_lots"
     __table_args__ = (
@@ -244,7 +283,7 @@ class PointLot(Base):
     shop_id: Mapped[int]
     customer_id: Mapped[str]
     import_id: Mapped[str | None] = _personal()
-    """The id the lot has in import files, so that it is not added twice."""
+    """The lot's id in import files, so that it is not added twice."""
     points: Mapped[int]
     remaining: Mapped[int]
     earned_at: Mapped[datetime]
@@ -272,13 +311,13 @@ Index("ix_point_lots_expiring", PointLot.expires_at, postgresql_where=PointLot.r
 
 
 class Earning(Base):
-    """An award or an adjustment, as the earning history shows it."""
+    """An entry of the earning history: an award or an adjustment."""
 
     __tablename__ = "earnings"
     __table_args__ = (
         _of_customer(),
         _one_of("action", ("import", "adjustment")),
-        _one_of("status", EARNING_STATUSES),
+        _one_of("status", EarningStatus),
         Index("ix_earnings_by_creation", "shop_id", "customer_id", "status", "created_at", "id"),
         Index("ix_earnings_by_points", "shop_id", "customer_id", "status", "points", "id"),
     )
@@ -287,20 +326,20 @@ class Earning(Base):
     shop_id: Mapped[int]
     customer_id: Mapped[str]
     lot_id: Mapped[int | None] = mapped_column(ForeignKey("point_lots.id"))
-    """The lot that was made; None when points were taken."""
+    """The added lot. None if points were deducted."""
     action: Mapped[str]
     points: Mapped[int]
     """Signed."""
     status: Mapped[str] = mapped_column(server_default="approved")
     created_at: Mapped[datetime] = _now()
-    """When the points were given or taken; clients can also call it `points_given_at`."""
+    """Time of the award or adjustment. Clients also sort by it as `points_given_at`."""
     points_given_at: Mapped[datetime] = synonym("created_at")
 
 
 class HistoryCount(Base):
-    """How many entries of a status a customer's history has: triggers keep it, so that a total is exact at once.
+    """Number of entries of a customer's history by status. Maintained by triggers.
 
-    No foreign key: its check would lock the customer after the redemption, against the order of locks.
+    Has no foreign key to the customer: its check would lock the customer after the redemption, against the lock order.
     """
 
     __tablename__ = "history_counts"
@@ -308,23 +347,23 @@ class HistoryCount(Base):
     shop_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     customer_id: Mapped[str] = mapped_column(primary_key=True)
     history: Mapped[str] = mapped_column(primary_key=True)
-    """The table that is counted: `earnings` or `redemptions`."""
+    """Counted table: `earnings` or `redemptions`."""
     status: Mapped[str] = mapped_column(primary_key=True)
     entries: Mapped[int]
 
 
 class Redemption(Base):
-    """A customer's intention to spend points on a reward, with what the reward was at that time."""
+    """A redemption, with a snapshot of the reward."""
 
     __tablename__ = "redemptions"
     __table_args__ = (
         _of_customer(),
         ForeignKeyConstraint(["shop_id", "reward_id"], ["rewards.shop_id", "rewards.id"]),
-        _one_of("status", STATUSES),
+        _one_of("status", RedemptionStatus),
         Index("ix_redemptions_by_creation", "shop_id", "customer_id", "status", "created_at", "id"),
         Index("ix_redemptions_by_points", "shop_id", "customer_id", "status", "points_spent", "id"),
         Index("ix_redemptions_reward", "shop_id", "reward_id", "status"),
-        Index("ix_redemptions_pending", "deadline", postgresql_where=text("status = 'pending'")),
+        Index("ix_redemptions_pending", "deadline", postgresql_where=text(f"status = '{RedemptionStatus.PENDING}'")),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -332,9 +371,9 @@ class Redemption(Base):
     customer_id: Mapped[str]
     reward_id: Mapped[str]
     attempt: Mapped[int]
-    status: Mapped[str]
+    status: Mapped[RedemptionStatus]
     deadline: Mapped[datetime]
-    """After it this attempt can not be captured."""
+    """After this time the attempt cannot be captured."""
     reward_name: Mapped[str]
     discount_type: Mapped[str]
     discount_amount: Mapped[Decimal | None]
@@ -345,24 +384,30 @@ class Redemption(Base):
     created_at: Mapped[datetime] = _now()
     updated_at: Mapped[datetime] = _updated()
     expires_at: Mapped[datetime | None]
-    """When the discount code stops working."""
+    """When the discount code expires."""
     captured_at: Mapped[datetime | None]
     balance_after: Mapped[int | None] = mapped_column(BigInteger)
-    """The customer's balance right after the capture: what every announcement says, however late."""
+    """The customer's balance right after the capture, as every delivery reports it."""
     discount_code_redeemed_at: Mapped[datetime | None]
     is_refunded: Mapped[bool] = mapped_column(server_default=text("false"))
 
+    _check_transition = validates("status")(_check_transition)
 
-Index("ix_redemptions_expiring", Redemption.expires_at, postgresql_where=Redemption.status == ACTIVE)
+
+Index(
+    "ix_redemptions_expiring",
+    Redemption.expires_at,
+    postgresql_where=Redemption.status == RedemptionStatus.ACTIVE,
+)
 
 
 class DiscountCode(Base):
-    """A code that Shopify was, or will be, asked for. The code of one attempt is never that of another."""
+    """A discount code of one attempt. Attempts never share a code."""
 
     __tablename__ = "discount_codes"
     __table_args__ = (
-        _one_of("state", ("planned", "live", "void", "fenced", "foreign")),
-        CheckConstraint("unanswered >= 0", name="unanswered"),
+        _one_of("state", CodeState),
+        CheckConstraint("unknown_outcomes >= 0", name="unknown_outcomes"),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
@@ -371,13 +416,15 @@ class DiscountCode(Base):
     attempt: Mapped[int]
     code: Mapped[str]
     shopify_id: Mapped[str | None]
-    state: Mapped[str] = mapped_column(server_default="planned")
-    unanswered: Mapped[int] = mapped_column(server_default=text("0"))
-    """Creations asked of Shopify whose outcome is not known: while there is one, the code may yet appear."""
+    state: Mapped[CodeState] = mapped_column(server_default=CodeState.PLANNED)
+    unknown_outcomes: Mapped[int] = mapped_column(server_default=text("0"))
+    """Creations at Shopify whose outcome is unknown. While there is one, the code may still appear."""
     checked_at: Mapped[datetime | None]
     """When it was last compared with Shopify."""
     created_at: Mapped[datetime] = _now()
     updated_at: Mapped[datetime] = _updated()
+
+    _check_transition = validates("state")(_check_transition)
 
 
 Index("uq_discount_codes_code", DiscountCode.shop_id, func.upper(DiscountCode.code), unique=True)
@@ -386,13 +433,17 @@ Index(
     DiscountCode.redemption_id,
     DiscountCode.attempt,
     unique=True,
-    postgresql_where=DiscountCode.state != "foreign",
+    postgresql_where=DiscountCode.state != CodeState.FOREIGN,
 )
-Index("ix_discount_codes_planned", DiscountCode.redemption_id, postgresql_where=DiscountCode.state == "planned")
+Index(
+    "ix_discount_codes_planned",
+    DiscountCode.redemption_id,
+    postgresql_where=DiscountCode.state == CodeState.PLANNED,
+)
 
 
 class RedemptionDraw(Base):
-    """Points that one attempt took from one lot."""
+    """Points that one attempt drew from one lot."""
 
     __tablename__ = "redemption_draws"
     __table_args__ = (CheckConstraint("points > 0", name="points"),)
@@ -404,12 +455,12 @@ class RedemptionDraw(Base):
 
 
 class LedgerEntry(Base):
-    """One movement of points of one lot. Append-only: a trigger refuses UPDATE and DELETE."""
+    """One movement of points of one lot. Append-only: a trigger rejects UPDATE and DELETE."""
 
     __tablename__ = "ledger_entries"
     __table_args__ = (
         _of_customer(),
-        _one_of("kind", ("earn", "reserve", "release", "refund", "expire", "adjust")),
+        _one_of("kind", EntryKind),
         CheckConstraint("points <> 0", name="points"),
         CheckConstraint(
             "CASE kind WHEN 'earn' THEN lifetime_points = points WHEN 'adjust' THEN true ELSE lifetime_points = 0 END",
@@ -424,9 +475,9 @@ class LedgerEntry(Base):
     customer_id: Mapped[str]
     lot_id: Mapped[int] = mapped_column(ForeignKey("point_lots.id"))
     points: Mapped[int]
-    """Signed: what the customer gained."""
+    """Signed."""
     lifetime_points: Mapped[int] = mapped_column(server_default=text("0"))
-    """Signed: what it adds to the points ever earned."""
+    """Signed change of the lifetime points."""
     kind: Mapped[str]
     redemption_id: Mapped[str | None] = mapped_column(ForeignKey("redemptions.id"))
     attempt: Mapped[int | None]
@@ -434,7 +485,7 @@ class LedgerEntry(Base):
 
 
 class IdempotencyKey(Base):
-    """One intention, to buy or to adjust points, as a client named it, and how it was answered."""
+    """An idempotency key of a purchase or adjustment, and the answer."""
 
     __tablename__ = "idempotency_keys"
     __table_args__ = (Index("ix_idempotency_keys_created_at", "created_at"),)
@@ -443,26 +494,26 @@ class IdempotencyKey(Base):
     key: Mapped[str] = mapped_column(primary_key=True)
     fingerprint: Mapped[bytes]
     redemption_id: Mapped[str] = mapped_column(unique=True)
-    """What the intention makes: a redemption, or, when points are adjusted, an earning."""
+    """Id of the redemption, or of the earning of an adjustment."""
     attempt: Mapped[int] = mapped_column(server_default=text("1"))
-    """The attempt that the next request with this key makes or joins."""
+    """The attempt that the next request with this key starts or joins."""
     customer_id: Mapped[str | None]
-    """Who buys, as first resolved: an e-mail address can move to another customer. None when refused at once."""
+    """The customer as first resolved, as an e-mail address can move to another customer. None if unknown."""
     status: Mapped[int | None]
-    """HTTP status of the decided answer; None while undecided."""
+    """HTTP status of the answer. None while undecided."""
     body: Mapped[str | None]
-    """The decided answer. Tells an unknown customer's identifier, which may be an e-mail address."""
+    """Body of the answer. Can contain an unknown customer's identifier, which can be an e-mail address."""
     created_at: Mapped[datetime] = _now()
 
 
 class ActivityLog(Base):
-    """What a merchant reads about a customer."""
+    """The activity log, which merchants read."""
 
     __tablename__ = "activity_log"
     __table_args__ = (
         _of_customer(),
         Index("ix_activity_log_customer", "shop_id", "customer_id", "created_at"),
-        Index("uq_activity_log_mark", "redemption_id", "mark", unique=True),
+        Index("uq_activity_log_action_key", "redemption_id", "action_key", unique=True),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
@@ -471,64 +522,68 @@ class ActivityLog(Base):
     redemption_id: Mapped[str | None] = mapped_column(ForeignKey("redemptions.id"))
     kind: Mapped[str]
     facts: Mapped[dict[str, Any]] = _personal({})
-    mark: Mapped[str | None]
-    """What an entry that may be written again is known by."""
+    action_key: Mapped[str | None]
+    """Idempotency key: one operator action per event, channel and attempt."""
     created_at: Mapped[datetime] = _now()
 
 
 class Refund(Base):
-    """The wish to take a redemption back, and what became of it. Written before anything is done about it."""
+    """A refund request and its result. Written before anything is done about it."""
 
     __tablename__ = "refunds"
-    __table_args__ = (_one_of("state", STATES),)
+    __table_args__ = (_one_of("status", RefundStatus),)
 
     redemption_id: Mapped[str] = mapped_column(ForeignKey("redemptions.id"), primary_key=True)
     shop_id: Mapped[int] = mapped_column(ForeignKey("shops.id"))
     actor: Mapped[str]
-    """Who asked for it: an API key or an operator."""
+    """An API key or an operator."""
     reason: Mapped[str | None] = _personal()
-    """In their words; it goes to the activity log and to nobody else."""
+    """In the actor's words. Shown in the activity log only."""
     channels: Mapped[list[str]]
-    """Where it will be announced."""
-    state: Mapped[str] = mapped_column(server_default="pending")
+    """The channels that the refund is delivered on."""
+    status: Mapped[RefundStatus] = mapped_column(server_default=RefundStatus.PENDING)
     code_removed: Mapped[bool | None]
-    """Whether the code was still at Shopify and had to be removed; None until Shopify was asked."""
+    """Whether the code was found at Shopify and removed. None: Shopify was not called yet."""
     balance_after: Mapped[int | None] = mapped_column(BigInteger)
-    """The customer's balance right after the points came back."""
+    """The customer's balance right after the refund."""
     created_at: Mapped[datetime] = _now()
     refunded_at: Mapped[datetime | None]
 
+    _check_transition = validates("status")(_check_transition)
 
-Index("ix_refunds_pending", Refund.created_at, postgresql_where=Refund.state == "pending")
+
+Index("ix_refunds_pending", Refund.created_at, postgresql_where=Refund.status == RefundStatus.PENDING)
 
 
 class Delivery(Base):
-    """One event of one redemption, announced on one channel."""
+    """The delivery of one event of one redemption on one channel."""
 
     __tablename__ = "deliveries"
     __table_args__ = (
-        _one_of("event", tuple(EventKind)),
-        _one_of("status", ("pending", "sent", "failed", "unknown", "skipped")),
-        Index("ix_deliveries_undelivered", "redemption_id", postgresql_where=text("status IN ('pending', 'failed')")),
+        _one_of("event", EventKind),
+        _one_of("status", DeliveryStatus),
+        Index("ix_deliveries_unsent", "redemption_id", postgresql_where=text(f"status IN ({_listed(UNSENT)})")),
     )
 
     redemption_id: Mapped[str] = mapped_column(ForeignKey("redemptions.id"), primary_key=True)
     channel: Mapped[str] = mapped_column(primary_key=True)
     event: Mapped[str] = mapped_column(primary_key=True)
     shop_id: Mapped[int] = mapped_column(ForeignKey("shops.id"))
-    status: Mapped[str] = mapped_column(server_default="pending")
+    status: Mapped[DeliveryStatus] = mapped_column(server_default=DeliveryStatus.PENDING)
     attempts: Mapped[int] = mapped_column(server_default=text("0"))
     attempted_at: Mapped[datetime | None]
-    """Set before a send that must not be repeated, cleared when it surely did not happen."""
+    """Set before each send, cleared when the send was surely not executed."""
     last_error: Mapped[str | None] = _personal()
-    """A vendor's own words."""
+    """The vendor's words, or the reason of a skip."""
     sent_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = _now()
     updated_at: Mapped[datetime] = _updated()
 
+    _check_transition = validates("status")(_check_transition)
+
 
 class ShopifyWebhook(Base):
-    """Something that Shopify told us of a shop. Shopify repeats itself, with the same id."""
+    """A webhook from Shopify. Shopify redelivers webhooks with the same id."""
 
     __tablename__ = "shopify_webhooks"
     __table_args__ = (
@@ -540,15 +595,15 @@ class ShopifyWebhook(Base):
     """`X-Shopify-Webhook-Id`."""
     topic: Mapped[str]
     payload: Mapped[bytes | None]
-    """The body, encrypted, as it tells of people. None once it is processed."""
+    """The encrypted body, as it contains personal data. None once processed."""
     triggered_at: Mapped[datetime]
-    """When it happened, by Shopify's clock."""
+    """Time of the event, by Shopify's clock."""
     received_at: Mapped[datetime] = _now()
     processed_at: Mapped[datetime | None]
 
 
 class WebhookSubscription(Base):
-    """An address of the merchant's that wants to hear of events."""
+    """An address of the merchant that receives events."""
 
     __tablename__ = "webhook_subscriptions"
     __table_args__ = (Index("ix_webhook_subscriptions_by_creation", "shop_id", "created_at", "id"),)
@@ -560,31 +615,31 @@ class WebhookSubscription(Base):
     description: Mapped[str | None]
     is_active: Mapped[bool] = mapped_column(server_default=text("true"))
     secret: Mapped[bytes]
-    """What deliveries are signed with, encrypted."""
+    """Encrypted signing secret."""
     created_at: Mapped[datetime] = _now()
     updated_at: Mapped[datetime] = _updated()
 
 
 class WebhookDelivery(Base):
-    """One event of one redemption for one subscriber: what the channel `webhooks` consists of."""
+    """The delivery of one event of one redemption to one subscriber, on the channel `webhooks`."""
 
     __tablename__ = "webhook_deliveries"
     __table_args__ = (
-        _one_of("event", tuple(EventKind)),
-        _one_of("status", WEBHOOK_STATES),
+        _one_of("event", EventKind),
+        _one_of("status", WebhookDeliveryStatus),
         Index("ix_webhook_deliveries_event", "redemption_id", "event"),
         Index("ix_webhook_deliveries_subscription", "subscription_id"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
-    """The same on every try, and what the subscriber knows a repeat by."""
+    """The same on every attempt, so that the subscriber can drop duplicates."""
     redemption_id: Mapped[str] = mapped_column(ForeignKey("redemptions.id"))
     event: Mapped[str]
     subscription_id: Mapped[str] = mapped_column(ForeignKey("webhook_subscriptions.id", ondelete="CASCADE"))
-    status: Mapped[str] = mapped_column(server_default="unsent")
+    status: Mapped[WebhookDeliveryStatus] = mapped_column(server_default=WebhookDeliveryStatus.UNSENT)
     attempts: Mapped[int] = mapped_column(server_default=text("0"))
     last_status: Mapped[int | None]
-    """The HTTP status of the last try; None where there was no answer."""
+    """HTTP status of the last attempt. None: no answer."""
     sent_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = _now()
     updated_at: Mapped[datetime] = _updated()

@@ -1,4 +1,4 @@
-"""Lots of points, how they are drawn, and the kinds of ledger entries. Draws are first in, first out, all or nothing."""
+"""Lots of points, and how they are drawn: first in, first out, all or nothing."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

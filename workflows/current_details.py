@@ -168,7 +168,11 @@ def _done(progress: Progress) -> list[str]:
         return [f"**Refused, nothing was changed.** The customer got the reason: {_refusal(progress.refusal)}."]
     if progress.event is EventKind.REWARD_REFUNDED:
         is_refunded = progress.steps[REFUND_POINTS].state is StepState.DONE
-        status = _AFTER_PIVOT[progress.event] if is_refunded else "**Not refunded:** the code was used. The points stay spent."
+        status = (
+            _AFTER_PIVOT[progress.event]
+            if is_refunded
+            else "**Not refunded:** the code was used. The points stay spent."
+        )
         return [status, _steps(progress), f"{_NO_ACTION} The workflow is finished."]
     if progress.steps[GENERATE].state is StepState.DONE:
         return [_AFTER_PIVOT[progress.event], _steps(progress), f"{_NO_ACTION} The workflow is finished."]
@@ -204,7 +208,9 @@ def _failure(progress: Progress) -> str:
 def _steps(progress: Progress) -> str:
     """The steps; without those that will not run any more."""
     over = progress.stage is Stage.DONE or progress.stage is Stage.COMPENSATING
-    listed = [(name, step) for name, step in progress.steps.items() if not (over and step.state is StepState.NOT_STARTED)]
+    listed = [
+        (name, step) for name, step in progress.steps.items() if not (over and step.state is StepState.NOT_STARTED)
+    ]
     return _bullets(_step(name, step) for name, step in listed)
 
 

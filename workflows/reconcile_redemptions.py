@@ -73,9 +73,7 @@ class ReconcileRedemptions:
 async def _recover(attempt: Attempt, event: EventKind) -> None:
     recovery = recovery_workflow(attempt, event)
     attributes = attempt_attributes(attempt, recovery.stage)
-    await _start(
-        recovery.run, attempt, recovery.id, attributes, summary=recovery.summary, details=recovery.details
-    )
+    await _start(recovery.run, attempt, recovery.id, attributes, summary=recovery.summary, details=recovery.details)
 
 
 async def _process(webhook: ReceivedWebhook) -> None:
@@ -85,7 +83,13 @@ async def _process(webhook: ReceivedWebhook) -> None:
 
 
 async def _start(
-    run: Any, request: Any, workflow_id: str, attributes: TypedSearchAttributes, *, summary: str, details: str | None = None
+    run: Any,
+    request: Any,
+    workflow_id: str,
+    attributes: TypedSearchAttributes,
+    *,
+    summary: str,
+    details: str | None = None,
 ) -> None:
     try:
         await workflow.start_child_workflow(

@@ -1,7 +1,7 @@
 """Redeem a reward: spend points on a discount code.
 
 reserve points ──> generate discount code + capture ──┃──> deliver, in parallel
-undo: release      undo: void the code                ┃    Klaviyo · Omnisend · Postscript · Shopify metafields · webhooks
+undo: release      undo: void the code                ┃    Klaviyo, Omnisend, Postscript, metafields, webhooks
                                                       ┃
           before the pivot: everything can be undone  ┃  after the pivot: only forward
 """

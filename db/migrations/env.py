@@ -1,4 +1,4 @@
-"""Alembic's entry: runs the migrations on the connection it is handed."""
+"""Alembic's entry point: runs the migrations on the connection, and inside the transaction, of `database.migrate`."""
 
 from typing import cast
 
@@ -8,6 +8,5 @@ from sqlalchemy import Connection
 from db.tables import Base
 
 connection = cast(Connection, context.config.attributes["connection"])
-context.configure(connection=connection, target_metadata=Base.metadata, transaction_per_migration=True)
-with context.begin_transaction():
-    context.run_migrations()
+context.configure(connection=connection, target_metadata=Base.metadata)
+context.run_migrations()

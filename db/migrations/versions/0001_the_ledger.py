@@ -343,7 +343,7 @@ def upgrade() -> None:
         sa.Column("redemption_id", sa.String(), nullable=True),
         sa.Column("kind", sa.String(), nullable=False),
         sa.Column("facts", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
-        sa.Column("mark", sa.String(), nullable=True),
+        sa.Column("action_key", sa.String(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.ForeignKeyConstraint(["redemption_id"], ["redemptions.id"], name=op.f("fk_activity_log_redemption_id")),
         sa.ForeignKeyConstraint(
@@ -354,7 +354,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_activity_log")),
     )
     op.create_index("ix_activity_log_customer", "activity_log", ["shop_id", "customer_id", "created_at"], unique=False)
-    op.create_index("uq_activity_log_mark", "activity_log", ["redemption_id", "mark"], unique=True)
+    op.create_index("uq_activity_log_action_key", "activity_log", ["redemption_id", "action_key"], unique=True)
     op.create_table(
         "deliveries",
         sa.Column("redemption_id", sa.String(), nullable=False),
@@ -383,12 +383,12 @@ def upgrade() -> None:
         sa.Column("actor", sa.String(), nullable=False),
         sa.Column("reason", sa.String(), nullable=True),
         sa.Column("channels", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
-        sa.Column("state", sa.String(), server_default="pending", nullable=False),
+        sa.Column("status", sa.String(), server_default="pending", nullable=False),
         sa.Column("code_removed", sa.Boolean(), nullable=True),
         sa.Column("balance_after", sa.BigInteger(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("refunded_at", sa.DateTime(timezone=True), nullable=True),
-        sa.CheckConstraint("state IN ('pending', 'done', 'refused')", name=op.f("ck_refunds_state")),
+        sa.CheckConstraint("status IN ('pending', 'done', 'refused')", name=op.f("ck_refunds_status")),
         sa.ForeignKeyConstraint(["redemption_id"], ["redemptions.id"], name=op.f("fk_refunds_redemption_id")),
         sa.ForeignKeyConstraint(["shop_id"], ["shops.id"], name=op.f("fk_refunds_shop_id")),
         sa.PrimaryKeyConstraint("redemption_id", name=op.f("pk_refunds")),
@@ -398,10 +398,10 @@ def upgrade() -> None:
         "refunds",
         ["created_at"],
         unique=False,
-        postgresql_where=sa.text("state = 'pending'"),
+        postgresql_where=sa.text("status = 'pending'"),
     )
     op.create_index(
-        "ix_deliveries_undelivered",
+        "ix_deliveries_unsent",
         "deliveries",
         ["redemption_id"],
         unique=False,
@@ -416,14 +416,14 @@ def upgrade() -> None:
         sa.Column("code", sa.String(), nullable=False),
         sa.Column("shopify_id", sa.String(), nullable=True),
         sa.Column("state", sa.String(), server_default="planned", nullable=False),
-        sa.Column("unanswered", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("unknown_outcomes", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("checked_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.CheckConstraint(
             "state IN ('planned', 'live', 'void', 'fenced', 'foreign')", name=op.f("ck_discount_codes_state")
         ),
-        sa.CheckConstraint("unanswered >= 0", name=op.f("ck_discount_codes_unanswered")),
+        sa.CheckConstraint("unknown_outcomes >= 0", name=op.f("ck_discount_codes_unknown_outcomes")),
         sa.ForeignKeyConstraint(["redemption_id"], ["redemptions.id"], name=op.f("fk_discount_codes_redemption_id")),
         sa.ForeignKeyConstraint(["shop_id"], ["shops.id"], name=op.f("fk_discount_codes_shop_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_discount_codes")),

@@ -1,0 +1,120 @@
+"""Queries for unfinished attempts and refunds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import TextClause, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from domain.deliveries import UNSENT
+from domain.discounts import CodeState
+from domain.events import EventKind
+from domain.ids import attempt_workflow_ids, refund_workflow_id
+from domain.redemptions import RedemptionStatus
+from domain.refunds import RefundStatus
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unfinished:
+    """An unfinished attempt, or an unfinished refund.
+
+    Attributes:
+        event: `reward_redeemed` for a purchase, `reward_refunded` for a refund.
+        channels: the channels that the event is delivered on.
+    """
+
+    event: EventKind
+    shop_id: int
+    shop_domain: str
+    redemption_id: str
+    number: int
+    customer_id: str
+    reward_id: str
+    deadline: datetime
+    channels: list[str]
+
+    @property
+    def workflow_ids(self) -> tuple[str, ...]:
+        """The workflow ids that can work on it."""
+        if self.event is EventKind.REWARD_REFUNDED:
+            return (refund_workflow_id(self.redemption_id),)
+        return attempt_workflow_ids(self.redemption_id, self.number)
+
+
+_STATES = {
+    "pending": RedemptionStatus.PENDING,
+    "failed": RedemptionStatus.FAILED,
+    "planned": CodeState.PLANNED,
+    "requested": RefundStatus.PENDING,
+    "unsent": list(UNSENT),
+    "redeemed": EventKind.REWARD_REDEEMED,
+    "refunded": EventKind.REWARD_REFUNDED,
+}
+# `{among}` restricts the queries to some redemptions.
+_UNFINISHED = {
+    EventKind.REWARD_REDEEMED: """
+        SELECT r.id, r.attempt FROM redemptions r WHERE r.status = :pending AND r.deadline < :before {among}
+        UNION
+        SELECT r.id, c.attempt FROM discount_codes c JOIN redemptions r ON r.id = c.redemption_id
+        WHERE c.state = :planned AND c.updated_at < :before AND r.deadline < :before
+          AND (r.status = :failed OR r.attempt > c.attempt) {among}
+        UNION
+        SELECT r.id, r.attempt FROM deliveries d JOIN redemptions r ON r.id = d.redemption_id
+        WHERE d.status = ANY(:unsent) AND d.event = :redeemed AND r.captured_at < :before {among}
+    """,
+    EventKind.REWARD_REFUNDED: """
+        SELECT r.id, r.attempt FROM refunds f JOIN redemptions r ON r.id = f.redemption_id
+        WHERE f.status = :requested AND f.created_at < :before {among}
+        UNION
+        SELECT r.id, r.attempt FROM deliveries d JOIN redemptions r ON r.id = d.redemption_id
+        WHERE d.status = ANY(:unsent) AND d.event = :refunded AND d.created_at < :before {among}
+    """,
+}
+_CHANNELS = {
+    EventKind.REWARD_REDEEMED: """
+        ARRAY(SELECT channel FROM deliveries d WHERE d.redemption_id = r.id AND d.event = :redeemed ORDER BY channel)
+    """,
+    EventKind.REWARD_REFUNDED: "(SELECT f.channels FROM refunds f WHERE f.redemption_id = r.id)",
+}
+_PAGE = """
+    WITH unfinished AS ({unfinished})
+    SELECT r.shop_id, s.domain AS shop_domain, r.id AS redemption_id, u.attempt AS number,
+           r.customer_id, r.reward_id, r.deadline, {channels} AS channels
+    FROM unfinished u JOIN redemptions r USING (id) JOIN shops s ON s.id = r.shop_id
+    WHERE CAST(:deadline AS timestamptz) IS NULL
+       OR (r.deadline, r.id, u.attempt) > (CAST(:deadline AS timestamptz), :id, CAST(:attempt AS integer))
+    ORDER BY r.deadline, r.id, u.attempt LIMIT :limit
+"""
+
+
+async def list_unfinished(
+    session: AsyncSession,
+    event: EventKind,
+    *,
+    before: datetime,
+    limit: int,
+    after: Unfinished | None = None,
+    among: Sequence[str] | None = None,
+) -> list[Unfinished]:
+    """One page of the attempts (or refunds) that should have finished before this time, oldest first.
+
+    Args:
+        after: the last row of the previous page.
+        among: only these redemptions.
+    """
+    query = _query(event, among)
+    position = {
+        "deadline": after and after.deadline,
+        "id": after and after.redemption_id,
+        "attempt": after and after.number,
+    }
+    rows = await session.execute(query, {"before": before, "limit": limit, **position})
+    return [Unfinished(event=event, **dict(row)) for row in rows.mappings()]
+
+
+def _query(event: EventKind, among: Sequence[str] | None) -> TextClause:
+    condition = "" if among is None else "AND r.id = ANY(CAST(:among AS text[]))"
+    statement = _PAGE.format(unfinished=_UNFINISHED[event].format(among=condition), channels=_CHANNELS[event])
+    query = text(statement).bindparams(**{name: value for name, value in _STATES.items() if f":{name}" in statement})
+    return query if among is None else query.bindparams(among=list(among))
