@@ -1,30 +1,30 @@
-"""`pointsaga`: the operators' and developers' command line. What the commands do is in `commands/`."""
+"""Composition root of the command line, `pointsaga`."""
 
 import typer
 
+from commands.actions import retry, skip
 from commands.audit import audit
 from commands.customers import customer_data
-from commands.database import import_file, migrate
+from commands.deployment import migrate, schedules
+from commands.imports import import_file
 from commands.keys import keys
+from commands.receipts import show
 from commands.redrive import redrive_many
-from commands.refund import refund
-from commands.reprocess import retry, skip
-from commands.schedules import schedules
-from commands.shared import ADMINISTRATION, LOCAL, OPERATING
-from commands.show import show
+from commands.refunds import refund
 from commands.stack import demo, up
 from commands.stuck import stuck
 from telemetry import configure_logging, exit_process
 
+OPERATING, ADMINISTRATION, LOCAL = "Redemptions", "Administration", "Local stack"
+
 app = typer.Typer(
     help="Pointsaga: loyalty points for Shopify discount codes.\n\n"
-    "Exit status 0: done; 1: found trouble; 2: used wrongly. Settings come from the environment, see .env.example.",
+    "Exit status 0: done; 1: problems found; 2: wrong usage. Settings come from the environment, see .env.example.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-
 
 app.command(rich_help_panel=OPERATING)(stuck)
 app.command(rich_help_panel=OPERATING)(show)
@@ -43,8 +43,8 @@ app.command(rich_help_panel=LOCAL)(demo)
 
 
 def main() -> None:
-    """Entry point of the console script."""
-    # Unconfigured, the log would go to standard output, among what a program reads.
+    """Run a command. Entry point of the console script."""
+    # Without this, log lines go to standard output, among the results.
     configure_logging("WARNING", "text")
     try:
         app()

@@ -10,31 +10,32 @@ from rich.table import Table
 
 from activities.drift import Drift
 from clients.shopify import Shopify
-from commands.shared import DONE, TROUBLE, AsJson, Service, out, print_json, progress_bar, with_database, with_service
-from commands.stuck import finder
+from commands.connections import Service, with_database, with_service
+from commands.options import AsJson
+from commands.output import DONE, TROUBLE, console, print_json, progress_bar
+from commands.stuck import stuck_finder
 from database import Sessions
 from db.audit import INVARIANTS, Finding
-from db.audit import audit as find_broken_invariants
-from db.drift import count_codes
+from db.audit import audit as audit_ledger
+from db.discount_codes import count_comparable_codes
 from db.vault import Vault
-from services.audit import DRIFTS, drifted_codes, stranded
+from services.audit import DRIFTS, compare_codes, find_orphaned
 
 
 def audit(
     *,
     ledger_only: Annotated[
-        bool, typer.Option("--ledger-only", help="Ask neither Temporal nor Shopify: only the ledger's own invariants.")
+        bool, typer.Option("--ledger-only", help="Check only the ledger, without Temporal and Shopify.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check the ledger's invariants, and that ledger, workflows and Shopify's codes agree. Changes nothing.
+    """Check the ledger's invariants, and compare ledger, workflows and Shopify codes. Changes nothing.
 
-    Exit status 1, and a row for each, when something is off. Every active code costs one request to Shopify, at the
-    pace that Shopify asks for.
+    Exit status 1 if anything is wrong. Every active code costs one request to Shopify, within its rate limit.
     """
-    findings = with_database(_ledger)
+    findings = with_database(_audit_ledger)
     if not ledger_only:
-        findings += with_service(_drift)
+        findings += with_service(_find_drift)
     checks = [*INVARIANTS, *(() if ledger_only else DRIFTS)]
     if as_json:
         print_json({"invariants": checks, "findings": findings})
@@ -43,27 +44,27 @@ def audit(
     raise typer.Exit(TROUBLE if findings else DONE)
 
 
-def vendors() -> AbstractAsyncContextManager[httpx.AsyncClient]:
-    """Connections to Shopify."""
+def shopify_connections() -> AbstractAsyncContextManager[httpx.AsyncClient]:
+    """HTTP client for Shopify."""
     return httpx.AsyncClient()
 
 
-async def _ledger(store: Sessions) -> list[Finding]:
+async def _audit_ledger(store: Sessions) -> list[Finding]:
     async with store.begin() as session:
-        return await find_broken_invariants(session)
+        return await audit_ledger(session)
 
 
-async def _drift(service: Service) -> list[Finding]:
+async def _find_drift(service: Service) -> list[Finding]:
     settings = service.settings
     async with service.store() as session:
-        total = await count_codes(session)
-    async with vendors() as http:
+        total = await count_comparable_codes(session)
+    async with shopify_connections() as http:
         shopify = Shopify(http, url_template=settings.shopify_admin_url, api_version=settings.shopify_api_version)
         drift = Drift(service.store, Vault(settings.encryption_keys), shopify)
         with progress_bar() as bar:
             task = bar.add_task("codes at Shopify", total=total)
-            drifted = await drifted_codes(service.store, drift, advance=lambda number: bar.advance(task, number))
-    return drifted + await stranded(finder(service))
+            drifted = await compare_codes(service.store, drift, on_compared=lambda number: bar.advance(task, number))
+    return drifted + await find_orphaned(stuck_finder(service))
 
 
 def _print(findings: Sequence[Finding], checks: Sequence[str]) -> None:
@@ -73,4 +74,4 @@ def _print(findings: Sequence[Finding], checks: Sequence[str]) -> None:
     table = Table("broken invariant", "where", "what", title=f"audit: {len(findings)} findings")
     for row in findings:
         table.add_row(row.invariant, row.subject, row.detail)
-    out().print(table)
+    console().print(table)

@@ -1,12 +1,13 @@
-"""What is kept of a customer."""
+"""`pointsaga customer-data`."""
 
 from typing import Annotated, Any
 
 import typer
 
-from commands.shared import MISUSE, fail, print_json, with_database
+from commands.connections import with_database
+from commands.output import MISUSE, fail, print_json
 from database import Sessions
-from db.personal_data import known_about
+from db.personal_data import export_customer
 from db.shops import find_shop
 
 
@@ -14,14 +15,14 @@ def customer_data(
     shop: Annotated[str, typer.Argument(help="The shop's domain, like demo.myshopify.com.")],
     customer: Annotated[str, typer.Argument(help="The customer's Shopify id.")],
 ) -> None:
-    """Print everything that is kept of a customer, as JSON: the answer to a customer's request for their data."""
+    """Print all data that is stored about a customer, as JSON. For answering a customer's data request."""
 
     async def find(store: Sessions) -> dict[str, list[dict[str, Any]]] | None:
         async with store() as session:
             found = await find_shop(session, shop)
-            return found and await known_about(session, found.id, customer)
+            return found and await export_customer(session, found.id, customer)
 
-    known = with_database(find)
-    if not known or not known["customers"]:
+    data = with_database(find)
+    if not data or not data["customers"]:
         fail(f"{shop} has no customer {customer}", status=MISUSE)
-    print_json(known)
+    print_json(data)

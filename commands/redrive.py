@@ -1,4 +1,4 @@
-"""`pointsaga redrive`: many redemptions at once."""
+"""`pointsaga redrive`."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -6,52 +6,43 @@ from typing import Annotated
 import typer
 from temporalio.service import RPCError, RPCStatusCode
 
-from clients.temporal import matching
-from commands.outcomes import conclude, demand_known, reprocessing
-from commands.shared import (
-    MISUSE,
-    TROUBLE,
-    AsJson,
-    By,
-    DryRun,
-    Service,
-    Yes,
-    confirm,
-    fail,
-    print_json,
-    progress_bar,
-    with_service,
-)
-from commands.stuck import finder, print_stuck
-from domain.redemptions import attempt_of
-from services.redrive import Outcome, Result, redrivable, redrive
-from services.reprocessing import Request
-from services.stuck import Stuck
+from clients.temporal import search_workflow_ids
+from commands.actions import actions_of, finish, require_known
+from commands.connections import Service, with_service
+from commands.options import Actor, AsJson, DryRun, Reason, Yes
+from commands.output import MISUSE, TROUBLE, confirm, fail, print_json, progress_bar
+from commands.stuck import print_stuck, stuck_finder
+from domain.ids import parse_workflow_id
+from services.actions import Operator
+from services.redrive import Outcome, Result, redrive
+from services.stuck import REDRIVABLE, Stuck
 
-Ids = Annotated[list[str], typer.Argument(metavar="[ID…]", help="These redemptions; without any, all that are stuck.")]
+Ids = Annotated[list[str], typer.Argument(metavar="[ID…]", help="Only these redemptions. Default: all that are stuck.")]
 
 
 def redrive_many(
-    ids: Ids = [],  # noqa: B006 - typer reads the default, and nobody changes it
+    ids: Ids = [],  # noqa: B006 - typer reads the default, nothing changes it
     *,
-    query: Annotated[str, typer.Option(help="Those whose runs match this search of Temporal's, closed runs too.")] = "",
-    rate: Annotated[float, typer.Option(min=0.1, max=1000, help="At most this many a second.")] = 10.0,
-    by: By,
-    reason: Annotated[str, typer.Option(help="Why; kept in the activity log. No names, no addresses.")] = "",
+    query: Annotated[
+        str, typer.Option(help="Only redemptions whose workflows, open or closed, match this Temporal search query.")
+    ] = "",
+    rate: Annotated[float, typer.Option(min=0.1, max=1000, help="Maximum number of redemptions per second.")] = 10.0,
+    actor: Actor,
+    reason: Reason = "",
     yes: Yes = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Set going what has stopped of purchases and refunds: what was refused is retried, a run that is gone followed.
+    """Resume stalled purchases and refunds.
 
-    Without ids and without --query: everything that `stuck` lists and that needs it. It can be interrupted and run
-    again at any time: what is left is done, and nothing is done twice.
+    Rejected deliveries are retried, and recovery workflows replace workflows that are gone. Without ids and --query,
+    everything is resumed that `stuck` lists and that does not continue by itself. Safe to interrupt and to repeat.
 
     Example: `pointsaga redrive --query "ShopDomain = 'demo.myshopify.com' AND ExecutionStatus = 'Terminated'"`
     """
     if ids and query:
-        raise typer.BadParameter("name redemptions or give a query, not both", param_hint="--query")
-    asked, found = with_service(lambda service: _look(service, ids, query))
+        raise typer.BadParameter("give ids or a query, not both", param_hint="--query")
+    selected, found = with_service(lambda service: _find(service, ids, query))
     targets = list(dict.fromkeys(one.redemption_id for one in found if one.redemption_id))
     if dry_run:
         _preview(found, as_json=as_json)
@@ -59,29 +50,30 @@ def redrive_many(
     if targets and not as_json:
         print_stuck(found)
     if targets:
-        confirm(f"Redrive {len(targets)} redemptions, {rate:g} a second?", yes=yes)
-    outcomes = [_left_alone(one) for one in asked if one not in set(targets)]
-    _run(targets, Request(by=by, reason=reason or None), rate, outcomes)
-    conclude(outcomes, as_json=as_json)
+        confirm(f"Redrive {len(targets)} redemptions, {rate:g} per second?", yes=yes)
+    outcomes = [_not_redrivable(one) for one in selected if one not in set(targets)]
+    _redrive(targets, Operator(actor=actor, reason=reason or None), rate, outcomes)
+    finish(outcomes, as_json=as_json)
 
 
-async def _look(service: Service, ids: Sequence[str], query: str) -> tuple[list[str], list[Stuck]]:
-    """The redemptions that were asked for by name or query, and those to redrive."""
-    await demand_known(service, ids)
-    asked = list(dict.fromkeys(ids)) or (await _search(service, query) if query else [])
-    if query and not asked:
+async def _find(service: Service, ids: Sequence[str], query: str) -> tuple[list[str], list[Stuck]]:
+    """The redemptions selected by ids or query, and what to redrive."""
+    await require_known(service, ids)
+    selected = list(dict.fromkeys(ids)) or (await _search(service, query) if query else [])
+    if query and not selected:
         return [], []
-    return asked, [one async for one in redrivable(finder(service), asked or None)]
+    found = stuck_finder(service).find(among=selected or None)
+    return selected, [one async for one in found if one.kind in REDRIVABLE]
 
 
 async def _search(service: Service, query: str) -> list[str]:
     try:
-        runs = await matching(service.temporal, query)
+        workflow_ids = await search_workflow_ids(service.temporal, query)
     except RPCError as error:
         if error.status is RPCStatusCode.INVALID_ARGUMENT:
-            fail(f"Temporal does not understand the query: {error.message}", status=MISUSE)
+            fail(f"invalid query: {error.message}", status=MISUSE)
         raise
-    return list(dict.fromkeys(about[0] for run in runs if (about := attempt_of(run))))
+    return list(dict.fromkeys(parsed[0] for one in workflow_ids if (parsed := parse_workflow_id(one))))
 
 
 def _preview(found: Sequence[Stuck], *, as_json: bool) -> None:
@@ -94,22 +86,25 @@ def _preview(found: Sequence[Stuck], *, as_json: bool) -> None:
         typer.echo("nothing to redrive")
 
 
-def _run(targets: Sequence[str], request: Request, rate: float, outcomes: list[Outcome]) -> None:
-    """Redrive them, adding an outcome for each as it comes."""
+def _redrive(targets: Sequence[str], operator: Operator, rate: float, outcomes: list[Outcome]) -> None:
+    """Redrive the targets. Appends each outcome as it becomes known."""
     with progress_bar() as bar:
         task = bar.add_task("redrive", total=len(targets))
 
-        def tell(outcome: Outcome) -> None:
+        def on_outcome(outcome: Outcome) -> None:
             outcomes.append(outcome)
             bar.advance(task)
 
         try:
-            with_service(lambda service: redrive(reprocessing(service), targets, request, rate=rate, tell=tell))
+            with_service(
+                lambda service: redrive(actions_of(service), targets, operator, rate=rate, on_outcome=on_outcome)
+            )
         except KeyboardInterrupt:
             bar.stop()
             done = sum(one.result is Result.ACTED for one in outcomes)
-            fail(f"interrupted after {done} of {len(targets)}; run it again to go on", status=TROUBLE)
+            fail(f"interrupted after {done} of {len(targets)}; repeat the command to continue", status=TROUBLE)
 
 
-def _left_alone(redemption_id: str) -> Outcome:
-    return Outcome(redemption_id=redemption_id, result=Result.NOTHING_TO_DO, detail="it does not wait for a redrive")
+def _not_redrivable(redemption_id: str) -> Outcome:
+    detail = "it is not stalled, or continues by itself"
+    return Outcome(redemption_id=redemption_id, result=Result.NOTHING_TO_DO, detail=detail)

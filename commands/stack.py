@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from commands.shared import MISUSE, fail
+from commands.output import MISUSE, fail
 
 
 def _port(service: str) -> Any:

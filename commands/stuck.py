@@ -9,25 +9,28 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from commands.shared import DONE, TROUBLE, AsJson, Service, ago, duration, out, print_json, with_service
-from services.stuck import Finder, Stuck
+from commands.connections import Service, with_service
+from commands.options import AsJson, parse_duration
+from commands.output import DONE, TROUBLE, console, format_age, print_json
+from services.stuck import Stuck, StuckFinder
 
-# As many as can be read one by one; of more, it is told how many share a reason.
-ONE_BY_ONE = 20
+# More rows than this are counted by reason.
+MAX_ROWS = 20
 
 OlderThan = Annotated[
-    timedelta, typer.Option(parser=duration, metavar="DURATION", help="Only what should have ended this long ago.")
+    timedelta,
+    typer.Option(parser=parse_duration, metavar="DURATION", help="List only what is overdue for this long, like 2m."),
 ]
 
 
 def stuck(*, older_than: OlderThan = "2m", as_json: AsJson = False) -> None:  # pyright: ignore[reportArgumentType]
-    """List every redemption that is not where it should be: why, since when, and what helps.
+    """List stuck purchases and refunds: why, since when, and the command that helps.
 
-    Exit status 1 when there is one, 0 when there is none. Many are counted by their reason; --json lists all.
+    Exit status 1 if there are any. More than 20 are counted by reason; --json lists every one.
     """
 
     async def work(service: Service) -> list[Stuck]:
-        return [one async for one in finder(service).find(older_than=older_than)]
+        return [one async for one in stuck_finder(service).find(older_than=older_than)]
 
     found = with_service(work)
     if as_json:
@@ -39,47 +42,43 @@ def stuck(*, older_than: OlderThan = "2m", as_json: AsJson = False) -> None:  # 
     raise typer.Exit(TROUBLE if found else DONE)
 
 
-def finder(service: Service) -> Finder:
-    """Looks for what is stuck in this deployment."""
-    return Finder(store=service.store, temporal=service.temporal, task_queue=service.settings.temporal_task_queue)
+def stuck_finder(service: Service) -> StuckFinder:
+    """The finder of this deployment."""
+    return StuckFinder(store=service.store, temporal=service.temporal, task_queue=service.settings.temporal_task_queue)
 
 
 def print_stuck(found: Sequence[Stuck]) -> None:
-    """One row each, or one row for each reason when there are many."""
+    """Print one row each, or one per reason if there are many."""
     by_reason = sorted(found, key=lambda one: (one.kind, one.why, one.since))
-    out().print(_listed(by_reason) if len(found) <= ONE_BY_ONE else _counted(by_reason))
+    console().print(_table_of_each(by_reason) if len(found) <= MAX_ROWS else _table_of_reasons(by_reason))
 
 
-def _listed(found: Sequence[Stuck]) -> Table:
-    table = _table("for", title=_title(found))
+def _table_of_each(found: Sequence[Stuck]) -> Table:
+    table = _table(found, "for")
     for one in found:
-        table.add_row(_ago(one), _why(one), f"{one.advice}\n{one.command}")
+        table.add_row(_age(one), _reason(one), f"{one.advice}\n{one.command}")
     return table
 
 
-def _counted(found: Sequence[Stuck]) -> Table:
-    table = _table("how many", "for up to", title=_title(found))
-    for _, group in groupby(found, key=lambda one: (one.kind, one.why)):
-        alike = list(group)
-        oldest = alike[0]
-        table.add_row(str(len(alike)), _ago(oldest), _why(oldest), f"{oldest.advice}\n{oldest.command_for_many}")
+def _table_of_reasons(found: Sequence[Stuck]) -> Table:
+    table = _table(found, "how many", "for up to")
+    for reason, group in groupby(found, key=_reason):
+        oldest, *others = group
+        help_text = f"{oldest.advice}\n{oldest.command_for_many}"
+        table.add_row(str(1 + len(others)), _age(oldest), reason, help_text)
     return table
 
 
-def _table(*columns: str, title: str) -> Table:
-    table = Table(*columns, "why", title=title, show_lines=True)
-    # A command that is broken in two cannot be copied.
+def _table(found: Sequence[Stuck], *columns: str) -> Table:
+    table = Table(*columns, "why", title=f"stuck: {len(found)}", show_lines=True)
+    # A wrapped command cannot be copied.
     table.add_column("what helps", no_wrap=True)
     return table
 
 
-def _title(found: Sequence[Stuck]) -> str:
-    return f"stuck: {len(found)}"
-
-
-def _why(one: Stuck) -> str:
+def _reason(one: Stuck) -> str:
     return f"{one.kind.replace('_', ' ')}: {one.why}"
 
 
-def _ago(one: Stuck) -> str:
-    return ago(one.since, datetime.now(UTC))
+def _age(one: Stuck) -> str:
+    return format_age(one.since, datetime.now(UTC))

@@ -1,124 +1,278 @@
-"""What can be done about a redemption just now, be its purchase unfinished or its refund: planned, and not yet done."""
+"""Operator actions on unfinished purchases and refunds: plan them, and perform them.
 
+An action has an idempotency key, derived from the delivery attempt that it follows: `retry-reward_redeemed-klaviyo-3`
+follows the third one. The key identifies both the activity-log entry and the workflow update, so a repeated action is
+neither performed nor logged twice.
+"""
+
+import asyncio
 from collections.abc import AsyncGenerator, Collection, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
 
-from temporalio.client import Client
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflowservice.v1 import ResetActivityRequest
+from temporalio.client import Client, WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError
 
-from activities.housekeeping import PATIENCE
-from clients.temporal import find_open_workflow
+from activities.attempt import Attempt
+from activities.deliveries import Deliveries, SkipDelivery
+from activities.reconciliation import ORPHANED_AFTER
+from clients.temporal import describe_workflow, find_open_workflow
 from database import Sessions
 from db import transactions
-from db.stuck import Case, cases
+from db.activity_log import log_operator_action
+from db.stuck import UnfinishedDetails
 from db.tables import Delivery
+from domain.activity_log import ActivityKind
 from domain.channels import Channel
-from domain.events import EventKind, named
+from domain.deliveries import DeliveryStatus
+from domain.events import EventKind, channel_label
+from services.gateway import Gateway
+from services.stuck import list_details
+from workflows.deliveries import DeliversEvent
+from workflows.progress import attempt_attributes
+from workflows.recovery import recovery_workflow
 
-Verb = Literal["retry", "try_now", "skip", "restart"]
+UPDATE_TIMEOUT = timedelta(seconds=10)
+
+
+class NothingToDo(Exception):
+    """The action is in progress or done."""
+
+
+class ActionFailed(Exception):
+    """The action could not be performed. Safe to repeat."""
+
+
+class ActionKind(StrEnum):
+    """What an operator can do."""
+
+    RETRY = "retry"
+    """Retry a rejected delivery."""
+    RETRY_NOW = "try_now"
+    """Make the next attempt of a pending delivery now."""
+    SKIP = "skip"
+    """Skip an unsent delivery."""
+    RESTART = "restart"
+    """Start a recovery workflow, as no workflow is open."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operator:
+    """Who acts, and why."""
+
+    actor: str
+    reason: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Action:
-    """One thing to do about one attempt, or its refund.
+    """One action on an attempt or its refund.
 
-    `retry` has a refused delivery tried again, `try_now` one that waits for its next try, `skip` leaves it untold.
-    `restart` has a run follow one that is gone, which tries the channels in `again` although they refused before.
+    Attributes:
+        workflow_id: the open workflow, if there is one.
+        delivery: the delivery to retry or skip. A restart has none.
+        retry_channels: the channels whose rejected deliveries a restart retries.
     """
 
-    verb: Verb
-    case: Case
-    run: str | None = None
+    kind: ActionKind
+    details: UnfinishedDetails
+    workflow_id: str | None = None
     delivery: Delivery | None = None
-    again: Sequence[Channel] = ()
+    retry_channels: Sequence[Channel] = ()
 
     @property
     def channel(self) -> Channel:
-        """The channel concerned; a restart has none."""
+        """The delivery's channel."""
         assert self.delivery is not None
         return Channel(self.delivery.channel)
 
     @property
-    def mark(self) -> str:
-        """The try that the operator answers, of which there is one."""
+    def key(self) -> str:
+        """Idempotency key: one operator action per event, channel and attempt."""
         assert self.delivery is not None
-        verb = "skip" if self.verb == "skip" else "retry"
-        return f"{verb}-{self.case.event}-{self.channel}-{self.delivery.attempts}"
+        verb = "skip" if self.kind is ActionKind.SKIP else "retry"
+        return f"{verb}-{self.details.event}-{self.channel}-{self.delivery.attempts}"
 
-    def facts(self) -> dict[str, Any]:
-        """What is to be done, for programs."""
-        channels = self.again if self.verb == "restart" else [self.channel]
-        return {"action": self.verb, "event": self.case.event, "channels": channels, "run": self.run}
+    def as_json(self) -> dict[str, Any]:
+        """The action for programs."""
+        channels = self.retry_channels if self.kind is ActionKind.RESTART else [self.channel]
+        return {"action": self.kind, "event": self.details.event, "channels": channels, "run": self.workflow_id}
 
     def __str__(self) -> str:
-        """What is to be done, for people."""
-        match self.verb:
-            case "restart":
-                refunded = self.case.event is EventKind.REWARD_REFUNDED
-                what = "resume the refund" if refunded else f"settle attempt {self.case.attempt.number}"
-                return f"{what}, retry {', '.join(self.again)}" if self.again else what
-            case "try_now":
-                return f"try {named(self.channel, self.case.event)} now"
-            case verb:
-                return f"{verb} {named(self.channel, self.case.event)}"
+        if self.kind is ActionKind.RESTART:
+            is_refund = self.details.event is EventKind.REWARD_REFUNDED
+            recover = "recover the refund" if is_refund else f"recover attempt {self.details.attempt.number}"
+            return f"{recover}, retry {', '.join(self.retry_channels)}" if self.retry_channels else recover
+        label = channel_label(self.channel, self.details.event)
+        return f"retry {label} now" if self.kind is ActionKind.RETRY_NOW else f"{self.kind} {label}"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plans:
-    """Plans actions on redemptions, each as of now."""
+class Actions:
+    """Plans and performs actions in one deployment."""
 
     store: Sessions
     temporal: Client
+    task_queue: str
 
-    async def retry(self, redemption_id: str, channels: Collection[Channel] = ()) -> list[Action]:
-        """Have these channels (or all) tried again. Where the run that should is gone, another follows it."""
+    async def plan_retry(self, redemption_id: str, channels: Collection[Channel] = ()) -> list[Action]:
+        """Retry the deliveries on these channels, or on all. Without an open workflow: start a recovery workflow."""
         planned: list[Action] = []
-        async for case, run in self._cases(redemption_id):
-            undelivered = _of(channels, case.undelivered)
-            if run is not None:
+        async for details, workflow_id in self._unfinished(redemption_id):
+            deliveries = _on_channels(channels, details.undelivered)
+            if workflow_id is not None:
                 planned += [
-                    Action(verb="retry" if one.status == "failed" else "try_now", case=case, run=run, delivery=one)
-                    for one in undelivered
+                    Action(kind=_retry_kind(one), details=details, workflow_id=workflow_id, delivery=one)
+                    for one in deliveries
                     if one.attempts > 0
                 ]
-            elif undelivered or not channels:
-                planned += await self._restart(case, undelivered)
+            elif deliveries or not channels:
+                planned += await self._plan_restart(details, deliveries)
         return planned
 
-    async def skip(self, redemption_id: str, channels: Collection[Channel]) -> list[Action]:
-        """Leave these channels untold."""
+    async def plan_skip(self, redemption_id: str, channels: Collection[Channel]) -> list[Action]:
+        """Skip the unsent deliveries on these channels."""
         return [
-            Action(verb="skip", case=case, run=run, delivery=one)
-            async for case, run in self._cases(redemption_id)
-            for one in _of(channels, case.undelivered)
+            Action(kind=ActionKind.SKIP, details=details, workflow_id=workflow_id, delivery=one)
+            async for details, workflow_id in self._unfinished(redemption_id)
+            for one in _on_channels(channels, details.undelivered)
         ]
 
-    async def redrive(self, redemption_id: str) -> list[Action]:
-        """Whatever brings it to its end: retry what was refused, have a run follow the one that is gone."""
+    async def plan_redrive(self, redemption_id: str) -> list[Action]:
+        """Retry rejected deliveries. Without an open workflow: start a recovery workflow."""
         planned: list[Action] = []
-        async for case, run in self._cases(redemption_id):
-            if run is None:
-                planned += await self._restart(case, case.undelivered)
+        async for details, workflow_id in self._unfinished(redemption_id):
+            if workflow_id is None:
+                planned += await self._plan_restart(details, details.undelivered)
             else:
-                failed = case.in_status("failed")
-                planned += [Action(verb="retry", case=case, run=run, delivery=one) for one in failed]
+                planned += [
+                    Action(kind=ActionKind.RETRY, details=details, workflow_id=workflow_id, delivery=one)
+                    for one in details.deliveries_in(DeliveryStatus.FAILED)
+                ]
         return planned
 
-    async def _cases(self, redemption_id: str) -> AsyncGenerator[tuple[Case, str | None]]:
-        """What is unfinished about the redemption, with the run that has it in hand, as of now."""
+    async def perform(self, action: Action, operator: Operator) -> None:
+        """Log the action, then perform it.
+
+        Raises:
+            NothingToDo: it is in progress or done.
+            ActionFailed: it could not be performed.
+        """
+        perform = {
+            ActionKind.RETRY: self._retry,
+            ActionKind.RETRY_NOW: self._retry_now,
+            ActionKind.SKIP: self._skip,
+            ActionKind.RESTART: self._restart,
+        }
+        try:
+            await perform[action.kind](action, operator)
+        except WorkflowUpdateFailedError as error:
+            # Rejected by the validator: the workflow has progressed since the action was planned.
+            raise NothingToDo(str(error.cause)) from None
+        except RPCError as error:
+            raise ActionFailed(f"{error.status.name}: {error.message}") from None
+
+    async def _unfinished(self, redemption_id: str) -> AsyncGenerator[tuple[UnfinishedDetails, str | None]]:
+        """What is unfinished about the redemption, each with its open workflow."""
         async with self.store() as session:
             now = await transactions.now(session)
-        async for page in cases(self.store, before=now, among=[redemption_id]):
-            for case in page:
-                yield case, await find_open_workflow(self.temporal, case.attempt.runs)
+        async for page in list_details(self.store, before=now, among=[redemption_id]):
+            for details in page:
+                yield details, await find_open_workflow(self.temporal, details.attempt.workflow_ids)
 
-    async def _restart(self, case: Case, undelivered: Sequence[Delivery]) -> list[Action]:
-        """A step of the run that is gone may still be under way; after the reconciler's patience it is not."""
+    async def _plan_restart(self, details: UnfinishedDetails, deliveries: Sequence[Delivery]) -> list[Action]:
+        # An activity of the closed workflow may still be running. After ORPHANED_AFTER it is not.
         async with self.store() as session:
-            is_late = case.since < await transactions.now(session) - PATIENCE
-        again = [Channel(one.channel) for one in undelivered if one.status == "failed"]
-        return [Action(verb="restart", case=case, again=again)] if is_late else []
+            if details.since >= await transactions.now(session) - ORPHANED_AFTER:
+                return []
+        rejected = [Channel(one.channel) for one in deliveries if one.status is DeliveryStatus.FAILED]
+        return [Action(kind=ActionKind.RESTART, details=details, retry_channels=rejected)]
+
+    async def _retry(self, action: Action, operator: Operator) -> None:
+        await self._log_delivery(action, operator, ActivityKind.DELIVERY_RETRY_REQUESTED)
+        await self._update(action, DeliversEvent.retry_deliveries, [[action.channel]])
+
+    async def _retry_now(self, action: Action, operator: Operator) -> None:
+        await self._log_delivery(action, operator, ActivityKind.DELIVERY_RETRY_REQUESTED)
+        await self.temporal.workflow_service.reset_activity(
+            ResetActivityRequest(
+                namespace=self.temporal.namespace,
+                execution=WorkflowExecution(workflow_id=action.workflow_id or ""),
+                id=action.channel,
+                identity=operator.actor,
+            )
+        )
+
+    async def _skip(self, action: Action, operator: Operator) -> None:
+        reason = operator.reason or ""
+        await self._log_delivery(action, operator, ActivityKind.DELIVERY_SKIP_REQUESTED)
+        if action.workflow_id is not None:
+            await self._update(action, DeliversEvent.skip_deliveries, [[action.channel], reason])
+            return
+        attempt = action.details.attempt
+        skip = SkipDelivery(
+            shop_id=attempt.shop_id,
+            redemption_id=attempt.redemption_id,
+            event=attempt.event,
+            channel=action.channel,
+            reason=reason,
+        )
+        await Deliveries(self.store, {}).skip_delivery(skip)
+
+    async def _restart(self, action: Action, operator: Operator) -> None:
+        unfinished = asdict(action.details.attempt)
+        attempt = Attempt.model_validate({**unfinished, "retry_channels": action.retry_channels})
+        recovery = recovery_workflow(attempt, action.details.event)
+        previous = await describe_workflow(self.temporal, recovery.id)
+        key = f"start-{recovery.id}" + (f"-after-{previous.run_id}" if previous else "")
+        facts = {"attempt": attempt.number, "channels": action.retry_channels}
+        await self._log(action, operator, ActivityKind.RESTART_REQUESTED, key, facts)
+        try:
+            await Gateway(self.temporal, task_queue=self.task_queue).start(
+                recovery.run,
+                attempt,
+                workflow_id=recovery.id,
+                search_attributes=attempt_attributes(attempt, recovery.stage),
+                summary=recovery.summary,
+                details=recovery.details,
+            )
+        except WorkflowAlreadyStartedError:
+            raise NothingToDo("a recovery workflow is running") from None
+
+    async def _log_delivery(self, action: Action, operator: Operator, kind: ActivityKind) -> None:
+        await self._log(action, operator, kind, action.key, {"channels": [action.channel]})
+
+    async def _log(
+        self, action: Action, operator: Operator, kind: ActivityKind, key: str, facts: dict[str, Any]
+    ) -> None:
+        details = action.details
+        facts = {"event": details.event, **facts, "by": operator.actor, "reason": operator.reason}
+        async with self.store.begin() as session:
+            await log_operator_action(session, details.attempt, kind, action_key=key, facts=facts)
+
+    async def _update(self, action: Action, update: Any, arguments: list[Any]) -> None:
+        assert action.workflow_id is not None
+        handle = self.temporal.get_workflow_handle(action.workflow_id)
+        seconds = UPDATE_TIMEOUT.total_seconds()
+        try:
+            async with asyncio.timeout(seconds):
+                await handle.execute_update(update, args=arguments, id=action.key)  # pyright: ignore[reportUnknownMemberType]
+        except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                # The SDK swallows a cancellation.
+                raise asyncio.CancelledError from None
+            raise ActionFailed(f"no worker responded within {seconds:.0f} s; it may still be performed") from None
 
 
-def _of(channels: Collection[Channel], deliveries: Sequence[Delivery]) -> list[Delivery]:
+def _on_channels(channels: Collection[Channel], deliveries: Sequence[Delivery]) -> list[Delivery]:
     return [one for one in deliveries if not channels or one.channel in channels]
+
+
+def _retry_kind(delivery: Delivery) -> ActionKind:
+    return ActionKind.RETRY if delivery.status is DeliveryStatus.FAILED else ActionKind.RETRY_NOW

@@ -1,4 +1,4 @@
-"""Where ledger, workflows and Shopify disagree. Reports, and changes nothing."""
+"""Differences between ledger, workflows and Shopify. Changes nothing."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,57 +9,64 @@ from clients.outcomes import NotExecuted, VendorError
 from clients.shopify import FoundDiscount
 from database import Sessions
 from db.audit import Finding
-from db.drift import Checked, all_codes, is_as_it_was
-from services.stuck import Finder, Kind
+from db.discount_codes import ComparableCode, is_unchanged, list_comparable_codes
+from services.stuck import StuckFinder, StuckKind
 
-PAID = "a paid code exists at Shopify"
-UNPAID = "no code can be used that nobody paid for"
-ASKED = "every code could be looked up at Shopify"
-LIVE = "an unfinished redemption has a live run"
-DRIFTS = (PAID, UNPAID, ASKED, LIVE)
+PAID_CODE_EXISTS = "a paid code exists at Shopify"
+NO_UNPAID_CODE = "no unpaid code can be used at Shopify"
+CODE_CHECKED = "every code could be checked at Shopify"
+HAS_WORKFLOW = "an unfinished redemption has an open workflow"
+DRIFTS = (PAID_CODE_EXISTS, NO_UNPAID_CODE, CODE_CHECKED, HAS_WORKFLOW)
 
-# What the reconciler has not settled by then it will not settle.
-_SETTLED_WITHIN = timedelta(minutes=3)
-_PAGE = 50
-_TRIES = 5
+# What the reconciler has not recovered by then it will not recover.
+_RECOVERED_WITHIN = timedelta(minutes=3)
+_PAGE_SIZE = 50
+_ATTEMPTS = 5
 
 
-async def stranded(finder: Finder) -> list[Finding]:
-    """Unfinished redemptions that nobody works on, although the reconciler has had the time."""
+async def find_orphaned(finder: StuckFinder) -> list[Finding]:
+    """Redemptions and refunds without an open workflow, although the reconciler had time to start one."""
     return [
-        Finding(invariant=LIVE, subject=f"redemption {one.redemption_id}", detail=one.why)
-        async for one in finder.find(older_than=_SETTLED_WITHIN)
-        if one.kind is Kind.RUN_GONE
+        Finding(invariant=HAS_WORKFLOW, subject=f"redemption {one.redemption_id}", detail=one.why)
+        async for one in finder.find(older_than=_RECOVERED_WITHIN)
+        if one.kind is StuckKind.RUN_GONE
     ]
 
 
-async def drifted_codes(store: Sessions, drift: Drift, *, advance: Callable[[int], None]) -> list[Finding]:
-    """Compare every code with Shopify; `advance` hears how many were looked at."""
+async def compare_codes(store: Sessions, drift: Drift, *, on_compared: Callable[[int], None]) -> list[Finding]:
+    """Compare every code with Shopify. `on_compared` gets the size of each batch."""
     findings: list[Finding] = []
-    async for page in all_codes(store, at_a_time=_PAGE):
-        looked_at = await asyncio.gather(*(_compare(store, drift, code) for code in page))
-        findings += [one for one in looked_at if one is not None]
-        advance(len(page))
-    return findings
+    last_id = 0
+    while True:
+        async with store() as session:
+            page = await list_comparable_codes(session, after_id=last_id, limit=_PAGE_SIZE)
+        if not page:
+            return findings
+        compared = await asyncio.gather(*(_compare(store, drift, code) for code in page))
+        findings += [one for one in compared if one is not None]
+        on_compared(len(page))
+        last_id = page[-1].id
 
 
-async def _compare(store: Sessions, drift: Drift, code: Checked) -> Finding | None:
+async def _compare(store: Sessions, drift: Drift, code: ComparableCode) -> Finding | None:
     try:
         found = await _find(drift, code)
     except VendorError as error:
-        return _finding(ASKED, code, str(error))
+        return _finding(CODE_CHECKED, code, str(error))
     if not has_drifted(code, found):
         return None
     async with store() as session:
-        if not await is_as_it_was(session, code):
-            # Used, refunded or expired between the two looks.
+        if not await is_unchanged(session, code):
+            # Used, refunded or expired during the comparison.
             return None
-    return _finding(PAID, code, "it is gone") if found is None else _finding(UNPAID, code, f"it is {found.status}")
+    if found is None:
+        return _finding(PAID_CODE_EXISTS, code, "does not exist")
+    return _finding(NO_UNPAID_CODE, code, f"is {found.status}")
 
 
-async def _find(drift: Drift, code: Checked) -> FoundDiscount | None:
-    """Wait as long as Shopify asks for, a few times."""
-    for _ in range(_TRIES - 1):
+async def _find(drift: Drift, code: ComparableCode) -> FoundDiscount | None:
+    """Find the code at Shopify. Repeated after the delay that Shopify requests."""
+    for _ in range(_ATTEMPTS - 1):
         try:
             return await drift.find(code)
         except NotExecuted as error:
@@ -69,7 +76,7 @@ async def _find(drift: Drift, code: Checked) -> FoundDiscount | None:
     return await drift.find(code)
 
 
-def _finding(invariant: str, code: Checked, detail: str) -> Finding:
+def _finding(invariant: str, code: ComparableCode, detail: str) -> Finding:
     return Finding(
         invariant=invariant,
         subject=f"redemption {code.redemption_id}",

@@ -1,4 +1,4 @@
-"""Shops from a file: checked whole before the first row is written, then one transaction per shop."""
+"""Format of import files. A file is validated completely before anything is written."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,19 +19,19 @@ from pydantic import (
 )
 
 from domain.discounts import DiscountType
-from domain.points import MOST_POINTS
+from domain.points import MAX_POINTS
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Description = Annotated[str, StringConstraints(max_length=5_000, pattern=r"^[^\x00]*$")]
 Link = Annotated[str, StringConstraints(max_length=2_000, pattern=r"^https?://[^\s\x00-\x1f\x7f]+$")]
 Number = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,20}$")]
 Email = Annotated[str, StringConstraints(max_length=100, pattern=r"^[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+$")]
-Points = Annotated[int, Field(gt=0, le=MOST_POINTS, strict=True)]
+Points = Annotated[int, Field(gt=0, le=MAX_POINTS, strict=True)]
 Amount = Annotated[Decimal, Field(gt=0, max_digits=12, decimal_places=2)]
 
 
-class BadImport(Exception):
-    """The file cannot be imported; nothing of it, or of the shop named, was written."""
+class InvalidImport(Exception):
+    """The file, or one shop of it, cannot be imported. Nothing of it was written."""
 
 
 class _Part(BaseModel):
@@ -39,40 +39,30 @@ class _Part(BaseModel):
 
 
 class ShopifyAccess(_Part):
-    """Access to the shop's Admin API."""
-
     access_token: SecretStr
 
 
 class VendorAccess(_Part):
-    """Access to a marketing vendor."""
-
     api_key: SecretStr
 
 
 class ImportedKey(_Part):
-    """An API key of the shop."""
-
     key: SecretStr
     scope: Literal["full", "read_only"]
     label: str = ""
 
 
 class ImportedTier(_Part):
-    """A VIP tier."""
-
     id: Text
     name: Text
     description: Description | None = None
-    points_required: Annotated[int, Field(ge=0, le=MOST_POINTS, strict=True)]
+    points_required: Annotated[int, Field(ge=0, le=MAX_POINTS, strict=True)]
     points_multiplier: Amount = Decimal(1)
     badge_image_url: Link | None = None
     badge_color: Text | None = None
 
 
 class ImportedReward(_Part):
-    """A reward, checked for what its type of discount needs."""
-
     id: Text
     name: Text
     description: Description | None = None
@@ -84,25 +74,22 @@ class ImportedReward(_Part):
     vip_tier: Text | None = None
     is_active: bool = True
     expiry_days: Annotated[int, Field(gt=0, le=36_500)] | None = None
-    max_redemptions: Annotated[int, Field(gt=0, le=MOST_POINTS)] | None = None
+    max_redemptions: Annotated[int, Field(gt=0, le=MAX_POINTS)] | None = None
     combines_with: list[Literal["order", "product", "shipping"]] = []
 
     @model_validator(mode="after")
-    def _complete(self) -> Self:
+    def _check_discount(self) -> Self:
         if self.discount_type.has_amount != (self.discount_amount is not None):
-            raise ValueError(
-                f"discount_amount {'is required' if self.discount_type.has_amount else 'has no place'} here"
-            )
+            rule = "is required" if self.discount_type.has_amount else "is not allowed"
+            raise ValueError(f"discount_amount {rule} for {self.discount_type}")
         if self.discount_type is DiscountType.PERCENTAGE and self.discount_amount and self.discount_amount > 100:
-            raise ValueError("discount_amount is in percent: at most 100")
+            raise ValueError("discount_amount is a percentage: at most 100")
         if self.discount_type is DiscountType.FREE_PRODUCT and self.product_variant_id is None:
             raise ValueError("product_variant_id is required for free_product")
         return self
 
 
 class ImportedLot(_Part):
-    """Points of one award."""
-
     id: Text
     points: Points
     earned_at: AwareDatetime
@@ -111,8 +98,6 @@ class ImportedLot(_Part):
 
 
 class ImportedCustomer(_Part):
-    """A member and their lots."""
-
     shopify_customer_id: Number
     email: Email | None = None
     first_name: Text | None = None
@@ -128,8 +113,6 @@ class ImportedCustomer(_Part):
 
 
 class ImportedShop(_Part):
-    """A shop with all that belongs to it."""
-
     domain: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}\.myshopify\.com$")]
     name: Text
     currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
@@ -145,53 +128,51 @@ class ImportedShop(_Part):
 
 
 class ImportFile(_Part):
-    """The whole file."""
-
     shops: list[ImportedShop]
 
 
 def read_import(path: Path) -> ImportFile:
-    """The file's content, checked.
+    """Read and validate an import file.
 
     Raises:
-        BadImport: with the JSON path of every error.
+        InvalidImport: one line per error, each with its JSON path.
         OSError: the file cannot be read.
     """
     try:
         file = ImportFile.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        lines = [f"{_path(item['loc'])}: {item['msg']}" for item in error.errors(include_url=False)]
-        raise BadImport("\n".join(lines)) from None
-    problems = [*_repeated("$.shops", "domain", (shop.domain for shop in file.shops))]
+        lines = [f"{_json_path(item['loc'])}: {item['msg']}" for item in error.errors(include_url=False)]
+        raise InvalidImport("\n".join(lines)) from None
+    errors = [*_duplicates("$.shops", "domain", (shop.domain for shop in file.shops))]
     for number, shop in enumerate(file.shops):
-        problems += _inconsistencies(f"$.shops[{number}]", shop)
-    if problems:
-        raise BadImport("\n".join(problems))
+        errors += _inconsistencies(f"$.shops[{number}]", shop)
+    if errors:
+        raise InvalidImport("\n".join(errors))
     return file
 
 
-def _path(location: Sequence[int | str]) -> str:
+def _json_path(location: Sequence[int | str]) -> str:
     return "$" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
 
 
 def _inconsistencies(path: str, shop: ImportedShop) -> Iterator[str]:
-    yield from _repeated(f"{path}.vip_tiers", "id", (tier.id for tier in shop.vip_tiers))
-    yield from _repeated(f"{path}.rewards", "id", (reward.id for reward in shop.rewards))
+    yield from _duplicates(f"{path}.vip_tiers", "id", (tier.id for tier in shop.vip_tiers))
+    yield from _duplicates(f"{path}.rewards", "id", (reward.id for reward in shop.rewards))
     ids = (customer.shopify_customer_id for customer in shop.customers)
-    yield from _repeated(f"{path}.customers", "shopify_customer_id", ids)
+    yield from _duplicates(f"{path}.customers", "shopify_customer_id", ids)
     emails = (customer.email.lower() for customer in shop.customers if customer.email)
-    yield from _repeated(f"{path}.customers", "email", emails)
+    yield from _duplicates(f"{path}.customers", "email", emails)
     tiers = {None, *(tier.id for tier in shop.vip_tiers)}
     for kind, members in (("rewards", shop.rewards), ("customers", shop.customers)):
         for number, member in enumerate(members):
             if member.vip_tier not in tiers:
-                yield f"{path}.{kind}[{number}].vip_tier: there is no tier '{member.vip_tier}' in vip_tiers"
+                yield f"{path}.{kind}[{number}].vip_tier: no tier '{member.vip_tier}' in vip_tiers"
     for number, customer in enumerate(shop.customers):
         lots = (lot.id for lot in customer.lots)
-        yield from _repeated(f"{path}.customers[{number}].lots", "id", lots)
+        yield from _duplicates(f"{path}.customers[{number}].lots", "id", lots)
 
 
-def _repeated(path: str, field: str, values: Iterable[Any]) -> Iterator[str]:
-    for value, times in Counter(values).items():
-        if times > 1:
-            yield f"{path}: {field} '{value}' stands {times} times"
+def _duplicates(path: str, field: str, values: Iterable[Any]) -> Iterator[str]:
+    for value, count in Counter(values).items():
+        if count > 1:
+            yield f"{path}: {field} '{value}' appears {count} times"

@@ -1,63 +1,57 @@
-"""A redemption's receipt together with what the engine says of its runs."""
+"""Workflows of a redemption, as its receipt shows them."""
 
 from collections.abc import Sequence
 
 from pydantic import BaseModel
 from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
 
-from clients.temporal import describe
-from domain.redemptions import purchase_runs
-from domain.refunds import refund_id
+from clients.temporal import describe_workflow, status_label
+from domain.ids import attempt_workflow_ids, refund_workflow_id
 from workflows.progress import REDEMPTION_STAGE
 
 
-class Waiting(BaseModel):
-    """A step that is being tried: which time this is, and why the time before failed."""
+class PendingActivity(BaseModel):
+    """A pending activity, and the last failure of it."""
 
     step: str
     attempt: int
     last_error: str | None
 
 
-class Run(BaseModel):
-    """A workflow about the redemption, as it is now. `link` is its page in the Temporal UI, where there is one."""
+class WorkflowState(BaseModel):
+    """State of a workflow. `link`: its page in the Temporal UI, if a UI is configured."""
 
     id: str
     link: str | None
     status: str
     stage: str | None
-    waiting: Sequence[Waiting]
+    waiting: Sequence[PendingActivity]
 
 
-async def runs_of(temporal: Client, redemption_id: str, attempts: int, *, ui: str | None) -> list[Run]:
-    """Every run of every attempt, and of the refund, that the engine still knows.
+async def workflows_of(temporal: Client, redemption_id: str, attempts: int, *, ui: str | None) -> list[WorkflowState]:
+    """Workflows of every attempt and of the refund, without those that Temporal no longer retains.
 
     Raises:
-        temporalio.service.RPCError: the engine cannot be asked.
+        temporalio.service.RPCError: Temporal is unavailable.
     """
-    numbers = range(1, attempts + 1)
-    of_attempts = [run for number in numbers for run in purchase_runs(redemption_id, number)]
-    ids = [*of_attempts, refund_id(redemption_id)]
-    found = [(run, await describe(temporal, run)) for run in ids]
-    return [_run(description, _link(ui, temporal.namespace, run)) for run, description in found if description]
+    ids = [one for number in range(1, attempts + 1) for one in attempt_workflow_ids(redemption_id, number)]
+    found = [await describe_workflow(temporal, one) for one in (*ids, refund_workflow_id(redemption_id))]
+    base = ui and f"{ui.rstrip('/')}/namespaces/{temporal.namespace}/workflows"
+    return [_state(one, base and f"{base}/{one.id}") for one in found if one]
 
 
-def _link(ui: str | None, namespace: str, run: str) -> str | None:
-    return ui and f"{ui.rstrip('/')}/namespaces/{namespace}/workflows/{run}"
-
-
-def _run(description: WorkflowExecutionDescription, link: str | None) -> Run:
+def _state(description: WorkflowExecutionDescription, link: str | None) -> WorkflowState:
     assert description.status is not None
-    # The engine keeps those of a run that was terminated, too.
+    # A terminated workflow still lists the activities that were pending.
     is_open = description.status is WorkflowExecutionStatus.RUNNING
     pending = description.raw_description.pending_activities if is_open else ()
-    return Run(
+    return WorkflowState(
         id=description.id,
         link=link,
-        status=description.status.name.lower().replace("_", " "),
+        status=status_label(description.status),
         stage=description.typed_search_attributes.get(REDEMPTION_STAGE),
         waiting=[
-            Waiting(step=step.activity_id, attempt=step.attempt, last_error=step.last_failure.message or None)
-            for step in pending
+            PendingActivity(step=one.activity_id, attempt=one.attempt, last_error=one.last_failure.message or None)
+            for one in pending
         ],
     )

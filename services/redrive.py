@@ -1,29 +1,26 @@
-"""Many redemptions and refunds set going again: at a bounded rate, a few at a time, and safe to interrupt.
+"""Redrive: resume many stalled purchases and refunds, with limited rate and concurrency.
 
-Nothing is kept between two redrives. What is left to do is read anew from the ledger, and what was asked for twice is
-done once: see `reprocessing`.
+A redrive keeps no state and can be interrupted: what is left to do is read from the ledger, and actions are idempotent.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from temporalio.service import RPCError
 
-from services.actions import Action
-from services.reprocessing import NotDone, NothingToDo, Reprocessing, Request
-from services.stuck import REDRIVABLE, Finder, Stuck
+from services.actions import Action, ActionFailed, Actions, NothingToDo, Operator
 
-AT_ONCE = 20
+CONCURRENCY = 20
 
-# So many failures in a row have one cause, such as no worker; 10,000 would only add their requests to it.
-GIVE_UP_AFTER = 2 * AT_ONCE
+# So many consecutive failures have a common cause, such as no worker. More requests would only add load.
+MAX_CONSECUTIVE_FAILURES = 2 * CONCURRENCY
 
 
 class Result(StrEnum):
-    """What came of one redemption."""
+    """Result of the actions on one redemption."""
 
     ACTED = "acted"
     NOTHING_TO_DO = "nothing_to_do"
@@ -32,7 +29,12 @@ class Result(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """One redemption's result, and what was done or why not; `actions` are those that were taken."""
+    """Result for one redemption. The names are keys of the commands' --json.
+
+    Attributes:
+        detail: what was done, or why not.
+        actions: the actions that were performed.
+    """
 
     redemption_id: str
     result: Result
@@ -40,89 +42,83 @@ class Outcome:
     actions: Sequence[dict[str, Any]] = ()
 
 
-Tell = Callable[[Outcome], None]
+async def redrive(
+    actions: Actions, ids: Sequence[str], operator: Operator, *, rate: float, on_outcome: Callable[[Outcome], None]
+) -> None:
+    """Redrive these redemptions, at most `rate` per second, until MAX_CONSECUTIVE_FAILURES have failed.
 
-
-async def redrivable(finder: Finder, among: Sequence[str] | None = None) -> AsyncGenerator[Stuck]:
-    """What is stuck and can be helped; among these redemptions only, if any are named."""
-    async for one in finder.find(among=among):
-        if one.kind in REDRIVABLE:
-            yield one
-
-
-async def redrive(reprocessing: Reprocessing, ids: Sequence[str], request: Request, *, rate: float, tell: Tell) -> None:
-    """Set these redemptions going, at most `rate` a second; `tell` hears of each as it is done.
-
-    Each is looked at again right before, so that whatever has happened since it was listed is left alone. When many
-    in a row have failed, the rest is not tried.
+    Actions are planned right before they are performed, so that a redemption that has progressed meanwhile is skipped.
     """
-    waiting = iter(dict.fromkeys(ids))
-    pace = _Pace(rate)
-    in_a_row = 0
+    remaining = iter(dict.fromkeys(ids))
+    limiter = _RateLimiter(rate)
+    consecutive_failures = 0
 
     async def work() -> None:
-        nonlocal in_a_row
-        for redemption_id in waiting:
-            if in_a_row >= GIVE_UP_AFTER:
-                tell(_failed(redemption_id, f"not tried, as {GIVE_UP_AFTER} in a row had failed"))
+        nonlocal consecutive_failures
+        for redemption_id in remaining:
+            if consecutive_failures >= MAX_CONSECUTIVE_FAILURES:
+                detail = f"not attempted after {MAX_CONSECUTIVE_FAILURES} consecutive failures"
+                on_outcome(_failed(redemption_id, detail))
                 continue
-            await pace.turn()
-            outcome = await _redrive_one(reprocessing, redemption_id, request)
-            in_a_row = in_a_row + 1 if outcome.result is Result.FAILED else 0
-            tell(outcome)
+            await limiter.wait()
+            outcome = await _redrive_one(actions, redemption_id, operator)
+            consecutive_failures = consecutive_failures + 1 if outcome.result is Result.FAILED else 0
+            on_outcome(outcome)
 
     try:
         async with asyncio.TaskGroup() as workers:
-            for _ in range(AT_ONCE):
+            for _ in range(CONCURRENCY):
                 workers.create_task(work())
     except ExceptionGroup as errors:
-        # The first says it all: what ends one ends them all.
+        # The other workers' errors have the same cause.
         raise errors.exceptions[0] from None
 
 
-async def act(reprocessing: Reprocessing, redemption_id: str, actions: Sequence[Action], request: Request) -> Outcome:
-    """Perform what was planned for one redemption."""
-    done: list[Action] = []
-    why = "nothing is left to do, or its run is at it"
-    for action in actions:
+async def perform_planned(
+    actions: Actions, redemption_id: str, planned: Sequence[Action], operator: Operator
+) -> Outcome:
+    """Perform the actions that were planned for one redemption."""
+    performed: list[Action] = []
+    reason = "nothing is left to do, or the workflow is doing it"
+    for action in planned:
         try:
-            await reprocessing.perform(action, request)
-            done.append(action)
-        except NothingToDo as reason:
-            why = str(reason)
-        except NotDone as reason:
-            return _failed(redemption_id, str(reason), done)
+            await actions.perform(action, operator)
+            performed.append(action)
+        except NothingToDo as error:
+            reason = str(error)
+        except ActionFailed as error:
+            return _failed(redemption_id, str(error), performed)
     return Outcome(
         redemption_id=redemption_id,
-        result=Result.ACTED if done else Result.NOTHING_TO_DO,
-        detail="; ".join(map(str, done)) or why,
-        actions=[action.facts() for action in done],
+        result=Result.ACTED if performed else Result.NOTHING_TO_DO,
+        detail="; ".join(map(str, performed)) or reason,
+        actions=[action.as_json() for action in performed],
     )
 
 
-async def _redrive_one(reprocessing: Reprocessing, redemption_id: str, request: Request) -> Outcome:
+async def _redrive_one(actions: Actions, redemption_id: str, operator: Operator) -> Outcome:
     try:
-        planned = await reprocessing.plans.redrive(redemption_id)
+        planned = await actions.plan_redrive(redemption_id)
     except RPCError as error:
         return _failed(redemption_id, f"{error.status.name}: {error.message}")
-    return await act(reprocessing, redemption_id, planned, request)
+    return await perform_planned(actions, redemption_id, planned, operator)
 
 
-def _failed(redemption_id: str, why: str, done: Sequence[Action] = ()) -> Outcome:
-    actions = [action.facts() for action in done]
-    return Outcome(redemption_id=redemption_id, result=Result.FAILED, detail=why, actions=actions)
+def _failed(redemption_id: str, detail: str, performed: Sequence[Action] = ()) -> Outcome:
+    actions = [action.as_json() for action in performed]
+    return Outcome(redemption_id=redemption_id, result=Result.FAILED, detail=detail, actions=actions)
 
 
-class _Pace:
-    """Turns, no more than so many a second. Time that nobody used is not made up for."""
+class _RateLimiter:
+    """Spaces calls evenly. Unused time is not made up for."""
 
     def __init__(self, rate: float) -> None:
-        self._pause = 1 / rate
+        self._interval = 1 / rate
         self._next = 0.0
 
-    async def turn(self) -> None:
-        """Wait for one."""
+    async def wait(self) -> None:
+        """Wait until the next call is due."""
         now = asyncio.get_running_loop().time()
-        mine = max(now, self._next)
-        self._next = mine + self._pause
-        await asyncio.sleep(mine - now)
+        due = max(now, self._next)
+        self._next = due + self._interval
+        await asyncio.sleep(due - now)

@@ -1,4 +1,4 @@
-"""What runs by the clock."""
+"""Temporal schedules of the deployment."""
 
 from datetime import timedelta
 
@@ -12,7 +12,6 @@ from temporalio.client import (
     SchedulePolicy,
     ScheduleSpec,
     ScheduleUpdate,
-    ScheduleUpdateInput,
 )
 
 from workflows.expire_points import ExpirePoints
@@ -23,20 +22,20 @@ EXPIRE = "expire-points"
 
 
 async def apply_schedules(client: Client, *, task_queue: str) -> list[str]:
-    """Create the schedules, or bring them to what they are here; returns their ids. Safe to repeat."""
+    """Create or update the schedules. Returns their ids. Safe to repeat."""
     reconcile = ScheduleActionStartWorkflow(
         ReconcileRedemptions.run,
         id=RECONCILE,
         task_queue=task_queue,
-        static_summary="settle what nobody works on, then look for drift",
-        static_details="A round of the reconciler. What it does and why is in docs/failures.md.",
+        static_summary="recover orphaned redemptions, compare codes with Shopify",
+        static_details="One reconciliation. Described in docs/failures.md.",
     )
     expire = ScheduleActionStartWorkflow(
         ExpirePoints.run,
         id=EXPIRE,
         task_queue=task_queue,
-        static_summary="close points and codes that have had their time",
-        static_details="A round of the expiry. What it does and why is in docs/operations.md.",
+        static_summary="expire points and discount codes",
+        static_details="One sweep. Described in docs/operations.md.",
     )
     await _apply(client, reconcile, every=timedelta(minutes=1), at_most=timedelta(minutes=10))
     await _apply(client, expire, every=timedelta(hours=1), at_most=timedelta(hours=6))
@@ -44,19 +43,15 @@ async def apply_schedules(client: Client, *, task_queue: str) -> list[str]:
 
 
 async def _apply(client: Client, action: ScheduleActionStartWorkflow, *, every: timedelta, at_most: timedelta) -> None:
-    # A round holds nothing that would be lost with it. One whose worker is gone must not hold up those after it.
+    # These workflows keep no state. One without a worker must not block those that follow.
     action.execution_timeout = at_most
     schedule = Schedule(
         action=action,
         spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=every)]),
-        # A round that is late makes the ones it missed superfluous.
+        # After an outage, one late run replaces all the missed ones.
         policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=every),
     )
-
-    def as_here(_: ScheduleUpdateInput) -> ScheduleUpdate:
-        return ScheduleUpdate(schedule=schedule)
-
     try:
         await client.create_schedule(action.id, schedule)
     except ScheduleAlreadyRunningError:
-        await client.get_schedule_handle(action.id).update(as_here)
+        await client.get_schedule_handle(action.id).update(lambda _: ScheduleUpdate(schedule=schedule))

@@ -1,31 +1,34 @@
-"""Every redemption, and every refund, that is not where it should be: why, since when, and what helps.
+"""Find stuck purchases and refunds: why they are stuck, since when, and what helps.
 
-The ledger says what is unfinished, the engine's search who is working on it. Neither is asked about one redemption at
-a time.
+The ledger has what is unfinished, and Temporal's search has the open workflows. Both are read in pages.
 """
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.client import Client
 
-from activities.housekeeping import PATIENCE
-from clients.temporal import OpenRun, describe, endings, open_runs
+from activities.reconciliation import ORPHANED_AFTER
+from clients.temporal import OpenWorkflow, find_open_workflow, open_workflows, search_statuses
 from database import Sessions
 from db import transactions
-from db.stuck import Case, cases
+from db.stuck import UnfinishedDetails, load_details
 from db.tables import Delivery
-from domain.events import EventKind, named
-from domain.redemptions import attempt_of
+from db.unfinished import Unfinished, list_unfinished
+from domain.deliveries import DeliveryStatus
+from domain.events import EventKind, channel_label
+from domain.ids import parse_workflow_id
 
-# The longest deadline that the settings allow: until then a run may rightly have left no trace in the ledger.
-_LONGEST_PURCHASE = timedelta(minutes=5)
+PAGE_SIZE = 500
+
+# Maximum of PURCHASE_DEADLINE_SECONDS. Until then a workflow may have written nothing to the ledger.
+_MAX_DEADLINE = timedelta(minutes=5)
 
 
-class Kind(StrEnum):
-    """What keeps a redemption from its end."""
+class StuckKind(StrEnum):
+    """Why a purchase or refund is stuck."""
 
     NEEDS_ATTENTION = "needs_attention"
     RUN_GONE = "run_gone"
@@ -36,43 +39,43 @@ class Kind(StrEnum):
     REFUND_WAITS = "refund_waits"
 
 
-REDRIVABLE = frozenset({Kind.NEEDS_ATTENTION, Kind.RUN_GONE})
-"""What somebody has to set going again. The others go on by themselves once their cause is gone."""
+REDRIVABLE = frozenset({StuckKind.NEEDS_ATTENTION, StuckKind.RUN_GONE})
+"""Kinds that an operator has to resume. The others continue once their cause is fixed."""
 
 
 @dataclass(frozen=True)
-class Help:
-    """What to do, and the command that does it, or shows more; `for_many` is the one for all of a kind."""
+class Remedy:
+    """What to do, and the command for it. `command_for_many`: the command for all of a kind."""
 
     advice: str
     command: str
-    for_many: str
+    command_for_many: str
 
 
-_HELP = {
-    Kind.NEEDS_ATTENTION: Help("mend it, then", "pointsaga retry {id}", "pointsaga redrive"),
-    Kind.RUN_GONE: Help("wait a minute, or", "pointsaga redrive {id}", "pointsaga redrive"),
-    Kind.VENDOR_DOWN: Help("wait, or", "pointsaga retry {id}", "pointsaga retry {id} …"),
-    Kind.WORKFLOW_FAILING: Help("deploy a fix; see", "pointsaga show {id}", "pointsaga show {id}"),
-    Kind.UNFENCED: Help("wait for Shopify; see", "pointsaga show {id}", "pointsaga show {id}"),
-    Kind.REFUND_WAITS: Help("wait for Shopify; see", "pointsaga show {id}", "pointsaga show {id}"),
-    Kind.UNDECIDED: Help("see that a worker runs;", "pointsaga show {id}", "pointsaga show {id}"),
+_REMEDIES = {
+    StuckKind.NEEDS_ATTENTION: Remedy("fix the cause, then", "pointsaga retry {id}", "pointsaga redrive"),
+    StuckKind.RUN_GONE: Remedy("wait a minute, or", "pointsaga redrive {id}", "pointsaga redrive"),
+    StuckKind.VENDOR_DOWN: Remedy("wait, or", "pointsaga retry {id}", "pointsaga retry {id} …"),
+    StuckKind.WORKFLOW_FAILING: Remedy("deploy a fix; see", "pointsaga show {id}", "pointsaga show {id}"),
+    StuckKind.UNFENCED: Remedy("wait for Shopify; see", "pointsaga show {id}", "pointsaga show {id}"),
+    StuckKind.REFUND_WAITS: Remedy("wait for Shopify; see", "pointsaga show {id}", "pointsaga show {id}"),
+    StuckKind.UNDECIDED: Remedy("check that a worker runs; see", "pointsaga show {id}", "pointsaga show {id}"),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stuck:
-    """One attempt that is stuck, or its refund.
+    """A stuck attempt or refund. The names are keys of `stuck --json`.
 
     Attributes:
-        redemption_id: None for a run that is not about a redemption.
-        event: the purchase, or its refund; None for a run that the ledger expects nothing of.
-        shop: its domain; None when the ledger has no such attempt.
-        run: the workflow id of the run that has it in hand; None when there is none.
-        channels: those that have not been told.
+        shop: the shop's domain. None: the ledger has no such attempt.
+        redemption_id: None for a workflow that concerns no redemption.
+        event: `reward_redeemed` for a purchase, `reward_refunded` for a refund. None: not in the ledger.
+        run: workflow id of the open workflow, if there is one.
+        channels: channels of the unsent deliveries.
     """
 
-    kind: Kind
+    kind: StuckKind
     shop: str | None = None
     redemption_id: str | None
     event: EventKind | None = None
@@ -84,23 +87,26 @@ class Stuck:
 
     @property
     def advice(self) -> str:
-        """What to do about it."""
-        return _HELP[self.kind].advice
+        """What to do, before the command."""
+        return _REMEDIES[self.kind].advice
 
     @property
     def command(self) -> str:
-        """The command that does it, or shows more."""
-        return _HELP[self.kind].command.format(id=self.redemption_id) if self.shop else f"run {self.run}"
+        """The command that helps with this one."""
+        return self._format(_REMEDIES[self.kind].command)
 
     @property
     def command_for_many(self) -> str:
-        """The command for this one and others of its kind."""
-        return _HELP[self.kind].for_many.format(id=self.redemption_id) if self.shop else f"run {self.run}"
+        """The command that helps with all of this kind."""
+        return self._format(_REMEDIES[self.kind].command_for_many)
+
+    def _format(self, command: str) -> str:
+        return command.format(id=self.redemption_id) if self.shop else f"workflow {self.run}"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finder:
-    """Looks for what is stuck in one deployment."""
+class StuckFinder:
+    """Finds what is stuck in one deployment."""
 
     store: Sessions
     temporal: Client
@@ -109,95 +115,119 @@ class Finder:
     async def find(
         self, *, older_than: timedelta = timedelta(), among: Sequence[str] | None = None
     ) -> AsyncGenerator[Stuck]:
-        """What should have come to its end longer ago than this; `among` looks at these redemptions only."""
+        """Find what should have finished this long ago. `among`: only these redemptions."""
         async with self.store() as session:
             now = await transactions.now(session)
-        runs = await open_runs(self.temporal, task_queue=self.task_queue)
-        async for page in cases(self.store, before=now - older_than, among=among):
-            # A redemption of this moment is not stuck, and its run may not be in the search yet.
-            stuck = [case for case in page if case.in_status("failed") or case.since < now - PATIENCE]
-            with_runs = [(case, _take(runs, case)) for case in stuck]
-            ended = await self._endings([case for case, run in with_runs if run is None])
-            for case, run in with_runs:
-                yield _in_hand(case, run) if run else _gone(case, ended)
+        workflows = await open_workflows(self.temporal, task_queue=self.task_queue)
+        async for page in list_details(self.store, before=now - older_than, among=among):
+            # What is recent is not stuck, and its workflow may not be in the search results yet.
+            overdue = [one for one in page if _rejected(one) or one.since < now - ORPHANED_AFTER]
+            matched = [(one, _pop_workflow(workflows, one)) for one in overdue]
+            missing = [key for one, found in matched if found is None for key in one.attempt.workflow_ids]
+            statuses = await search_statuses(self.temporal, missing)
+            for one, workflow in matched:
+                yield _with_workflow(one, workflow) if workflow else _without_workflow(one, statuses)
         if among is None:
-            async for one in self._without_a_case(runs, now=now, older_than=older_than):
+            async for one in self._find_unknown(workflows.values(), now=now, older_than=older_than):
                 yield one
 
-    async def _endings(self, gone: list[Case]) -> dict[str, str]:
-        return await endings(self.temporal, [run for case in gone for run in case.attempt.runs])
-
-    async def _without_a_case(
-        self, runs: dict[str, OpenRun], *, now: datetime, older_than: timedelta
+    async def _find_unknown(
+        self, workflows: Iterable[OpenWorkflow], *, now: datetime, older_than: timedelta
     ) -> AsyncGenerator[Stuck]:
-        """Runs that the ledger expects nothing of."""
-        for run in runs.values():
-            redemption_id, number = attempt_of(run.id) or (None, None)
-            limit = older_than if run.problem else max(older_than, _LONGEST_PURCHASE)
-            # A refund may take longer than any limit, and its wish is in the ledger before there is a run.
-            is_late = (number or run.problem) and run.started_at < now - limit
-            if is_late and await self._is_open(run):
-                kind = Kind.WORKFLOW_FAILING if run.problem else Kind.UNDECIDED
-                why = run.problem or "the run has not begun, or not ended"
+        """Overdue workflows for which the ledger has nothing unfinished."""
+        for one in workflows:
+            redemption_id, attempt = parse_workflow_id(one.id) or (None, None)
+            limit = older_than if one.problem else max(older_than, _MAX_DEADLINE)
+            # Refunds have no deadline, and their request is in the ledger before the workflow starts.
+            is_overdue = (attempt or one.problem) and one.started_at < now - limit
+            # The search may still list workflows that have just closed.
+            if is_overdue and await find_open_workflow(self.temporal, [one.id]):
                 yield Stuck(
-                    kind=kind, redemption_id=redemption_id, attempt=number, run=run.id, since=run.started_at, why=why
+                    kind=StuckKind.WORKFLOW_FAILING if one.problem else StuckKind.UNDECIDED,
+                    redemption_id=redemption_id,
+                    attempt=attempt,
+                    run=one.id,
+                    since=one.started_at,
+                    why=one.problem or "the workflow has not started or not completed",
                 )
 
-    async def _is_open(self, run: OpenRun) -> bool:
-        """Asked about the few that are left over: the search may not know yet that they have ended."""
-        description = await describe(self.temporal, run.id)
-        return description is not None and description.status is WorkflowExecutionStatus.RUNNING
+
+async def list_details(
+    store: Sessions, *, before: datetime, among: Sequence[str] | None = None
+) -> AsyncGenerator[list[UnfinishedDetails]]:
+    """Pages of what should have finished before this time: attempts, then refunds. `among`: only these redemptions."""
+    for event in EventKind:
+        after: Unfinished | None = None
+        while True:
+            async with store() as session:
+                page = await list_unfinished(session, event, before=before, limit=PAGE_SIZE, after=after, among=among)
+                details = await load_details(session, event, page)
+            yield details
+            if len(page) < PAGE_SIZE:
+                break
+            after = page[-1]
 
 
-def _take(runs: dict[str, OpenRun], case: Case) -> OpenRun | None:
-    """The run that has the case in hand; taken out of what is left over."""
-    found = [run for one in case.attempt.runs if (run := runs.pop(one, None))]
+def _pop_workflow(workflows: dict[str, OpenWorkflow], details: UnfinishedDetails) -> OpenWorkflow | None:
+    """Remove and return the open workflow of an attempt or refund."""
+    found = [workflow for one in details.attempt.workflow_ids if (workflow := workflows.pop(one, None))]
     return found[-1] if found else None
 
 
-def _in_hand(case: Case, run: OpenRun) -> Stuck:
-    failed, pending = case.in_status("failed"), case.in_status("pending")
-    if run.problem:
-        return _stuck(case, Kind.WORKFLOW_FAILING, run.problem, run=run.id)
-    if failed:
-        since = min(delivery.updated_at for delivery in failed)
-        return _stuck(case, Kind.NEEDS_ATTENTION, _reasons(failed), run=run.id, since=since)
+def _with_workflow(details: UnfinishedDetails, workflow: OpenWorkflow) -> Stuck:
+    rejected, pending = _rejected(details), details.deliveries_in(DeliveryStatus.PENDING)
+    if workflow.problem:
+        return _stuck(details, StuckKind.WORKFLOW_FAILING, workflow.problem, run=workflow.id)
+    if rejected:
+        since = min(delivery.updated_at for delivery in rejected)
+        return _stuck(details, StuckKind.NEEDS_ATTENTION, _errors(rejected), run=workflow.id, since=since)
     if pending:
-        return _stuck(case, Kind.VENDOR_DOWN, _reasons(pending), run=run.id)
-    if case.event is EventKind.REWARD_REFUNDED:
-        return _stuck(case, Kind.REFUND_WAITS, "its code is not removed at Shopify yet", run=run.id)
-    if case.undecided:
-        return _stuck(case, Kind.UNDECIDED, "the deadline has passed, and the run has not decided", run=run.id)
-    asked = f"{case.unanswered} requests for it have no answer" if case.unanswered else "it was never asked for"
-    return _stuck(case, Kind.UNFENCED, f"the points are back; the code is not voided yet: {asked}", run=run.id)
+        return _stuck(details, StuckKind.VENDOR_DOWN, _errors(pending), run=workflow.id)
+    if details.event is EventKind.REWARD_REFUNDED:
+        return _stuck(details, StuckKind.REFUND_WAITS, "the code is not yet removed at Shopify", run=workflow.id)
+    if details.undecided:
+        why = "the deadline has passed, and the attempt is neither captured nor released"
+        return _stuck(details, StuckKind.UNDECIDED, why, run=workflow.id)
+    requests = f"{details.unknown_outcomes} requests with unknown outcome" if details.unknown_outcomes else "no request"
+    why = f"the points are released, but the code is not yet voided: {requests}"
+    return _stuck(details, StuckKind.UNFENCED, why, run=workflow.id)
 
 
-def _gone(case: Case, ended: dict[str, str]) -> Stuck:
-    how = next((ended[run] for run in reversed(case.attempt.runs) if run in ended), None)
-    return _stuck(case, Kind.RUN_GONE, f"{_left(case)}; the run is {how or 'not known to the engine'}")
+def _without_workflow(details: UnfinishedDetails, statuses: dict[str, str]) -> Stuck:
+    status = next((statuses[one] for one in reversed(details.attempt.workflow_ids) if one in statuses), None)
+    why = f"{_unfinished_part(details)}; the workflow is {status or 'not found in Temporal'}"
+    return _stuck(details, StuckKind.RUN_GONE, why)
 
 
-def _left(case: Case) -> str:
-    if case.undelivered:
-        return f"not told: {', '.join(named(one.channel, one.event) for one in case.undelivered)}"
-    if case.event is EventKind.REWARD_REFUNDED:
-        return "the refund is not made"
-    return "the points are held" if case.undecided else "the code is not voided"
+def _unfinished_part(details: UnfinishedDetails) -> str:
+    if details.undelivered:
+        return f"not delivered: {', '.join(channel_label(one.channel, one.event) for one in details.undelivered)}"
+    if details.event is EventKind.REWARD_REFUNDED:
+        return "the refund is not done"
+    return "the points are reserved" if details.undecided else "the code is not voided"
 
 
-def _stuck(case: Case, kind: Kind, why: str, *, run: str | None = None, since: datetime | None = None) -> Stuck:
+def _stuck(
+    details: UnfinishedDetails, kind: StuckKind, why: str, *, run: str | None = None, since: datetime | None = None
+) -> Stuck:
     return Stuck(
         kind=kind,
-        shop=case.attempt.shop_domain,
-        redemption_id=case.redemption_id,
-        event=case.event,
-        attempt=case.attempt.number,
+        shop=details.attempt.shop_domain,
+        redemption_id=details.redemption_id,
+        event=details.event,
+        attempt=details.attempt.number,
         run=run,
-        since=since or case.since,
+        since=since or details.since,
         why=why,
-        channels=[delivery.channel for delivery in case.undelivered],
+        channels=[delivery.channel for delivery in details.undelivered],
     )
 
 
-def _reasons(deliveries: Sequence[Delivery]) -> str:
-    return "; ".join(f"{named(one.channel, one.event)}: {one.last_error or 'no answer yet'}" for one in deliveries)
+def _rejected(details: UnfinishedDetails) -> list[Delivery]:
+    return details.deliveries_in(DeliveryStatus.FAILED)
+
+
+def _errors(deliveries: Sequence[Delivery]) -> str:
+    return "; ".join(
+        f"{channel_label(one.channel, one.event)}: {one.last_error or 'no response'}" for one in deliveries
+    )

@@ -1,0 +1,34 @@
+"""Options and arguments that commands share."""
+
+import getpass
+import re
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+
+RedemptionId = Annotated[str, typer.Argument(metavar="ID", help="The redemption, like cr_4k1t9zq0m2x7c8v5b3n6.")]
+ShopDomain = Annotated[str, typer.Option("--shop", help="The shop's domain, like demo.myshopify.com.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and change nothing.")]
+Reason = Annotated[str, typer.Option(help="Why. Stored in the activity log. No personal data.")]
+Actor = Annotated[
+    str, typer.Option("--by", help="Who acts. Stored in the activity log.", default_factory=getpass.getuser)
+]
+
+
+def check_reason(reason: str) -> str:
+    """A required reason, without surrounding spaces."""
+    if not 0 < len(reason.strip()) <= 500:
+        raise typer.BadParameter("give a reason of 1 to 500 characters", param_hint="--reason")
+    return reason.strip()
+
+
+def parse_duration(text: str) -> timedelta:
+    """Parse a duration such as `90s`, `2m`, `1h` or `1d`."""
+    match = re.fullmatch(r"(\d{1,6})([smhd])", text)
+    if match is None:
+        raise typer.BadParameter(f"{text!r} is not a duration; write it like 90s, 2m, 1h or 1d")
+    unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}[match[2]]
+    return timedelta(**{unit: int(match[1])})

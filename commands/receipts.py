@@ -1,0 +1,132 @@
+"""`pointsaga show`."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+from rich.console import Console
+from rich.table import Table
+from temporalio.service import RPCError
+
+from commands.connections import with_database
+from commands.options import AsJson, RedemptionId
+from commands.output import MISUSE, console, fail, format_time, print_json, print_message
+from database import Sessions
+from db.receipts import Receipt, find_receipt
+from domain.discounts import CodeState
+from domain.events import channel_label
+from domain.ids import purchase_workflow_id
+from domain.redemptions import RedemptionStatus
+from services.receipts import WorkflowState, workflows_of
+from settings import Settings, connect_temporal, read_settings
+
+Columns = dict[str, Callable[[Any], object]]
+
+_STEPS: Columns = {"when (UTC)": lambda one: format_time(one.at), "what": lambda one: one.what}
+_LOTS: Columns = {
+    "attempt": lambda one: one.attempt,
+    "lot": lambda one: one.lot_id,
+    "source": lambda one: one.source,
+    "points": lambda one: one.points,
+}
+_CODES: Columns = {
+    "attempt": lambda one: one.attempt,
+    "code": lambda one: one.code,
+    "state": lambda one: one.state,
+    "unknown outcomes": lambda one: one.unanswered if one.state == CodeState.PLANNED else "",
+}
+_DELIVERIES: Columns = {
+    "channel": lambda one: channel_label(one.channel, one.event),
+    "status": lambda one: one.status,
+    "attempts": lambda one: one.attempts,
+    "last error": lambda one: one.last_error or "",
+}
+_LOG: Columns = {
+    "when (UTC)": lambda one: format_time(one.at),
+    "what": lambda one: one.kind,
+    "facts": lambda one: _facts(one.facts),
+}
+
+
+def show(redemption_id: RedemptionId, *, as_json: AsJson = False) -> None:
+    """Show the receipt of a redemption: steps, lots, codes, deliveries, reversals and workflows.
+
+    The output contains the customer's discount code. Without Temporal, workflows are left out.
+    """
+    settings = read_settings()
+
+    async def work(store: Sessions) -> tuple[Receipt | None, list[WorkflowState] | None]:
+        async with store() as session:
+            receipt = await find_receipt(session, redemption_id)
+        return receipt, receipt and await _workflows(settings, receipt)
+
+    receipt, workflows = with_database(work, settings)
+    if receipt is None:
+        fail(f"there is no redemption {redemption_id}", status=MISUSE)
+    if as_json:
+        print_json({**receipt.model_dump(), "runs": workflows})
+    else:
+        _print(console(), receipt, workflows)
+
+
+async def _workflows(settings: Settings, receipt: Receipt) -> list[WorkflowState] | None:
+    try:
+        temporal = await connect_temporal(settings)
+        return await workflows_of(temporal, receipt.id, receipt.attempts, ui=settings.temporal_ui_url)
+    except (RPCError, RuntimeError) as error:
+        print_message(f"Temporal at {settings.temporal_address} is unavailable: {error}")
+        return None
+
+
+def _print(out: Console, receipt: Receipt, workflows: Sequence[WorkflowState] | None) -> None:
+    _print_head(out, receipt)
+    _print_table(out, "steps", receipt.steps, _STEPS)
+    _print_table(out, "lots drawn, oldest first", receipt.lots, _LOTS)
+    _print_table(out, "codes", receipt.codes, _CODES)
+    _print_table(out, "deliveries", receipt.deliveries, _DELIVERIES)
+    _print_table(out, "activity log", receipt.log, _LOG)
+    _print_workflows(out, receipt, workflows)
+
+
+def _print_head(out: Console, receipt: Receipt) -> None:
+    reward = receipt.reward
+    refunded = ", refunded" if receipt.is_refunded else ""
+    released = ", released" if receipt.status == RedemptionStatus.FAILED else refunded
+    out.print(f"{receipt.id} is {receipt.status}{refunded}")
+    grid = Table.grid(padding=(0, 2))
+    for name, value in (
+        ("shop", receipt.shop),
+        ("customer", receipt.customer_id),
+        ("reward", f"{reward.name} ({reward.id}, {reward.discount_type})"),
+        ("points", f"{receipt.points_spent}{released}"),
+        ("attempts", str(receipt.attempts)),
+        ("code expires", f"{format_time(receipt.expires_at)} UTC" if receipt.expires_at else "never"),
+    ):
+        grid.add_row(name, value)
+    out.print(grid)
+
+
+def _print_table(out: Console, title: str, rows: Sequence[Any], columns: Columns) -> None:
+    if not rows:
+        return
+    table = Table(*columns, title=title, title_justify="left")
+    for row in rows:
+        table.add_row(*(str(value(row)) for value in columns.values()))
+    out.print(table)
+
+
+def _print_workflows(out: Console, receipt: Receipt, workflows: Sequence[WorkflowState] | None) -> None:
+    if not workflows:
+        out.print(f"workflow: {purchase_workflow_id(receipt.id, receipt.attempts)} (not found in Temporal)")
+    for one in workflows or ():
+        stage = f", {one.stage}" if one.stage else ""
+        out.print(f"workflow: {one.link or one.id}: {one.status}{stage}", soft_wrap=True)
+        for step in one.waiting:
+            out.print(f"     {step.step}, attempt {step.attempt}: {step.last_error or 'in progress'}")
+
+
+def _facts(facts: dict[str, Any]) -> str:
+    return " · ".join(f"{name} {_join(value)}" for name, value in facts.items() if value not in (None, "", []))
+
+
+def _join(value: object) -> str:
+    return ", ".join(map(str, cast("list[object]", value))) if isinstance(value, list) else str(value)
