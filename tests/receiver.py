@@ -1,4 +1,4 @@
-"""A merchant's own system that receives webhooks: a real server on loopback, which can be down, slow or rude."""
+"""A webhook subscriber: a real server on loopback that can be down, slow or return errors."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Received:
-    """One request, as it came over the wire."""
+    """A received request; `line` is its request line."""
 
     line: str
     headers: dict[str, str]
@@ -19,19 +19,22 @@ class Received:
 
     @property
     def content(self) -> dict[str, Any]:
-        """The body, read."""
+        """The parsed body."""
         return json.loads(self.body)
 
 
 @dataclass
 class Receiver:
-    """Answers with the statuses of `script`, one after the other, and then with 200."""
+    """Responds with the statuses of `script` in order, then with 200.
+
+    Attributes:
+        seconds: delay of each response.
+        extra: additional header lines of each response.
+    """
 
     script: list[int] = field(default_factory=list[int])
     seconds: float = 0
-    """How long it thinks before it answers."""
     extra: str = ""
-    """More header lines."""
     tls: ssl.SSLContext | None = None
     received: list[Received] = field(default_factory=list[Received])
     port: int = 0
@@ -39,26 +42,25 @@ class Receiver:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
         return f"http://127.0.0.1:{self.port}/hooks?shop=1"
 
     @property
     def ids(self) -> list[str]:
-        """The delivery ids, in the order in which they came."""
+        """The delivery ids in order of arrival."""
         return [one.headers["x-webhook-id"] for one in self.received]
 
     async def open(self) -> None:
-        """Listen, where it listened before."""
-        self._server = await asyncio.start_server(self._answer, "127.0.0.1", self.port, ssl=self.tls)
+        """Listen; after `close`, on the same port."""
+        self._server = await asyncio.start_server(self._respond, "127.0.0.1", self.port, ssl=self.tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def close(self) -> None:
-        """Refuse connections."""
+        """Stop listening: connections are refused."""
         if self._server is not None:
             self._server.close()
             self._server = None
 
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _respond(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError, asyncio.IncompleteReadError):
             head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
             headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:-2])}
@@ -72,9 +74,9 @@ class Receiver:
 
 
 @asynccontextmanager
-async def listening(**how: Any) -> AsyncGenerator[Receiver]:
-    """A receiver that is there until the block ends."""
-    receiver = Receiver(**how)
+async def listening(**options: Any) -> AsyncGenerator[Receiver]:
+    """A receiver that listens inside the block."""
+    receiver = Receiver(**options)
     await receiver.open()
     try:
         yield receiver

@@ -1,17 +1,23 @@
-"""Builders with defaults: a test names only what matters to it."""
+"""Values with defaults, clients of the sandbox, and expected outcomes."""
 
-from dataclasses import replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import httpx
 from pydantic import SecretStr
 
-from clients.shopify import Store
+from clients.klaviyo import Klaviyo
+from clients.omnisend import Omnisend
+from clients.outcomes import VendorError
+from clients.postscript import Postscript
+from clients.shopify import Shopify, Store
 from domain.discounts import Discount, DiscountType
 from domain.events import CustomerState, EventKind, RewardEvent
 
 STORE = Store(domain="corner-shop.myshopify.com", access_token=SecretStr("shpat_0123456789abcdef"))
+KEYS = {"klaviyo": "pk_0123456789", "omnisend": "0123-abcdef", "postscript": "sk_0123456789"}
 STATE = CustomerState(points_balance=250, lifetime_points=1250, redeemed_points=1000, vip_tier="Gold", status="member")
 
 _DISCOUNT = Discount(
@@ -46,12 +52,12 @@ _EVENT = RewardEvent(
 
 
 def a_discount(**changes: Any) -> Discount:
-    """Ten dollars off for customer 4711."""
+    """10 off for customer 4711."""
     return replace(_DISCOUNT, **changes)
 
 
 def an_event(**changes: Any) -> RewardEvent:
-    """Jane redeemed her last thousand points."""
+    """Customer 4711 redeemed 1000 points; none are left."""
     return replace(_EVENT, **changes)
 
 
@@ -61,3 +67,43 @@ EVERY_KIND = [
     a_discount(type=DiscountType.FREE_SHIPPING, amount=None),
     a_discount(type=DiscountType.FREE_PRODUCT, amount=None, product_variant_id="99"),
 ]
+
+
+def shopify_client(http: httpx.AsyncClient, version: str = "2026-10") -> Shopify:
+    template = "https://sandbox/{shop_domain}/admin/api/{version}/graphql.json"
+    return Shopify(http, url_template=template, api_version=version)
+
+
+async def send_event(vendor: str, http: httpx.AsyncClient, *, key: str | None = None, **changes: Any) -> None:
+    """Send the event with its changes to a marketing vendor."""
+    clients = {
+        "klaviyo": Klaviyo(http, base_url="https://sandbox/klaviyo", revision="2026-10-15"),
+        "omnisend": Omnisend(http, base_url="https://sandbox/omnisend/", version="2026-03-15"),
+        "postscript": Postscript(http, base_url="https://sandbox/postscript"),
+    }
+    await clients[vendor].send_event(SecretStr(key or KEYS[vendor]), an_event(**changes))
+
+
+def a_status(status: int, **fault: Any) -> dict[str, Any]:
+    """The fault that responds with this status."""
+    return {"kind": "status", "status": status, **fault}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A fault and the outcome that the client must raise. `retry_after` is in seconds."""
+
+    id: str
+    fault: dict[str, Any]
+    outcome: type[VendorError]
+    reason: str = ""
+    alarm: bool = False
+    retry_after: float | None = None
+    vendors: tuple[str, ...] = tuple(KEYS)
+
+    def check(self, error: VendorError) -> None:
+        assert type(error) is self.outcome
+        assert self.reason in error.reason
+        assert getattr(error, "alarm", False) == self.alarm
+        wait = None if self.retry_after is None else timedelta(seconds=self.retry_after)
+        assert getattr(error, "retry_after", None) == wait

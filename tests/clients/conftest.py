@@ -1,47 +1,31 @@
-"""Every client speaks to a sandbox of its own, under the vendors' real addresses."""
+"""Clients of the sandbox that each test has for itself."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
 import pytest
 
 from clients.shopify import Shopify
-from sandbox.app import create_app
-from sandbox.transport import SandboxTransport
+from tests.clients.build import send_event, shopify_client
+from tests.sandbox.conftest import AddFault, VendorState, add_fault, http, vendor_state
 
-ScriptFault = Callable[..., Awaitable[None]]
-See = Callable[[str], Awaitable[dict[str, Any]]]
+__all__ = ["AddFault", "StoreEvent", "VendorState", "add_fault", "http", "vendor_state"]
 
-
-@pytest.fixture
-async def http() -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(transport=SandboxTransport(create_app())) as client:
-        yield client
+StoreEvent = Callable[..., Awaitable[dict[str, Any]]]
 
 
 @pytest.fixture
 def shopify(http: httpx.AsyncClient) -> Shopify:
-    template = "https://sandbox/{shop_domain}/admin/api/{version}/graphql.json"
-    return Shopify(http, url_template=template, api_version="2026-10")
+    return shopify_client(http)
 
 
 @pytest.fixture
-def script(http: httpx.AsyncClient) -> ScriptFault:
-    """Say what a vendor does next."""
+def store_event(http: httpx.AsyncClient, vendor_state: VendorState) -> StoreEvent:
+    """Send an event to a marketing vendor and return it as stored there."""
 
-    async def script(vendor: str, **fault: Any) -> None:
-        response = await http.post(f"https://sandbox/_sandbox/{vendor}/faults", json=fault)
-        assert response.status_code == 201, response.text
+    async def store_event(vendor: str, **changes: Any) -> dict[str, Any]:
+        await send_event(vendor, http, **changes)
+        return (await vendor_state(vendor))["events"][-1]
 
-    return script
-
-
-@pytest.fixture
-def see(http: httpx.AsyncClient) -> See:
-    """What a vendor knows."""
-
-    async def see(vendor: str) -> dict[str, Any]:
-        return (await http.get(f"https://sandbox/_sandbox/{vendor}")).json()
-
-    return see
+    return store_event

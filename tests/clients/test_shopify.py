@@ -1,4 +1,4 @@
-"""Discounts and metafields, as the client and the sandbox agree on them."""
+"""Discounts and metafields: the Shopify client with the sandbox."""
 
 import asyncio
 import json
@@ -12,23 +12,33 @@ import pytest
 from structlog.testing import capture_logs
 
 from clients.outcomes import Refused, Unknown
-from clients.shopify import CodeTaken, Shopify
+from clients.shopify import CodeTaken, FoundDiscount, Shopify
 from domain.discounts import Discount, DiscountType
-from tests.clients.build import EVERY_KIND, STATE, STORE, a_discount
-from tests.clients.conftest import ScriptFault, See
+from tests.clients.build import EVERY_KIND, STATE, STORE, a_discount, a_status, shopify_client
+from tests.clients.conftest import AddFault, VendorState
 
 every_kind = pytest.mark.parametrize("discount", EVERY_KIND, ids=lambda discount: discount.type)
 
 
+async def find(shopify: Shopify, code: str = a_discount().code) -> FoundDiscount:
+    found = await shopify.find_discount(STORE, code)
+    assert found is not None
+    return found
+
+
+async def create(shopify: Shopify, vendor_state: VendorState, discount: Discount) -> dict[str, Any]:
+    """Create the discount and return the input that the sandbox received."""
+    await shopify.create_discount(STORE, discount)
+    return (await vendor_state("shopify"))["discounts"][0]["asked"]
+
+
 @every_kind
-async def test_a_discount_is_recognised_by_its_code_in_any_case(shopify: Shopify, discount: Discount) -> None:
+async def test_a_discount_is_found_by_code_ignoring_case(shopify: Shopify, discount: Discount) -> None:
     gid = await shopify.create_discount(STORE, discount)
 
-    found = await shopify.find_discount(STORE, discount.code.lower())
+    found = await find(shopify, discount.code.lower())
 
-    assert found is not None
-    assert found.id == gid
-    assert found.status == "ACTIVE"
+    assert (found.id, found.status) == (gid, "ACTIVE")
     assert found.matches(discount)
     assert not found.is_fence_of(discount)
 
@@ -44,20 +54,17 @@ async def test_a_discount_is_recognised_by_its_code_in_any_case(shopify: Shopify
     ],
     ids=lambda other: "-".join(other),
 )
-async def test_somebody_elses_discount_is_not_adopted(shopify: Shopify, other: dict[str, Any]) -> None:
+async def test_a_different_discount_does_not_match(shopify: Shopify, other: dict[str, Any]) -> None:
     await shopify.create_discount(STORE, a_discount(**other))
 
-    found = await shopify.find_discount(STORE, a_discount().code)
-
-    assert found is not None
-    assert not found.matches(a_discount())
+    assert not (await find(shopify)).matches(a_discount())
 
 
-async def test_nobody_has_the_code_before_it_is_made(shopify: Shopify) -> None:
-    assert await shopify.find_discount(STORE, "MAGE-NOBODY") is None
+async def test_an_unused_code_is_not_found(shopify: Shopify) -> None:
+    assert await shopify.find_discount(STORE, "MAGE-UNUSED") is None
 
 
-async def test_a_code_can_be_made_only_once(shopify: Shopify) -> None:
+async def test_a_code_is_created_only_once(shopify: Shopify) -> None:
     await shopify.create_discount(STORE, a_discount())
 
     with pytest.raises(CodeTaken) as taken:
@@ -66,49 +73,43 @@ async def test_a_code_can_be_made_only_once(shopify: Shopify) -> None:
     assert not taken.value.alarm
 
 
-async def test_the_code_belongs_to_one_customer_for_one_use(shopify: Shopify, see: See) -> None:
+async def test_a_code_is_limited_to_one_customer_and_use(shopify: Shopify, vendor_state: VendorState) -> None:
     ends_at = datetime(2027, 1, 1, tzinfo=UTC)
     discount = a_discount(minimum_spend=Decimal("25.00"), ends_at=ends_at, combines_with=("shipping",))
-    await shopify.create_discount(STORE, discount)
 
-    asked = (await see("shopify"))["discounts"][0]["asked"]
+    sent = await create(shopify, vendor_state, discount)
 
-    assert asked["context"] == {"customers": {"add": ["gid://shopify/Customer/4711"]}}
-    assert (asked["usageLimit"], asked["appliesOncePerCustomer"]) == (1, True)
-    assert asked["minimumRequirement"] == {"subtotal": {"greaterThanOrEqualToSubtotal": "25.00"}}
-    combined = {"orderDiscounts": False, "productDiscounts": False, "shippingDiscounts": True}
-    assert asked["combinesWith"] == combined
-    assert asked["endsAt"] == "2027-01-01T00:00:00Z"
+    assert sent["context"] == {"customers": {"add": ["gid://shopify/Customer/4711"]}}
+    assert (sent["usageLimit"], sent["appliesOncePerCustomer"]) == (1, True)
+    assert sent["minimumRequirement"] == {"subtotal": {"greaterThanOrEqualToSubtotal": "25.00"}}
+    assert sent["combinesWith"] == {"orderDiscounts": False, "productDiscounts": False, "shippingDiscounts": True}
+    assert sent["endsAt"] == "2027-01-01T00:00:00Z"
 
 
-async def test_free_shipping_never_combines_with_free_shipping(shopify: Shopify, see: See) -> None:
-    combines_with = ("order", "shipping")
-    discount = a_discount(type=DiscountType.FREE_SHIPPING, amount=None, combines_with=combines_with)
-    await shopify.create_discount(STORE, discount)
+async def test_free_shipping_never_combines_with_itself(shopify: Shopify, vendor_state: VendorState) -> None:
+    discount = a_discount(type=DiscountType.FREE_SHIPPING, amount=None, combines_with=("order", "shipping"))
 
-    combined = (await see("shopify"))["discounts"][0]["asked"]["combinesWith"]
+    sent = await create(shopify, vendor_state, discount)
 
-    assert combined == {"orderDiscounts": True, "productDiscounts": False, "shippingDiscounts": False}
+    assert sent["combinesWith"] == {"orderDiscounts": True, "productDiscounts": False, "shippingDiscounts": False}
 
 
 @pytest.mark.parametrize(("spend", "bought"), [("30.00", {"amount": "30.00"}), (None, {"quantity": 1})])
-async def test_a_free_product_comes_with_a_purchase(
-    shopify: Shopify, see: See, spend: str | None, bought: dict[str, Any]
+async def test_a_free_product_requires_a_purchase(
+    shopify: Shopify, vendor_state: VendorState, spend: str | None, bought: dict[str, Any]
 ) -> None:
     discount = replace(EVERY_KIND[3], minimum_spend=None if spend is None else Decimal(spend))
-    await shopify.create_discount(STORE, discount)
 
-    asked = (await see("shopify"))["discounts"][0]["asked"]
+    sent = await create(shopify, vendor_state, discount)
 
-    assert asked["customerBuys"] == {"value": bought, "items": {"collections": {"add": ["gid://shopify/Collection/1"]}}}
-    assert asked["customerGets"]["items"] == {"products": {"productVariantsToAdd": ["gid://shopify/ProductVariant/99"]}}
-    assert asked["customerGets"]["value"] == {"discountOnQuantity": {"quantity": 1, "effect": {"percentage": 1.0}}}
-    assert asked["usesPerOrderLimit"] == 1
+    assert sent["customerBuys"] == {"value": bought, "items": {"collections": {"add": ["gid://shopify/Collection/1"]}}}
+    assert sent["customerGets"]["items"] == {"products": {"productVariantsToAdd": ["gid://shopify/ProductVariant/99"]}}
+    assert sent["customerGets"]["value"] == {"discountOnQuantity": {"quantity": 1, "effect": {"percentage": 1.0}}}
+    assert sent["usesPerOrderLimit"] == 1
 
 
-async def test_a_shop_without_a_collection_of_everything_is_told_so(shopify: Shopify, script: ScriptFault) -> None:
-    nothing = {"data": {"collectionByIdentifier": None}}
-    await script("shopify", operation="collectionByIdentifier", kind="status", status=200, body=nothing)
+async def test_a_free_product_needs_the_all_collection(shopify: Shopify, add_fault: AddFault) -> None:
+    await add_fault("shopify", **a_status(200, body={"data": {"collectionByIdentifier": None}}))
 
     with pytest.raises(Refused, match="handle `all`") as refused:
         await shopify.create_discount(STORE, EVERY_KIND[3])
@@ -117,46 +118,42 @@ async def test_a_shop_without_a_collection_of_everything_is_told_so(shopify: Sho
 
 
 @every_kind
-async def test_a_fence_keeps_a_late_commit_out(
-    shopify: Shopify, script: ScriptFault, see: See, discount: Discount
+async def test_a_fence_blocks_a_late_commit(
+    shopify: Shopify, add_fault: AddFault, vendor_state: VendorState, discount: Discount
 ) -> None:
     kind = {"free_shipping": "FreeShipping", "free_product": "Bxgy"}.get(discount.type, "Basic")
-    await script("shopify", operation=f"discountCode{kind}Create", kind="execute_late", seconds=0.05)
+    await add_fault("shopify", operation=f"discountCode{kind}Create", kind="execute_late", seconds=0.05)
     with pytest.raises(Exception, match="RemoteProtocolError"):
         await shopify.create_discount(STORE, discount)
 
     await shopify.fence_code(STORE, discount)
     await asyncio.sleep(0.1)
 
-    shop = await see("shopify")
-    assert [call["outcome"] for call in shop["calls"]][-2:] == ["ok", "TAKEN"]
-    assert [made["status"] for made in shop["discounts"]] == ["expired"]
-    found = await shopify.find_discount(STORE, discount.code)
-    assert found is not None
+    state = await vendor_state("shopify")
+    assert [call["outcome"] for call in state["calls"]][-2:] == ["ok", "TAKEN"]
+    assert [created["status"] for created in state["discounts"]] == ["expired"]
+    found = await find(shopify, discount.code)
     assert found.is_fence_of(discount)
     assert not found.matches(discount)
     assert found.ends_at is not None
     assert found.ends_at < datetime.now(UTC) - timedelta(days=365)
 
 
-async def test_a_fence_is_not_taken_for_the_discount_it_resembles(shopify: Shopify) -> None:
+async def test_a_fence_never_matches_its_discount(shopify: Shopify) -> None:
     one_percent = a_discount(type=DiscountType.PERCENTAGE, amount=Decimal(1))
     await shopify.fence_code(STORE, one_percent)
 
-    found = await shopify.find_discount(STORE, one_percent.code)
-
-    assert found is not None
-    assert not found.matches(one_percent)
+    assert not (await find(shopify)).matches(one_percent)
 
 
-async def test_a_fence_does_not_push_out_a_discount_that_exists(shopify: Shopify) -> None:
+async def test_a_fence_does_not_replace_a_discount(shopify: Shopify) -> None:
     await shopify.create_discount(STORE, a_discount())
 
     with pytest.raises(CodeTaken):
         await shopify.fence_code(STORE, a_discount())
 
 
-async def test_deleting_twice_is_as_good_as_once(shopify: Shopify) -> None:
+async def test_a_second_delete_does_nothing(shopify: Shopify) -> None:
     gid = await shopify.create_discount(STORE, a_discount())
 
     await shopify.delete_discount(STORE, gid)
@@ -165,44 +162,37 @@ async def test_deleting_twice_is_as_good_as_once(shopify: Shopify) -> None:
     assert await shopify.find_discount(STORE, a_discount().code) is None
 
 
-async def test_deactivating_tells_how_often_a_discount_was_used(shopify: Shopify, http: httpx.AsyncClient) -> None:
+async def test_deactivating_returns_the_number_of_uses(shopify: Shopify, http: httpx.AsyncClient) -> None:
     used, unused = [await shopify.create_discount(STORE, a_discount(code=code)) for code in ("USED", "UNUSED")]
-    uses = f"https://sandbox/_sandbox/shopify/shops/{STORE.domain}/uses"
-    assert (await http.post(uses, json={"code": "used"})).is_success
+    assert (await http.post(f"/_sandbox/shopify/shops/{STORE.domain}/uses", json={"code": "used"})).is_success
 
     assert await shopify.deactivate_discount(STORE, used) == 1
     assert await shopify.deactivate_discount(STORE, unused) == 0
     assert await shopify.deactivate_discount(STORE, "gid://shopify/DiscountCodeNode/404") is None
 
 
-async def test_a_discount_whose_uses_cannot_be_read_is_not_taken_for_unused(
-    shopify: Shopify, script: ScriptFault
-) -> None:
+async def test_a_missing_number_of_uses_is_unknown(shopify: Shopify, add_fault: AddFault) -> None:
     node = {"id": "gid", "codeDiscount": {"__typename": "Novel"}}
     payload: dict[str, Any] = {"codeDiscountNode": node, "userErrors": []}
-    answer: dict[str, Any] = {"data": {"discountCodeDeactivate": payload}}
-    await script("shopify", kind="status", status=200, body=answer)
+    await add_fault("shopify", **a_status(200, body={"data": {"discountCodeDeactivate": payload}}))
 
     with pytest.raises(Unknown):
         await shopify.deactivate_discount(STORE, "gid")
 
 
-async def test_a_deactivated_code_stays_taken(shopify: Shopify) -> None:
+async def test_a_deactivated_discount_keeps_its_code(shopify: Shopify) -> None:
     gid = await shopify.create_discount(STORE, a_discount())
 
     await shopify.deactivate_discount(STORE, gid)
-    await shopify.deactivate_discount(STORE, gid)
-    found = await shopify.find_discount(STORE, a_discount().code)
 
-    assert found is not None
-    assert found.status == "EXPIRED"
+    assert (await find(shopify)).status == "EXPIRED"
 
 
-async def test_the_theme_reads_the_customers_state(shopify: Shopify, see: See) -> None:
+async def test_the_metafield_has_the_latest_state(shopify: Shopify, vendor_state: VendorState) -> None:
     await shopify.set_loyalty_metafield(STORE, "4711", STATE)
     await shopify.set_loyalty_metafield(STORE, "4711", replace(STATE, points_balance=100, vip_tier=None))
 
-    [metafield] = (await see("shopify"))["metafields"]
+    [metafield] = (await vendor_state("shopify"))["metafields"]
 
     assert (metafield["ownerId"], metafield["namespace"]) == ("gid://shopify/Customer/4711", "mage")
     assert (metafield["key"], metafield["type"]) == ("loyalty", "json")
@@ -215,30 +205,22 @@ async def test_the_theme_reads_the_customers_state(shopify: Shopify, see: See) -
     }
 
 
-async def test_a_version_that_shopify_no_longer_serves_is_noticed(http: httpx.AsyncClient) -> None:
-    template = "https://sandbox/{shop_domain}/admin/api/{version}/graphql.json"
-    shopify = Shopify(http, url_template=template, api_version="2024-01")
-
+async def test_a_retired_version_is_logged(http: httpx.AsyncClient) -> None:
     with capture_logs() as logs:
-        await shopify.find_discount(STORE, "MAGE-ANY")
+        await shopify_client(http, "2024-01").find_discount(STORE, "MAGE-ANY")
 
     [log] = logs
     assert (log["event"], log["requested"], log["served"]) == ("shopify_version_differs", "2024-01", "2026-01")
 
 
-async def test_what_shopify_adds_tomorrow_does_no_harm(shopify: Shopify, script: ScriptFault) -> None:
+async def test_unknown_fields_and_types_are_accepted(shopify: Shopify, add_fault: AddFault) -> None:
     context = {"__typename": "DiscountTribes", "tribes": 3}
     discount = {"__typename": "DiscountCodeNovel", "status": "SLEEPING", "tags": ["x"], "context": context, "new": 1}
     node: dict[str, Any] = {"id": "gid://shopify/DiscountCodeNode/9", "codeDiscount": discount, "more": []}
-    answer: dict[str, Any] = {
-        "data": {"codeDiscountNodeByCode": node},
-        "extensions": {"cost": "free today"},
-        "warnings": [],
-    }
-    await script("shopify", kind="status", status=200, body=answer)
+    body: dict[str, Any] = {"data": {"codeDiscountNodeByCode": node}, "extensions": {"cost": "none"}, "warnings": []}
+    await add_fault("shopify", **a_status(200, body=body))
 
-    found = await shopify.find_discount(STORE, "MAGE-ANY")
+    found = await find(shopify)
 
-    assert found is not None
     assert (found.type, found.amount, found.customer_ids, found.status) == (None, None, (), "SLEEPING")
     assert not found.matches(a_discount())

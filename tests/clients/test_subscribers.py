@@ -1,4 +1,4 @@
-"""Webhooks over real sockets: who they can reach, and who not. Only the look-up of names is the tests' own."""
+"""Webhooks over real sockets: which addresses they reach. Only DNS is simulated."""
 
 import asyncio
 import ssl
@@ -14,37 +14,34 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import SecretStr
 
 from clients.outcomes import NotExecuted, Unknown
-from clients.subscribers import WebhookRequest, Subscribers
+from clients.subscribers import Subscribers, WebhookRequest
 from clients.targets import TargetRefused, Targets, is_public
 from domain.subscriptions import WebhookEvent
 from tests.receiver import listening
 
-Lookup = Callable[[str, int], Awaitable[Sequence[str]]]
+Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
 
-def a_notice() -> WebhookRequest:
-    return WebhookRequest(
-        id=uuid4(),
-        event=WebhookEvent.POINTS_REDEEMED,
-        body=b"{}",
-        secret=SecretStr("5ec2e7"),
-        sent_at=datetime.now(UTC),
-    )
+async def send(url: str, *, resolve: Resolve | None = None, allow_private: bool = True) -> int:
+    event, secret = WebhookEvent.POINTS_REDEEMED, SecretStr("5ec2e7")
+    request = WebhookRequest(id=uuid4(), event=event, body=b"{}", secret=secret, sent_at=datetime.now(UTC))
+    return await Subscribers(Targets(allow_private=allow_private, resolve=resolve)).send(url, request)
 
 
-def named(*answers: Sequence[str]) -> tuple[Lookup, list[str]]:
-    """A look-up that answers one after the other, the last again and again; and what it was asked."""
-    asked: list[str] = []
+class Dns:
+    """Resolves every host to the next of these address lists, and to the last one from then on."""
 
-    async def look_up(host: str, port: int) -> Sequence[str]:
-        asked.append(f"{host}:{port}")
-        return answers[min(len(asked), len(answers)) - 1]
+    def __init__(self, *answers: Sequence[str]) -> None:
+        self.answers = answers
+        self.queries: list[str] = []
 
-    return look_up, asked
+    async def resolve(self, host: str, port: int) -> Sequence[str]:
+        self.queries.append(f"{host}:{port}")
+        return self.answers[min(len(self.queries), len(self.answers)) - 1]
 
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "1.1.1.1", "172.15.0.1", "2606:4700:4700::1111"])
-def test_an_address_on_the_internet_is_public(address: str) -> None:
+def test_internet_addresses_are_public(address: str) -> None:
     assert is_public(address)
 
 
@@ -58,63 +55,56 @@ def test_an_address_on_the_internet_is_public(address: str) -> None:
         *("fe80::1%eth0", "fec0::1", "ff02::1"),
     ],
 )
-async def test_no_webhook_goes_to_an_address_that_is_not_public(address: str) -> None:
-    targets = Targets(allow_private=False, resolve=named(["8.8.8.8", address])[0])
+async def test_non_public_addresses_are_refused(address: str) -> None:
+    targets = Targets(allow_private=False, resolve=Dns(["8.8.8.8", address]).resolve)
 
     with pytest.raises(TargetRefused, match="not on the public internet"):
         await targets.check("https://hooks.example/")
 
 
-async def test_a_name_that_has_no_address_yet_can_be_subscribed_but_not_reached() -> None:
-    targets = Targets(allow_private=False)
-
-    await targets.check("https://hooks.invalid/")
+async def test_an_unresolved_host_can_be_subscribed() -> None:
+    await Targets(allow_private=False).check("https://hooks.invalid/")
 
     with pytest.raises(NotExecuted, match="no address"):
-        await Subscribers(targets).send("https://hooks.invalid/", a_notice())
+        await send("https://hooks.invalid/", allow_private=False)
 
 
-async def test_a_name_that_means_this_machine_by_the_time_of_sending_is_not_reached() -> None:
-    look_up, _ = named(["8.8.8.8"], ["127.0.0.1"])
-    targets = Targets(allow_private=False, resolve=look_up)
+async def test_dns_rebinding_is_refused() -> None:
+    resolve = Dns(["8.8.8.8"], ["127.0.0.1"]).resolve
     async with listening() as receiver:
         url = f"https://hooks.example:{receiver.port}/"
-        await targets.check(url)
+        await Targets(allow_private=False, resolve=resolve).check(url)
 
         with pytest.raises(NotExecuted, match="not on the public internet"):
-            await Subscribers(targets).send(url, a_notice())
+            await send(url, resolve=resolve, allow_private=False)
 
     assert receiver.received == []
 
 
-async def test_the_connection_goes_to_the_address_that_was_checked() -> None:
-    look_up, asked = named(["127.0.0.1"], ["203.0.113.1"])
+async def test_the_connection_uses_the_checked_address() -> None:
+    dns = Dns(["127.0.0.1"], ["203.0.113.1"])
     async with listening() as receiver:
-        url = f"http://hooks.example:{receiver.port}/"
+        assert await send(f"http://hooks.example:{receiver.port}/", resolve=dns.resolve) == 200
 
-        assert await Subscribers(Targets(allow_private=True, resolve=look_up)).send(url, a_notice()) == 200
-
-    assert asked == [f"hooks.example:{receiver.port}"]
+    assert dns.queries == [f"hooks.example:{receiver.port}"]
     assert receiver.received[0].headers["host"] == f"hooks.example:{receiver.port}"
 
 
-async def test_an_address_that_refuses_is_passed_over_for_the_next() -> None:
-    look_up, _ = named(["127.0.0.2", "127.0.0.1"])
+async def test_the_next_address_is_used_after_a_refusal() -> None:
+    resolve = Dns(["127.0.0.2", "127.0.0.1"]).resolve
     async with listening() as receiver:
-        url = f"http://hooks.example:{receiver.port}/"
-
-        assert await Subscribers(Targets(allow_private=True, resolve=look_up)).send(url, a_notice()) == 200
+        assert await send(f"http://hooks.example:{receiver.port}/", resolve=resolve) == 200
 
 
 async def test_a_redirect_is_not_followed() -> None:
     async with listening() as inside, listening(script=[307], extra=f"Location: {inside.url}\r\n") as receiver:
-        assert await Subscribers(Targets(allow_private=True)).send(receiver.url, a_notice()) == 307
+        assert await send(receiver.url) == 307
 
     assert inside.received == []
 
 
-async def test_an_answer_that_never_ends_is_not_read() -> None:
-    async def pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def test_an_endless_response_is_not_read() -> None:
+    async def respond_endlessly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"{}")
         writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
         try:
@@ -124,23 +114,23 @@ async def test_an_answer_that_never_ends_is_not_read() -> None:
         except ConnectionError:
             writer.close()
 
-    server = await asyncio.start_server(pour, "127.0.0.1", 0)
+    server = await asyncio.start_server(respond_endlessly, "127.0.0.1", 0)
     async with asyncio.timeout(5):
         port = server.sockets[0].getsockname()[1]
-        assert await Subscribers(Targets(allow_private=True)).send(f"http://127.0.0.1:{port}/", a_notice()) == 200
+        assert await send(f"http://127.0.0.1:{port}/") == 200
     server.close()
 
 
-async def test_who_takes_too_long_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_slow_subscriber_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("clients.subscribers.TOTAL_SECONDS", 0.2)
     async with listening(seconds=1) as receiver:
         with pytest.raises(Unknown, match="Timeout"):
-            await Subscribers(Targets(allow_private=True)).send(receiver.url, a_notice())
+            await send(receiver.url)
 
 
 @pytest.fixture
 def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A certificate for hooks.example with its key, which this process trusts."""
+    """A trusted certificate for hooks.example, with its key."""
     key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name.from_rfc4514_string("CN=hooks.example")
     now = datetime.now(UTC)
     certificate = (
@@ -165,14 +155,14 @@ def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-async def test_the_certificate_must_be_that_of_the_name_and_not_of_the_address(authority: Path) -> None:
+async def test_the_certificate_must_match_the_host(authority: Path) -> None:
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     tls.load_cert_chain(authority)
-    subscribers = Subscribers(Targets(allow_private=True, resolve=named(["127.0.0.1"])[0]))
+    resolve = Dns(["127.0.0.1"]).resolve
     async with listening(tls=tls) as receiver:
-        assert await subscribers.send(f"https://hooks.example:{receiver.port}/", a_notice()) == 200
+        assert await send(f"https://hooks.example:{receiver.port}/", resolve=resolve) == 200
 
         with pytest.raises(NotExecuted, match="ConnectError"):
-            await subscribers.send(f"https://other.example:{receiver.port}/", a_notice())
+            await send(f"https://other.example:{receiver.port}/", resolve=resolve)
 
     assert len(receiver.received) == 1

@@ -1,18 +1,13 @@
-"""How a connection can fail, and what may be said about it."""
+"""Connection errors, waiting times, and redacted reasons."""
 
 from datetime import timedelta
 
 import httpx
 import pytest
-from pydantic import SecretStr
 
-from clients.klaviyo import Klaviyo
 from clients.outcomes import NotExecuted, Refused, Unknown, VendorError
-from clients.shopify import Shopify
 from clients.vendor_http import REASON_LENGTH, Redactor, parse_seconds
-from tests.clients.build import STORE, a_discount, an_event
-
-URL = "https://vendor/{shop_domain}"
+from tests.clients.build import STORE, a_discount, send_event, shopify_client
 
 
 def failing(error: Exception) -> httpx.AsyncClient:
@@ -40,39 +35,37 @@ def failing(error: Exception) -> httpx.AsyncClient:
         (httpx.DecodingError, Unknown),
     ],
 )
-async def test_only_what_surely_never_left_is_not_executed(
+async def test_only_connect_errors_are_not_executed(
     error: type[httpx.RequestError], outcome: type[VendorError]
 ) -> None:
     async with failing(error("lost")) as http:
-        shopify = Shopify(http, url_template=URL, api_version="2026-10")
-
         with pytest.raises(VendorError) as caught:
-            await shopify.create_discount(STORE, a_discount())
+            await shopify_client(http).create_discount(STORE, a_discount())
 
     assert type(caught.value) is outcome
 
 
-async def test_an_address_that_is_none_is_the_merchants_matter() -> None:
+async def test_an_invalid_url_raises_an_alarm() -> None:
     async with failing(httpx.InvalidURL("no")) as http:
         with pytest.raises(Refused) as refused:
-            await Klaviyo(http, base_url=URL, revision="2026-10-15").send_event(SecretStr("pk_x"), an_event())
+            await send_event("klaviyo", http)
 
     assert refused.value.alarm
 
 
-async def test_shopify_is_given_longer_than_its_own_limit_of_ten_seconds() -> None:
-    asked: list[httpx.Request] = []
+async def test_shopifys_read_timeout_exceeds_its_own_limit() -> None:
+    sent: list[httpx.Request] = []
 
-    def remember(request: httpx.Request) -> httpx.Response:
-        asked.append(request)
+    def record(request: httpx.Request) -> httpx.Response:
+        sent.append(request)
         return httpx.Response(202)
 
-    async with httpx.AsyncClient(transport=httpx.MockTransport(remember), timeout=None) as http:
-        await Klaviyo(http, base_url=URL, revision="2026-10-15").send_event(SecretStr("pk_x"), an_event())
+    async with httpx.AsyncClient(transport=httpx.MockTransport(record), timeout=None) as http:
+        await send_event("klaviyo", http)
         with pytest.raises(Unknown):
-            await Shopify(http, url_template=URL, api_version="2026-10").create_discount(STORE, a_discount())
+            await shopify_client(http).create_discount(STORE, a_discount())
 
-    klaviyo, shopify = (request.extensions["timeout"] for request in asked)
+    klaviyo, shopify = (request.extensions["timeout"] for request in sent)
     assert (klaviyo["connect"], klaviyo["read"]) == (5, 10)
     assert (shopify["connect"], shopify["read"]) == (5, 12)
 
@@ -81,7 +74,7 @@ async def test_shopify_is_given_longer_than_its_own_limit_of_ten_seconds() -> No
     ("text", "wait"),
     [("4.0", 4.0), ("30", 30.0), (2, 2.0), ("Wed, 21 Oct 2026", None), (-1, None), ("nan", None), ("inf", None)],
 )
-def test_a_wait_is_whole_or_decimal_seconds(text: object, wait: float | None) -> None:
+def test_waiting_times_are_whole_or_decimal_seconds(text: object, wait: float | None) -> None:
     assert parse_seconds(text) == (None if wait is None else timedelta(seconds=wait))
 
 
@@ -93,12 +86,12 @@ def test_a_wait_is_whole_or_decimal_seconds(text: object, wait: float | None) ->
         "no <jane@shopper.io>, 15005550006, +1 (500) 555-0006, pk_0123456789, SK_x MAGE-1 mage-1",
     ],
 )
-def test_no_spelling_gets_past_the_Redactor(body: str) -> None:
-    said = Redactor("MAGE-1", "SK_x", None).reason(httpx.Response(400, text=body)).lower()
+def test_encoded_secrets_are_redacted(body: str) -> None:
+    reason = Redactor("MAGE-1", "SK_x", None).reason(httpx.Response(400, text=body)).lower()
 
-    assert said.startswith("http 400:")
+    assert reason.startswith("http 400:")
     for secret in ("jane", "shopper", "5550006", "555-0006", "pk_", "sk_x", "mage-1"):
-        assert secret not in said
+        assert secret not in reason
 
 
 def test_reasons_are_short() -> None:
