@@ -28,7 +28,7 @@ class Postscript:
         """Record the event. Postscript looks up the subscriber later and sends nothing if there is none.
 
         Raises:
-            NotExecuted: over the rate limit; Postscript gives no waiting time.
+            NotExecuted: over the rate limit; Postscript does not say for how long.
             Refused: the customer has neither e-mail nor phone, the event is invalid, or (`alarm`) the key is.
             Unknown: Postscript failed, or a success response lacks `event_ids`.
         """

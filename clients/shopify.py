@@ -181,7 +181,7 @@ class Shopify:
             _log.warning("shopify_version_differs", shop=store.domain, requested=self._version, served=served)
 
     def _check_user_errors(self, payload: _Mutation, redactor: Redactor) -> None:
-        """Raise for user errors. They mean that nothing was applied, except INTERNAL_ERROR, which proves nothing."""
+        """Raise for user errors: nothing was applied, or, after INTERNAL_ERROR, the outcome is unknown."""
         if not payload.user_errors:
             return
         reason = redactor.redact("; ".join(map(str, payload.user_errors)))

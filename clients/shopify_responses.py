@@ -112,7 +112,7 @@ def _check_status(http: VendorHttp, response: httpx.Response, redactor: Redactor
     reason = redactor.reason(response)
     if meaning := STATUS_MEANINGS.get(response.status_code):
         raise Refused(http.vendor, f"{meaning}, {reason}", alarm=True)
-    # Unlike any other 403 this one is temporary, also on healthy shops.
+    # Unlike any other 403 this one is temporary; field reports saw it on healthy shops.
     if response.status_code == httpx.codes.FORBIDDEN.value and "Unavailable Shop" in response.text:
         raise NotExecuted(http.vendor, reason)
     http.check_status(response, reason, retry_after=retry_after_header(response))
