@@ -8,61 +8,79 @@ from fastapi_offline import FastAPIOffline
 from temporalio.client import Client
 
 from api import errors
-from api.access_log import AccessLog
+from api.middleware import AccessLog, AllowanceHeaders, RequestLimits
 from api.openapi import TAGS, describe, operation_id
-from api.rate_limits import AllowanceHeaders, RateLimits
-from api.requests import RequestLimits
+from api.rate_limits import RateLimits
 from api.routes import (
     adjustments,
     customers,
+    earning_history,
     health,
-    histories,
     purchases,
     quotes,
+    receipts,
     refunds,
+    reward_history,
     rewards,
-    subscriptions,
-    tiers,
-    webhooks,
+    shopify_webhooks,
+    vip_tiers,
+    webhook_subscriptions,
 )
 from api.state import State
 from clients.targets import Targets
 from database import Sessions, connect, sessions
 from db.vault import Vault
-from services.gateway import Engine
-from services.purchases import Purchasing
-from services.refunds import Refunding
-from services.webhook_intake import Intake
+from services.gateway import Gateway
+from services.purchases import Purchases
+from services.refunds import Refunds
+from services.subscriptions import Subscriptions
+from services.webhook_intake import WebhookIntake
 from settings import Settings, connect_temporal, read_settings
 from telemetry import configure_logging
 
 _DESCRIPTION = """Spend loyalty points on Shopify discount codes. Compatible with Mage Loyalty's public API.
 
-A request's body is a JSON object, with its members in the object itself or, as JSON:API has it, in `data.attributes`.
+A request body is a JSON object. Its fields are in the object itself or, as in JSON:API, in `data.attributes`.
 
-Every error has `meta.retry`: `same_key` (send the same request again), `new_key` (this answer is final for its
-`Idempotency-Key`), or `never` (the request itself must change). A path that is unknown is 404, another method than the
-documented ones 405 with `Allow`, in the same shape.
+Every error has `meta.retry`: `same_key` (repeat the same request), `new_key` (the response is final for its
+`Idempotency-Key`), or `never` (the request must be changed). An unknown path is 404, and an undocumented method 405
+with `Allow`, with the same error body.
 
-What belongs to another shop does not exist. Times are UTC, like `2026-06-01T12:00:00.000Z`."""
+Resources of other shops are not found. Times are UTC, like `2026-06-01T12:00:00.000Z`."""
+
+_ROUTES = (
+    rewards,
+    purchases,
+    quotes,
+    customers,
+    adjustments,
+    earning_history,
+    reward_history,
+    receipts,
+    refunds,
+    vip_tiers,
+    webhook_subscriptions,
+    shopify_webhooks,
+    health,
+)
 
 
 def create_app(settings: Settings | None = None, temporal: Client | None = None) -> FastAPI:
-    """The ASGI application. Without settings they come from the environment, and the Temporal client from them."""
+    """The ASGI application. Default settings: from the environment; default Temporal client: from the settings."""
     settings = settings or read_settings()
     configure_logging(settings.log_level, settings.log_format)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         engine = connect(settings.database_url)
-        # Lazy, so that the API starts, and says that it is not ready, before the engine is there.
+        # Lazy, so that the API starts and reports that it is not ready while Temporal cannot be reached.
         client = temporal or await connect_temporal(settings, lazy=True)
         app.state.pointsaga = state = _state(settings, client, sessions(engine))
         yield
         await state.rate_limits.close()
         await engine.dispose()
 
-    # With the documentation page's scripts on board: nothing is fetched from elsewhere.
+    # The documentation page has its scripts on board and loads nothing from elsewhere.
     app = FastAPIOffline(
         title="Pointsaga",
         version="1",
@@ -77,37 +95,23 @@ def create_app(settings: Settings | None = None, temporal: Client | None = None)
     app.add_middleware(RequestLimits)
     app.add_middleware(AllowanceHeaders)
     app.add_middleware(AccessLog)
-    for module in (
-        rewards,
-        purchases,
-        quotes,
-        customers,
-        adjustments,
-        histories,
-        refunds,
-        tiers,
-        subscriptions,
-        webhooks,
-        health,
-    ):
+    for module in _ROUTES:
         app.include_router(module.router)
     describe(app)
     return app
 
 
-def _state(settings: Settings, temporal: Client, store: Sessions) -> State:
+def _state(settings: Settings, temporal: Client, sessions: Sessions) -> State:
     queue = settings.temporal_task_queue
-    engine, vault = Engine(temporal, task_queue=queue), Vault(settings.encryption_keys)
-    secrets = settings.shopify_webhook_secrets
+    gateway, vault = Gateway(temporal, task_queue=queue), Vault(settings.encryption_keys)
+    targets = Targets(allow_private=settings.webhook_allow_private_targets)
     return State(
-        sessions=store,
+        sessions=sessions,
         temporal=temporal,
         task_queue=queue,
-        purchasing=Purchasing(store, engine, deadline=settings.purchase_deadline),
-        # A refund is made however long it takes; its caller waits as long as one who buys.
-        refunding=Refunding(store, engine, patience=settings.purchase_deadline),
-        intake=Intake(store, vault, temporal, secrets=secrets, task_queue=queue),
         rate_limits=RateLimits(settings.rate_limit, settings.rate_limit_storage_url),
-        vault=vault,
-        webhook_targets=Targets(allow_private=settings.webhook_allow_private_targets),
+        purchases=Purchases(sessions, gateway, deadline=settings.purchase_deadline),
+        refunds=Refunds(sessions, gateway, timeout=settings.purchase_deadline),
+        subscriptions=Subscriptions(sessions=sessions, vault=vault, targets=targets),
+        webhook_intake=WebhookIntake(sessions, vault, gateway, secrets=settings.shopify_webhook_secrets),
     )

@@ -1,4 +1,4 @@
-"""Who calls: the API key decides the shop, whether it may write, and how often it may call."""
+"""Authentication: the API key decides the shop, whether it may write, and its rate limit."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -21,7 +21,7 @@ _HEADER = APIKeyHeader(
 
 @dataclass(frozen=True)
 class Caller:
-    """The shop a key speaks for, and the key as the activity log names it."""
+    """An API key and its shop. `name`: the key in the activity log."""
 
     shop: Shop
     can_write: bool
@@ -30,19 +30,18 @@ class Caller:
 
 async def _caller(request: Request, state: StateOf, authorization: Annotated[str | None, Security(_HEADER)]) -> Caller:
     if not authorization:
-        raise ApiError("unauthorized", "Missing Authorization header")
+        raise ApiError("unauthorized")
     scheme, _, rest = authorization.partition(" ")
     key = rest.strip() if scheme.lower() == "bearer" and rest else authorization
-    # Asked of the database each time, so that a revoked key is refused at once by every process.
+    # Not cached, so that every process refuses a revoked key at once.
     async with state.sessions() as session:
-        found = await api_keys.shop_of_key(session, key)
+        found = await api_keys.find_key(session, key)
     if found is None:
         raise ApiError("unauthorized", "Unknown or revoked API key")
     shop, row = found
     request.state.allowance = allowance = await state.rate_limits.count(row.id)
     if allowance is not None and not allowance.granted:
-        detail = "Rate limit exceeded. Please retry after a short delay."
-        raise ApiError("rate_limited", detail, retry_after=allowance.reset_seconds)
+        raise ApiError("rate_limited", retry_after=allowance.reset_seconds)
     name = f"API key {row.id}" + (f" ({row.label})" if row.label else "")
     return Caller(shop, can_write=row.scope == "full", name=name)
 
@@ -52,7 +51,7 @@ Reader = Annotated[Caller, Depends(_caller)]
 
 async def _writer(caller: Reader) -> Caller:
     if not caller.can_write:
-        raise ApiError("read_only_key", "This API key is read-only and cannot perform write operations")
+        raise ApiError("read_only_key")
     return caller
 
 

@@ -1,6 +1,7 @@
-"""Every error of the API, in one table, and the one shape they all have."""
+"""Every error of the API, in one table, and the JSON that all errors have."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import structlog
@@ -12,8 +13,12 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
-from db.transactions import is_away
+from clients.targets import TargetRefused
+from db.transactions import is_unreachable
 from domain.eligibility import Refusal, RefusalCode
+from services.idempotency import IdempotencyKeyReused
+from services.subscriptions import SubscriptionNotFound
+from services.webhook_intake import WebhookRejected
 
 Retry = Literal["same_key", "new_key", "never"]
 
@@ -22,14 +27,16 @@ log = structlog.stdlib.get_logger("api")
 
 @dataclass(frozen=True)
 class Kind:
-    """One row of the table."""
+    """A row of the table. `detail` is the error's text, or an example of it where the text varies."""
 
     status: int
     title: str
     retry: Retry
-    example: str
-    """Such a `detail`, for the documentation."""
+    detail: str
 
+
+# After a 503 of a request that may have been executed, only a repetition returns the outcome.
+DATABASE_UNAVAILABLE = "The database is unavailable. Repeat the request to get its outcome."
 
 KINDS = {
     "invalid_json": Kind(400, "Bad Request", "never", "The body is not valid JSON"),
@@ -43,7 +50,7 @@ KINDS = {
     "vip_tier_required": Kind(
         403, "Forbidden", "new_key", "This reward is only available to customers on the Gold tier"
     ),
-    "not_found": Kind(404, "Not Found", "never", "There is nothing at this path"),
+    "not_found": Kind(404, "Not Found", "never", "This path does not exist"),
     "customer_not_found": Kind(404, "Not Found", "new_key", "Customer '6789012345' not found"),
     "reward_not_found": Kind(404, "Not Found", "new_key", "Reward 'reward_abc' not found"),
     "reward_history_entry_not_found": Kind(
@@ -52,49 +59,49 @@ KINDS = {
     "webhook_subscription_not_found": Kind(
         404, "Not Found", "never", "Webhook subscription 'whsub_4k1t9zq0m2x7c8v5b3n6' not found"
     ),
-    "method_not_allowed": Kind(405, "Method Not Allowed", "never", "This path does not answer to that method"),
-    "payload_too_large": Kind(413, "Payload Too Large", "never", "A body may have 16384 bytes at most"),
+    "method_not_allowed": Kind(405, "Method Not Allowed", "never", "This path does not support this method"),
+    "payload_too_large": Kind(413, "Payload Too Large", "never", "The body is larger than 16384 bytes"),
     "unsupported_media_type": Kind(
-        415, "Unsupported Media Type", "never", "Send the body as application/json, not text/plain"
+        415, "Unsupported Media Type", "never", "Content-Type must be application/json, not text/plain"
     ),
     "insufficient_points": Kind(
         422, "Insufficient Points", "new_key", "Customer has 200 points but this reward costs 500"
     ),
-    "reward_sold_out": Kind(422, "Reward Sold Out", "new_key", "This reward has been redeemed 100 times, its maximum"),
-    "reward_already_used": Kind(422, "Reward Already Used", "never", "The discount code of this entry has been used"),
+    "reward_sold_out": Kind(
+        422, "Reward Sold Out", "new_key", "This reward has reached its maximum of 100 redemptions"
+    ),
+    "reward_already_used": Kind(422, "Reward Already Used", "never", "The discount code has already been used"),
     "reward_not_redeemed": Kind(
-        422,
-        "Reward Not Redeemed",
-        "never",
-        "This entry is pending or failed: it holds no points that could be refunded",
+        422, "Reward Not Redeemed", "never", "This entry is pending or failed, so it has no points to refund"
     ),
     "idempotency_key_reused": Kind(
-        422, "Idempotency Key Reused", "new_key", "This Idempotency-Key stands for another request; use a new key"
+        422,
+        "Idempotency Key Reused",
+        "new_key",
+        "This Idempotency-Key was used for a different request. Use a new key.",
     ),
     "rate_limited": Kind(
         429, "Too Many Requests", "same_key", "Rate limit exceeded. Please retry after a short delay."
     ),
-    "internal_error": Kind(500, "Internal Server Error", "same_key", "Something went wrong on our side"),
+    "internal_error": Kind(500, "Internal Server Error", "same_key", "An unexpected error occurred"),
     "shopify_unavailable": Kind(
         503, "Service Unavailable", "same_key", "Unable to connect to Shopify to generate the discount code"
     ),
-    "engine_unavailable": Kind(
-        503,
-        "Service Unavailable",
-        "same_key",
-        "The service cannot reach its database; the same request, sent again, tells what has happened",
-    ),
+    "engine_unavailable": Kind(503, "Service Unavailable", "same_key", DATABASE_UNAVAILABLE),
 }
 
-# The one 503 that can follow a purchase: without the database nobody can know what became of an earlier request.
-NO_DATABASE = "The service cannot reach its database; the same request, sent again, tells what has happened"
+_SERVICE_ERRORS = {
+    IdempotencyKeyReused: "idempotency_key_reused",
+    SubscriptionNotFound: "webhook_subscription_not_found",
+    WebhookRejected: "unauthorized",
+}
 
-# Long enough for a worker to come back or a vendor to breathe, short enough for a customer who is waiting.
+# Long enough for a worker to restart, short enough for a customer who waits.
 RETRY_AFTER_SECONDS = 5
 
 
 class ErrorSource(BaseModel):
-    """Where in the request the error is."""
+    """The part of the request that caused the error."""
 
     pointer: str | None = None
     parameter: str | None = None
@@ -102,7 +109,7 @@ class ErrorSource(BaseModel):
 
 
 class ErrorMeta(BaseModel):
-    """What a client can do."""
+    """How the client can retry."""
 
     retry: Retry
 
@@ -119,26 +126,31 @@ class ErrorObject(BaseModel):
 
 
 class ErrorDocument(BaseModel):
-    """The body of every answer that is not a success."""
+    """The body of every error response."""
 
     errors: list[ErrorObject]
 
 
 class ApiError(Exception):
-    """An answer from the table. `detail` is for the client's developer, and never holds a stack trace."""
+    """An error of the table. `detail` is for the client's developer and never contains a stack trace."""
 
     def __init__(
-        self, code: str, detail: str, *, source: ErrorSource | None = None, retry_after: int = RETRY_AFTER_SECONDS
+        self,
+        code: str,
+        detail: str | None = None,
+        *,
+        source: ErrorSource | None = None,
+        retry_after: int = RETRY_AFTER_SECONDS,
     ) -> None:
-        super().__init__(detail)
         self.code = code
         self.kind = KINDS[code]
-        self.detail = detail
+        self.detail = detail or self.kind.detail
         self.source = source
         self.retry_after = retry_after
+        super().__init__(self.detail)
 
     def document(self) -> ErrorDocument:
-        """What the client is told."""
+        """The response body."""
         error = ErrorObject(
             status=str(self.kind.status),
             code=self.code,
@@ -150,85 +162,97 @@ class ApiError(Exception):
         return ErrorDocument(errors=[error])
 
     def body(self) -> str:
-        """It as JSON."""
+        """The response body as JSON."""
         return self.document().model_dump_json(exclude_none=True)
 
     def response(self) -> Response:
-        """The HTTP answer."""
+        """The HTTP response."""
         headers = {"Retry-After": str(self.retry_after)} if self.kind.status in (429, 503) else {}
         return Response(self.body(), self.kind.status, headers, media_type="application/json")
 
 
-def refused(refusal: Refusal, *, reward_id: str, customer_identifier: str) -> ApiError:
-    """The error that tells a client why its purchase was refused."""
+def refusal_error(refusal: Refusal, *, customer_identifier: str, reward_id: str = "") -> ApiError:
+    """The error that reports a refusal."""
     details = {
         RefusalCode.CUSTOMER_NOT_FOUND: f"Customer '{customer_identifier}' not found",
-        RefusalCode.CUSTOMER_EXCLUDED: "Customer is excluded from the loyalty program",
+        RefusalCode.CUSTOMER_EXCLUDED: None,
         RefusalCode.REWARD_NOT_FOUND: f"Reward '{reward_id}' not found",
         RefusalCode.VIP_TIER_REQUIRED: f"This reward is only available to customers on the {refusal.vip_tier} tier",
         RefusalCode.INSUFFICIENT_POINTS: (
             f"Customer has {refusal.points_available} points but this reward costs {refusal.points_cost}"
         ),
-        RefusalCode.REWARD_SOLD_OUT: f"This reward has been redeemed {refusal.max_redemptions} times, its maximum",
+        RefusalCode.REWARD_SOLD_OUT: f"This reward has reached its maximum of {refusal.max_redemptions} redemptions",
     }
     return ApiError(refusal.code, details[refusal.code])
 
 
 def install(app: FastAPI) -> None:
-    """Give every failure the one shape."""
+    """Answer every failure with an error of the table."""
     app.add_exception_handler(ApiError, _api_error)
-    app.add_exception_handler(RequestValidationError, _bad_parameter)
+    for exception, code in _SERVICE_ERRORS.items():
+        app.add_exception_handler(exception, partial(_service_error, code))
+    app.add_exception_handler(TargetRefused, _refused_target)
+    app.add_exception_handler(RequestValidationError, _invalid_parameter)
     app.add_exception_handler(HTTPException, _http_error)
-    for kind in (OSError, DBAPIError, PoolTimeoutError):
-        app.add_exception_handler(kind, _database_error)
-    app.add_exception_handler(Exception, _bug)
+    for exception in (OSError, DBAPIError, PoolTimeoutError):
+        app.add_exception_handler(exception, _database_error)
+    app.add_exception_handler(Exception, _unexpected_error)
 
 
 async def _api_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ApiError)
     response = error.response()
-    # Whatever went wrong, the client can repeat the purchase safely.
+    # On errors too, so that a client without a key of its own can repeat the request safely.
     if key := getattr(request.state, "idempotency_key", None):
         response.headers["Idempotency-Key"] = key
     return response
 
 
-async def _bad_parameter(request: Request, error: Exception) -> Response:
+async def _service_error(code: str, request: Request, error: Exception) -> Response:
+    return await _api_error(request, ApiError(code, str(error)))
+
+
+async def _refused_target(request: Request, error: Exception) -> Response:
+    source = ErrorSource(pointer="/url")
+    return await _api_error(request, ApiError("invalid_request", f"url: {error}", source=source))
+
+
+async def _invalid_parameter(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
-    kind, name = first["loc"][0], str(first["loc"][-1])
-    source = ErrorSource(header=name) if kind == "header" else ErrorSource(parameter=name)
+    place, name = first["loc"][0], str(first["loc"][-1])
+    source = ErrorSource(header=name) if place == "header" else ErrorSource(parameter=name)
     return await _api_error(request, ApiError("invalid_request", f"{name}: {first['msg']}", source=source))
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    if error.status_code == 405:
-        response = ApiError("method_not_allowed", "This path does not answer to that method").response()
-        response.headers.update(error.headers or {})
-        if allowed := _methods(request):
-            response.headers["Allow"] = allowed
-        return response
-    return ApiError("not_found", "There is nothing at this path").response()
+    if error.status_code != 405:
+        return ApiError("not_found").response()
+    response = ApiError("method_not_allowed").response()
+    response.headers.update(error.headers or {})
+    if allowed := _methods(request):
+        response.headers["Allow"] = allowed
+    return response
 
 
 def _methods(request: Request) -> str:
-    """All that a documented path answers to; the framework names those of one of its endpoints."""
+    """All methods of a documented path. The framework's own `Allow` has those of one route only."""
     route = getattr(request.scope.get("route"), "path", None)
     return ", ".join(sorted(method.upper() for method in request.app.openapi()["paths"].get(route, ())))
 
 
 async def _database_error(request: Request, error: Exception) -> Response:
-    if not is_away(error):
-        return await _bug(request, error)
+    if not is_unreachable(error):
+        return await _unexpected_error(request, error)
     log.error("database unavailable", kind=type(error).__name__)
-    return await _api_error(request, ApiError("engine_unavailable", NO_DATABASE))
+    return await _api_error(request, ApiError("engine_unavailable", DATABASE_UNAVAILABLE))
 
 
-async def _bug(request: Request, error: Exception) -> Response:
+async def _unexpected_error(request: Request, error: Exception) -> Response:
     log.error("unexpected error", exc_info=error)
-    response = await _api_error(request, ApiError("internal_error", "Something went wrong on our side"))
-    # This answer is made outside of all middleware.
+    response = await _api_error(request, ApiError("internal_error"))
+    # This response bypasses the middleware.
     if allowance := getattr(request.state, "allowance", None):
         response.headers.update(allowance.headers)
     return response

@@ -1,38 +1,40 @@
-"""What OpenAPI says beyond what FastAPI finds out: errors, headers, bodies, and an example of every answer."""
+"""Completes the OpenAPI document that FastAPI generates: errors, headers, bodies, and an example of every response."""
 
+import json
+import re
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 
 from api.errors import KINDS, ApiError, ErrorDocument
-from api.examples import Examples
 
 Json = dict[str, Any]
 
 READ = ("unauthorized", "rate_limited", "internal_error", "engine_unavailable")
-"""What can go wrong wherever a key is asked for."""
+"""Errors of every operation with an API key."""
 
 WRITE = ("read_only_key", *READ)
 
 BODY = ("invalid_json", "invalid_request", "payload_too_large", "unsupported_media_type")
-"""What can be wrong with a body."""
+"""Errors of every operation with a body."""
 
 TAGS: list[Json] = [
-    {"name": "Rewards", "description": "What points can be spent on, and spending them."},
-    {"name": "Customers", "description": "Members, by Shopify id or e-mail address, and their points."},
-    {"name": "Reward history", "description": "Redemptions: their codes, their receipts, and taking them back."},
-    {"name": "VIP tiers", "description": "Levels that customers reach by their lifetime points."},
-    {"name": "Webhook subscriptions", "description": "Who of yours is told of what. Deliveries are signed."},
-    {"name": "Webhooks", "description": "What Shopify tells."},
-    {"name": "Health", "description": "For whoever runs the service; no key is asked for."},
+    {"name": "Rewards", "description": "Discounts that customers buy with points: list, quote and purchase them."},
+    {"name": "Customers", "description": "Customers and their points."},
+    {"name": "Reward history", "description": "Redemptions: discount codes, receipts and refunds."},
+    {"name": "VIP tiers", "description": "Levels that customers reach by lifetime points."},
+    {"name": "Webhook subscriptions", "description": "URLs of yours that receive signed events."},
+    {"name": "Webhooks", "description": "Webhooks that Shopify sends."},
+    {"name": "Health", "description": "Health checks, without API key."},
 ]
 
 _RETRY_AFTER: Json = {
     "Retry-After": {
-        "description": "Seconds to wait before trying again.",
+        "description": "Seconds to wait before a retry.",
         "required": True,
         "schema": {"type": "integer", "minimum": 1},
         "example": 5,
@@ -41,19 +43,19 @@ _RETRY_AFTER: Json = {
 _ALLOWANCE: Json = {
     name: {"description": text, "schema": {"type": "integer", "minimum": 0}, "example": example}
     for name, text, example in (
-        ("RateLimit-Limit", "Requests that the key has in the limit's window.", 50),
-        ("RateLimit-Remaining", "Those that are left.", 49),
-        ("RateLimit-Reset", "Seconds until there is room for more.", 1),
+        ("RateLimit-Limit", "Requests that the key may send in the limit's window.", 50),
+        ("RateLimit-Remaining", "Requests left in the window.", 49),
+        ("RateLimit-Reset", "Seconds until more requests are allowed.", 1),
     )
 }
 _KEY_HEADERS: Json = {
     "Idempotency-Key": {
-        "description": "The key this request goes by; send it again to repeat the request safely.",
+        "description": "The key of this request. Send it again to repeat the request safely.",
         "schema": {"type": "string"},
         "example": "order-17",
     },
     "Idempotency-Replayed": {
-        "description": "`true` when this answer had been given before.",
+        "description": "`true` if this is the stored response of an earlier request.",
         "schema": {"type": "string", "const": "true"},
         "example": "true",
     },
@@ -61,45 +63,60 @@ _KEY_HEADERS: Json = {
 
 
 def operation_id(route: APIRoute) -> str:
-    """Clients that are generated name their methods by it."""
+    """Name of the operation; generated clients name their methods by it."""
     return route.name
 
 
 def errors(*codes: str) -> dict[int | str, Json]:
-    """The error answers of an endpoint, by the codes it can answer, each with an example."""
+    """An operation's error responses with these codes, each with an example."""
     statuses = sorted({KINDS[code].status for code in codes})
     return {status: _response([code for code in codes if KINDS[code].status == status]) for status in statuses}
 
 
 def _response(codes: list[str]) -> Json:
-    examples = {
-        code: {"value": ApiError(code, KINDS[code].example).document().model_dump(exclude_none=True)} for code in codes
-    }
     return {
         "model": ErrorDocument,
         "description": "One of: " + ", ".join(f"`{code}`" for code in codes),
-        "content": {"application/json": {"examples": examples}},
+        "content": {
+            "application/json": {
+                "examples": {code: {"value": ApiError(code).document().model_dump(exclude_none=True)} for code in codes}
+            }
+        },
         "headers": _RETRY_AFTER if KINDS[codes[0]].status in (429, 503) else {},
     }
 
 
+def body_schema(model: type[BaseModel], example: Json, *, required: bool = True) -> Json:
+    """The request body of an operation that reads it with `json_body`."""
+    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    content = {"application/json": {"schema": schema, "example": example}}
+    return {"requestBody": {"required": required, "content": content}}
+
+
 def describe(app: FastAPI) -> None:
-    """Have the document completed by whoever asks for it first: it takes longer than all else at the start."""
+    """Generate the document at its first request, because that takes longer than the rest of the start."""
     app.openapi = cache(partial(_complete, app.openapi))
 
 
-def _complete(made_by: Callable[[], Json]) -> Json:
-    document = made_by()
+def _complete(generate: Callable[[], Json]) -> Json:
+    document = _named_by_title(generate())
     schemas = document["components"]["schemas"]
     for operation in _operations(document):
-        _drop_default_error(operation)
-        _name_body(operation, schemas)
-        _describe_headers(operation)
-        _mend_parameters(operation)
+        _remove_default_error(operation)
+        _move_body_schema(operation, schemas)
+        _add_headers(operation)
+        _fix_parameters(operation)
     for schema in ("HTTPValidationError", "ValidationError"):
         schemas.pop(schema, None)
-    _give_examples(document, Examples(schemas))
+    _add_examples(document)
+    document["components"]["schemas"] = dict(sorted(schemas.items()))
     return document
+
+
+def _named_by_title(document: Json) -> Json:
+    """Rename the schemas of generic documents, such as `ListDocument_RewardResource_`, to their titles."""
+    titles = {name: schema["title"] for name, schema in document["components"]["schemas"].items() if name[-1] == "_"}
+    return json.loads(re.sub("|".join(titles), lambda name: titles[name[0]], json.dumps(document)))
 
 
 def _operations(document: Json) -> Iterator[Json]:
@@ -107,14 +124,14 @@ def _operations(document: Json) -> Iterator[Json]:
         yield from path.values()
 
 
-def _drop_default_error(operation: Json) -> None:
-    """The 422 that FastAPI documents for every parameter: ours answer 400, in the one shape."""
+def _remove_default_error(operation: Json) -> None:
+    """Remove the 422 that FastAPI documents for every parameter: this API answers 400."""
     if "HTTPValidationError" in str(operation["responses"].get("422")):
         del operation["responses"]["422"]
 
 
-def _name_body(operation: Json, schemas: Json) -> None:
-    """Bodies are read by `json_body`, so FastAPI has not put their schemas where references and generators look."""
+def _move_body_schema(operation: Json, schemas: Json) -> None:
+    """Move an inline body schema to the components, where client generators expect it."""
     for content in operation.get("requestBody", {}).get("content", {}).values():
         schema = content["schema"]
         if "title" in schema:
@@ -123,20 +140,20 @@ def _name_body(operation: Json, schemas: Json) -> None:
             content["schema"] = {"$ref": f"#/components/schemas/{schema['title']}"}
 
 
-def _describe_headers(operation: Json) -> None:
+def _add_headers(operation: Json) -> None:
     names = {parameter["name"] for parameter in operation.get("parameters", ())}
-    for status, answer in operation["responses"].items():
-        found = answer.pop("headers", {})
+    for status, response in operation["responses"].items():
+        headers = response.pop("headers", {})
         if "Idempotency-Key" in names:
-            found = found | _KEY_HEADERS
+            headers = headers | _KEY_HEADERS
         if "security" in operation and status != "401":
-            found = found | _ALLOWANCE
-        if found:
-            answer["headers"] = found
+            headers = headers | _ALLOWANCE
+        if headers:
+            response["headers"] = headers
 
 
-def _mend_parameters(operation: Json) -> None:
-    """One that is not given is left out, not null. Ids are shown where the documentation page takes them from."""
+def _fix_parameters(operation: Json) -> None:
+    """Optional parameters can be left out but not null. The documentation page reads `example`, not `examples`."""
     for parameter in operation.get("parameters", ()):
         schema = parameter["schema"]
         if "anyOf" in schema:
@@ -146,10 +163,33 @@ def _mend_parameters(operation: Json) -> None:
             parameter["example"] = schema.pop("examples")[0]
 
 
-def _give_examples(document: Json, examples: Examples) -> None:
-    """One of each answer, made of those of its parts; a part without any is an error in ours."""
+def _add_examples(document: Json) -> None:
+    """Add an example to every response, made of the examples of its parts."""
     for operation in _operations(document):
-        for answer in operation["responses"].values():
-            for content in answer.get("content", {}).values():
+        for response in operation["responses"].values():
+            for content in response.get("content", {}).values():
                 if "examples" not in content:
-                    content["example"] = examples.of(content["schema"])
+                    content["example"] = _example(content["schema"], document["components"]["schemas"])
+
+
+def _example(schema: Json, schemas: Json) -> Any:
+    """The schema's own example, or one made of its parts. Raises KeyError if a part has none."""
+    if "example" in schema:
+        # FastAPI leaves out null values.
+        return dict.fromkeys(schema["properties"]) | schema["example"]
+    for values in ("examples", "enum"):
+        if values in schema:
+            return schema[values][0]
+    match schema:
+        case {"const": value}:
+            return value
+        case {"$ref": reference}:
+            return _example(schemas[reference.rpartition("/")[2]], schemas)
+        case {"anyOf": [first, *_]}:
+            return _example(first, schemas)
+        case {"type": "array", "items": items}:
+            return [_example(items, schemas)]
+        case {"type": "object", "properties": properties}:
+            return {name: _example(part, schemas) for name, part in properties.items()}
+        case _:
+            return {"integer": 1, "number": 1.0, "boolean": True}[schema["type"]]

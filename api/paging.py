@@ -1,4 +1,4 @@
-"""What all lists share: which page is asked for, and where in the list it is."""
+"""Query parameters and meta data that all lists share."""
 
 from typing import Annotated, Any
 
@@ -9,12 +9,12 @@ from db.lists import Page
 
 
 class ListQuery(BaseModel):
-    """The parameters of a list. Each adds its `sort` and its filters; what it does not know is refused."""
+    """Query parameters of a list. Each list adds its `sort` and filters. Unknown parameters are refused."""
 
     model_config = ConfigDict(extra="forbid")
 
-    number: Annotated[int, Field(alias="page[number]", ge=1, description="Pages count from 1.")] = 1
-    size: Annotated[int, Field(alias="page[size]", ge=1, le=100, description="Rows on a page.")] = 20
+    number: Annotated[int, Field(alias="page[number]", ge=1, description="Page number, from 1.")] = 1
+    size: Annotated[int, Field(alias="page[size]", ge=1, le=100, description="Resources per page.")] = 20
     sort: Any
 
     def page(self) -> Page:
@@ -27,5 +27,5 @@ class ListQuery(BaseModel):
         )
 
     def meta(self, total: int) -> ListMeta:
-        """Where the page is in a list that long."""
+        """`meta` of the response, for a list of `total` resources."""
         return ListMeta(total=total, page=self.number, per_page=self.size, total_pages=-(-total // self.size))

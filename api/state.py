@@ -1,4 +1,4 @@
-"""What the process holds for all requests."""
+"""The collaborators of the endpoints."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -7,27 +7,25 @@ from fastapi import Depends, Request
 from temporalio.client import Client
 
 from api.rate_limits import RateLimits
-from clients.targets import Targets
 from database import Sessions
-from db.vault import Vault
-from services.purchases import Purchasing
-from services.refunds import Refunding
-from services.webhook_intake import Intake
+from services.purchases import Purchases
+from services.refunds import Refunds
+from services.subscriptions import Subscriptions
+from services.webhook_intake import WebhookIntake
 
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """The collaborators of the endpoints, made once by `api.app`."""
+    """Made once per process by `api.app`."""
 
     sessions: Sessions
     temporal: Client
     task_queue: str
-    purchasing: Purchasing
-    intake: Intake
     rate_limits: RateLimits
-    refunding: Refunding
-    vault: Vault
-    webhook_targets: Targets
+    purchases: Purchases
+    refunds: Refunds
+    subscriptions: Subscriptions
+    webhook_intake: WebhookIntake
 
 
 def _state(request: Request) -> State:

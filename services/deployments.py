@@ -1,4 +1,4 @@
-"""Versions of the worker: how one comes to be given work, and whether any is. The story is in docs/deploying.md."""
+"""Worker versions: which one is current, and whether new workflows reach a worker. See docs/deploying.md."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -16,24 +16,24 @@ from temporalio.common import WorkerDeploymentVersion
 from temporalio.service import RPCError, RPCStatusCode
 
 Dispatch = Literal["ok", "no_worker", "not_current", "unknown"]
-"""Whether new runs are given to a worker. `not_current`: workers poll, but none of the version that they go to."""
+"""Whether new workflows reach a worker. `not_current`: workers poll, but none of them has the current version."""
 
-# A version is known to Temporal soon after its first poll.
+# Temporal registers a version soon after its first poll.
 _REGISTERED_WITHIN = timedelta(seconds=30)
 _PAUSE_SECONDS = 0.2
-# A poll without work ends after a minute, and the next one begins.
+# An idle poll ends after 60 s and is followed by the next.
 _POLLED_WITHIN = timedelta(seconds=70)
 _NOT_YET = (RPCStatusCode.NOT_FOUND, RPCStatusCode.FAILED_PRECONDITION)
 
 
 async def ensure_current(client: Client, version: WorkerDeploymentVersion) -> str:
-    """Make a polling version current if its deployment never had a current one: nothing would be dispatched.
+    """Make a polling version current if its deployment has never had a current one: nothing would be dispatched.
 
     Returns:
-        The build id that is current; empty when an operator gave the work back to unversioned workers.
+        The current build id. Empty if an operator made unversioned workers current.
 
     Raises:
-        TimeoutError: Temporal does not come to know the version.
+        TimeoutError: Temporal has not registered the version within 30 s.
     """
     async with asyncio.timeout(_REGISTERED_WITHIN.total_seconds()):
         while (current := await _current(client, version)) is None:  # noqa: ASYNC110 - what is awaited is elsewhere
@@ -42,10 +42,10 @@ async def ensure_current(client: Client, version: WorkerDeploymentVersion) -> st
 
 
 async def dispatch(client: Client, task_queue: str) -> Dispatch:
-    """Whether a worker polls that new runs are given to. One that died is taken for alive for another minute.
+    """Whether a worker polls that gets new workflows. A dead worker counts as polling for up to 70 s.
 
     Raises:
-        RPCError: Temporal cannot be asked.
+        RPCError: the request failed.
     """
     queue = await client.workflow_service.describe_task_queue(
         DescribeTaskQueueRequest(
@@ -62,15 +62,15 @@ async def dispatch(client: Client, task_queue: str) -> Dispatch:
 
 
 async def _current(client: Client, version: WorkerDeploymentVersion) -> str | None:
-    """The current build id; None while the version is not registered, or when another worker was faster."""
+    """The current build id. None: retry, as the version is not registered yet or another worker changed it."""
     describe = DescribeWorkerDeploymentRequest(namespace=client.namespace, deployment_name=version.deployment_name)
     try:
         deployment = await client.workflow_service.describe_worker_deployment(describe)
-        known = deployment.worker_deployment_info
-        if version.build_id not in (one.deployment_version.build_id for one in known.version_summaries):
+        info = deployment.worker_deployment_info
+        if version.build_id not in (one.deployment_version.build_id for one in info.version_summaries):
             return None
-        if known.routing_config.HasField("current_version_changed_time"):
-            return known.routing_config.current_deployment_version.build_id
+        if info.routing_config.HasField("current_version_changed_time"):
+            return info.routing_config.current_deployment_version.build_id
         await _make_current(client, version, deployment.conflict_token)
     except RPCError as error:
         if error.status in _NOT_YET:

@@ -1,4 +1,4 @@
-"""Asking a run for its answer, from outside: starts it, or joins it, or hears what it said."""
+"""The one place that starts workflows and waits for their answers."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -13,126 +13,152 @@ from temporalio.client import (
     WorkflowUpdateFailedError,
     WorkflowUpdateRPCTimeoutOrCancelledError,
 )
-from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.common import TypedSearchAttributes, WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.workflow import UpdateMethodMultiParam
 
 from activities.attempt import Attempt
-from workflows.outcomes import VENDORS_DOING
-from workflows.progress import Stage, searchable
+from workflows.outcomes import VENDOR_FAILURES
+from workflows.progress import Stage, attempt_attributes
 
 Answer = TypeVar("Answer")
+Message = TypeVar("Message")
 
 PAUSE_SECONDS = 0.5
 
-# One id for every request that waits for one run: all of them hear the same answer, even after the run is over.
+# The same for every request, so that all get the same answer, even after the workflow is closed.
 UPDATE_ID = "answer"
 
-# The engine has read the request and will not act on it, whoever asks.
-_HOPELESS = (RPCStatusCode.INVALID_ARGUMENT, RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENTICATED)
+_PERMANENT = (RPCStatusCode.INVALID_ARGUMENT, RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENTICATED)
 
-log = structlog.stdlib.get_logger("asking")
+log = structlog.stdlib.get_logger("gateway")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run(Generic[Answer]):
-    """The run of an attempt, or of its refund, and how it is found and read in the Temporal UI.
+class WorkflowRequest(Generic[Answer]):
+    """A workflow of an attempt or its refund, to start or to attach to.
 
     Attributes:
-        story: the workflow's `run`.
+        run: the workflow's run method.
         answer: the workflow's update that waits for the answer.
-        reuse: whether a run that has ended can be followed by another one.
-        patience: how long an answer is worth waiting for.
+        reuse_policy: whether a closed workflow may be followed by another with the same id.
+        timeout: how long to wait for the answer.
+        summary: for the Temporal UI, like `details`.
     """
 
     id: str
-    story: Callable[[Any, Attempt], Awaitable[Answer]]
+    run: Callable[[Any, Attempt], Awaitable[Answer]]
     answer: UpdateMethodMultiParam[[Any], Answer]
     attempt: Attempt
     stage: Stage
-    reuse: WorkflowIDReusePolicy
-    patience: timedelta
+    reuse_policy: WorkflowIDReusePolicy
+    timeout: timedelta
     summary: str
     details: str
 
 
-class Engine:
-    """The workflow engine, as far as questions go."""
+class Gateway:
+    """Client of the workflow service."""
 
     def __init__(self, temporal: Client, *, task_queue: str) -> None:
         self._temporal = temporal
         self._task_queue = task_queue
 
-    async def answer(self, run: Run[Answer]) -> Answer | None:
-        """The run's answer. None when nobody can tell: the run may have ended without one, or may yet go on.
+    async def start(
+        self,
+        run: Callable[[Any, Message], Awaitable[object]],
+        message: Message,
+        *,
+        workflow_id: str,
+        search_attributes: TypedSearchAttributes,
+        summary: str,
+        details: str | None = None,
+        conflict_policy: WorkflowIDConflictPolicy = WorkflowIDConflictPolicy.FAIL,
+    ) -> None:
+        """Start a workflow without waiting for it.
 
-        An engine that cannot be reached may have started the run all the same. So it is asked again for as long as
-        the answer is worth waiting for.
+        Raises:
+            WorkflowAlreadyStartedError: one with this id is open, and the conflict policy is `FAIL`.
+            RPCError: Temporal refused the request or cannot be reached.
+            RuntimeError: the lazy client cannot connect.
+        """
+        await self._temporal.start_workflow(
+            run,
+            message,
+            id=workflow_id,
+            task_queue=self._task_queue,
+            id_conflict_policy=conflict_policy,
+            static_summary=summary,
+            static_details=details,
+            search_attributes=search_attributes,
+        )
+
+    async def answer(self, request: WorkflowRequest[Answer]) -> Answer | None:
+        """Start the workflow or attach to it, and wait for its answer.
+
+        Returns None if the outcome is unknown: the workflow was closed without an answer, or may still be running.
+        While Temporal cannot be reached, the request is repeated until the timeout, as the workflow may have started.
         """
         try:
-            async with asyncio.timeout(run.patience.total_seconds()) as limit:
+            async with asyncio.timeout(request.timeout.total_seconds()) as limit:
                 while not limit.expired():
-                    answer = await self._ask(run)
+                    answer = await self._execute_update(request)
                     if answer is not None:
                         return answer
                     await asyncio.sleep(PAUSE_SECONDS)
-            reason = "no answer in time"
+            reason = "timed out"
         except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):
-            _follow_cancellation()
-            reason = "no answer in time"
+            _raise_if_cancelled()
+            reason = "timed out"
         except (WorkflowAlreadyStartedError, WorkflowUpdateFailedError):
-            reason = "the run was closed without an answer"
+            reason = "the workflow was closed without an answer"
         except (RPCError, RuntimeError) as error:
-            # RuntimeError is what a lazy client raises that has never been connected.
-            reason = f"the engine starts no runs: {error}"
-        log.error("the engine gave no answer", redemption_id=run.attempt.redemption_id, reason=reason)
+            # RuntimeError: a lazy client cannot connect.
+            reason = f"Temporal refused the request: {error}"
+        log.error("no answer from the workflow", redemption_id=request.attempt.redemption_id, reason=reason)
         return None
 
-    async def waits_for_a_vendor(self, run_id: str) -> bool:
-        """Whether the run is held up by a step that its vendor failed."""
+    async def waits_for_vendor(self, workflow_id: str) -> bool:
+        """Whether the last attempt of one of the workflow's pending activities was failed by a vendor."""
         try:
-            described = await self._temporal.get_workflow_handle(run_id).describe()
+            described = await self._temporal.get_workflow_handle(workflow_id).describe()
         except (RPCError, RuntimeError):
             return False
-        steps = described.raw_description.pending_activities
-        return any(step.last_failure.application_failure_info.type in VENDORS_DOING for step in steps)
+        pending = described.raw_description.pending_activities
+        return any(one.last_failure.application_failure_info.type in VENDOR_FAILURES for one in pending)
 
-    async def _ask(self, run: Run[Answer]) -> Answer | None:
-        """The answer; None when it is worth asking again."""
-        operation = self._operation(run)
+    async def _execute_update(self, request: WorkflowRequest[Answer]) -> Answer | None:
+        """The answer. None: retry."""
+        operation = WithStartWorkflowOperation(
+            request.run,
+            request.attempt,
+            id=request.id,
+            task_queue=self._task_queue,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            id_reuse_policy=request.reuse_policy,
+            static_summary=request.summary,
+            static_details=request.details,
+            search_attributes=attempt_attributes(request.attempt, request.stage),
+        )
         try:
             return await self._temporal.execute_update_with_start_workflow(  # pyright: ignore[reportUnknownMemberType]
-                run.answer, id=UPDATE_ID, start_workflow_operation=operation
+                request.answer, id=UPDATE_ID, start_workflow_operation=operation
             )
         except WorkflowUpdateFailedError as error:
-            cause = error.cause
-            if isinstance(cause, ApplicationError) and cause.type == "AcceptedUpdateCompletedWorkflow":
-                # The run was closed, or reset, under the waiting request: asked again it is known what came of it.
+            if isinstance(error.cause, ApplicationError) and error.cause.type == "AcceptedUpdateCompletedWorkflow":
+                # The workflow was closed or reset during the update. A retry gets the outcome.
                 return None
             raise
         except RPCError as error:
-            if error.status in _HOPELESS:
+            if error.status in _PERMANENT:
                 raise
             return None
         finally:
             _consume(operation)
 
-    def _operation(self, run: Run[Any]) -> WithStartWorkflowOperation[Any, Any]:
-        return WithStartWorkflowOperation(
-            run.story,
-            run.attempt,
-            id=run.id,
-            task_queue=self._task_queue,
-            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            id_reuse_policy=run.reuse,
-            static_summary=run.summary,
-            static_details=run.details,
-            search_attributes=searchable(run.attempt, run.stage),
-        )
 
-
-def _follow_cancellation() -> None:
+def _raise_if_cancelled() -> None:
     # The SDK reports a cancelled call as its own error and swallows the cancellation.
     task = asyncio.current_task()
     if task is not None and task.cancelling():
@@ -140,6 +166,6 @@ def _follow_cancellation() -> None:
 
 
 def _consume(operation: WithStartWorkflowOperation[Any, Any]) -> None:
-    # A failed call leaves a future with the same error; unread, asyncio logs it with a traceback.
+    # A failed call leaves a future with the same error, which asyncio logs with a traceback if it is not read.
     future = asyncio.ensure_future(operation.workflow_handle())
     future.add_done_callback(lambda done: done.cancelled() or done.exception())

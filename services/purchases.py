@@ -1,4 +1,4 @@
-"""From an intention to buy to its answer: each intention once, however often it is sent."""
+"""Purchases: each idempotency key buys once, however often the request is repeated."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -11,195 +11,184 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from temporalio.common import WorkflowIDReusePolicy
 
 from activities.attempt import Attempt
-from api.errors import ApiError, refused
-from api.schemas.reward_history import reward_history_document
 from database import Sessions
 from db import customers, discount_codes, idempotency, redemptions, rewards, shops, transactions
-from db.idempotency import Decision
-from db.tables import IdempotencyKey, Shop
-from db.transactions import is_away
+from db.idempotency import DecidedAnswer
+from db.tables import IdempotencyKey, Redemption, Shop
 from domain.eligibility import Member, Refusal, refusals
-from domain.redemptions import CAPTURED, PENDING, new_redemption_id, workflow_id
-from services.gateway import PAUSE_SECONDS, Engine, Run
+from domain.ids import new_redemption_id, purchase_workflow_id
+from domain.redemptions import RedemptionStatus
+from services.gateway import PAUSE_SECONDS, Gateway, WorkflowRequest
+from services.idempotency import Reply, claim_key
 from workflows.current_details import static_details
-from workflows.outcomes import Answer, Outcome
+from workflows.outcomes import PurchaseAnswer, PurchaseOutcome
 from workflows.progress import Stage
 from workflows.redeem_reward import RedeemReward
 
 Result = TypeVar("Result")
 
-# At the deadline the workflow still gives the points back before it answers.
+# Time to wait beyond the deadline, at which the workflow releases the points before it answers.
 GRACE = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Intention:
-    """What a client asks for, and the key it calls it by."""
+class Purchased:
+    """A captured redemption and its discount code."""
+
+    redemption: Redemption
+    code: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Purchase:
+    """A requested purchase. `render` makes the answer that is stored with the idempotency key."""
 
     shop: Shop
     key: str
     reward_id: str
     customer_identifier: str
+    render: Callable[[Purchased | Refusal], DecidedAnswer]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Reply:
-    """A decided answer; `replayed` when it had been given before."""
+class PurchaseUnavailable(Exception):
+    """Nothing was purchased, and the key is undecided: the next request with it makes a new attempt.
 
-    decision: Decision
-    replayed: bool
+    Attributes:
+        for_shopify: Shopify is the cause.
+    """
+
+    def __init__(self, *, for_shopify: bool) -> None:
+        super().__init__("the purchase was not completed")
+        self.for_shopify = for_shopify
 
 
-class Purchasing:
-    """Answers intentions."""
+class Purchases:
+    """Purchases rewards."""
 
-    def __init__(self, sessions: Sessions, engine: Engine, *, deadline: timedelta) -> None:
+    def __init__(self, sessions: Sessions, gateway: Gateway, *, deadline: timedelta) -> None:
         self._sessions = sessions
-        self._engine = engine
+        self._gateway = gateway
         self._deadline = deadline
 
-    async def purchase(self, intention: Intention) -> Reply:
-        """The answer to this intention: made now, or as it was first given.
+    async def purchase(self, purchase: Purchase) -> Reply:
+        """Purchase, or repeat the stored answer.
 
         Raises:
-            ApiError: the key stands for another intention, or the outcome is undecided (503).
+            IdempotencyKeyReused: the key was used for a different purchase.
+            PurchaseUnavailable: the outcome is undecided.
         """
-        claim, is_new = await self._claim(intention)
+        claim, is_new = await self._claim(purchase)
         if claim.status is not None and claim.body is not None:
-            return Reply(decision=Decision(status=claim.status, body=claim.body), replayed=not is_new)
-        if await self._status(intention.shop, claim.redemption_id) in CAPTURED:
-            answer = Answer(outcome=Outcome.PURCHASED)
+            return Reply(answer=DecidedAnswer(status=claim.status, body=claim.body), replayed=not is_new)
+        if await self._is_captured(purchase.shop, claim.redemption_id):
+            answer = PurchaseAnswer(outcome=PurchaseOutcome.PURCHASED)
         else:
-            answer = await self._engine.answer(await self._run(intention, claim))
-        # What has happened must be told, even while the database restarts.
-        return await while_away(lambda: self._conclude(intention, claim, answer))
+            answer = await self._gateway.answer(await self._workflow(purchase, claim))
+        # The purchase may have happened, so its answer is not lost to a restart of the database.
+        return await _retried(lambda: self._conclude(purchase, claim, answer))
 
-    async def _claim(self, intention: Intention) -> tuple[IdempotencyKey, bool]:
-        mark = idempotency.fingerprint(intention.reward_id, intention.customer_identifier)
+    async def _claim(self, purchase: Purchase) -> tuple[IdempotencyKey, bool]:
+        fingerprint = idempotency.request_fingerprint(purchase.reward_id, purchase.customer_identifier)
         async with self._sessions.begin() as session:
-            claim, is_new = await idempotency.claim(
-                session, intention.shop.id, intention.key, mark, new_redemption_id()
-            )
+            claim, is_new = await claim_key(session, purchase.shop, purchase.key, fingerprint, new_redemption_id())
             if is_new:
-                await self._look_up(session, intention, claim)
-        if claim.fingerprint != mark:
-            raise ApiError(
-                "idempotency_key_reused",
-                "This Idempotency-Key stands for a purchase of another reward or by another customer; use a new key",
-            )
+                await self._resolve(session, purchase, claim)
         return claim, is_new
 
-    async def _look_up(self, session: AsyncSession, intention: Intention, claim: IdempotencyKey) -> None:
-        """Who buys; decided here, where customer or reward do not exist, as a run is named after both.
+    async def _resolve(self, session: AsyncSession, purchase: Purchase, claim: IdempotencyKey) -> None:
+        """Store the customer with the key. If customer or reward do not exist, decide: no workflow is started.
 
-        Once, in the transaction that writes the key: later the answer could be another, and a run under way.
+        Only in the transaction that writes the key: later the result could differ while a workflow is running.
         """
-        shop_id = intention.shop.id
-        customer = await customers.find_customer(session, shop_id, intention.customer_identifier)
-        reward = await rewards.find_reward(session, shop_id, intention.reward_id)
+        shop_id = purchase.shop.id
+        customer = await customers.find_customer(session, shop_id, purchase.customer_identifier)
+        reward = await rewards.find_active_reward(session, shop_id, purchase.reward_id)
         if customer is not None and reward is not None:
             claim.customer_id = customer.id
             return
         member = customer and Member(excluded=customer.excluded, vip_tier_id=customer.vip_tier_id, points=0)
-        decision = _refused(intention, next(refusals(member, None)))
-        claim.status, claim.body = decision.status, decision.body
+        answer = purchase.render(next(refusals(member, None)))
+        claim.status, claim.body = answer.status, answer.body
 
-    async def _conclude(self, intention: Intention, claim: IdempotencyKey, answer: Answer | None) -> Reply:
-        """The reply that follows from the run's answer, or from the row where there is none.
-
-        Raises:
-            ApiError: undecided; the next request with the key makes a new attempt.
-        """
+    async def _conclude(self, purchase: Purchase, claim: IdempotencyKey, answer: PurchaseAnswer | None) -> Reply:
+        """Decide from the workflow's answer, or from the redemption's row if there is none."""
         if answer is not None and answer.refusal is not None:
-            return await self._decide(intention, _refused(intention, answer.refusal))
+            return await self._decide(purchase, answer.refusal)
         if answer is None:
-            await self._until_decided(intention.shop, claim)
-        if await self._status(intention.shop, claim.redemption_id) in CAPTURED:
-            return await self._decide(intention, await self._purchased(intention.shop, claim.redemption_id))
+            await self._wait_until_decided(purchase.shop, claim)
+        if await self._is_captured(purchase.shop, claim.redemption_id):
+            return await self._decide(purchase, await self._purchased(purchase.shop, claim.redemption_id))
         async with self._sessions.begin() as session:
-            await idempotency.next_attempt(session, intention.shop.id, intention.key, claim.attempt)
-        raise _unavailable(answer)
+            await idempotency.start_next_attempt(session, purchase.shop.id, purchase.key, claim.attempt)
+        for_shopify = answer is not None and answer.outcome is PurchaseOutcome.SHOPIFY_UNAVAILABLE
+        raise PurchaseUnavailable(for_shopify=for_shopify)
 
-    async def _decide(self, intention: Intention, decision: Decision) -> Reply:
+    async def _decide(self, purchase: Purchase, outcome: Purchased | Refusal) -> Reply:
         async with self._sessions.begin() as session:
-            kept = await idempotency.decide(session, intention.shop.id, intention.key, decision)
-        return Reply(decision=kept, replayed=False)
+            stored = await idempotency.store_answer(session, purchase.shop.id, purchase.key, purchase.render(outcome))
+        return Reply(answer=stored, replayed=False)
 
-    async def _until_decided(self, shop: Shop, claim: IdempotencyKey) -> None:
-        """Wait until the row has decided, or its deadline has passed, after which nobody captures.
+    async def _wait_until_decided(self, shop: Shop, claim: IdempotencyKey) -> None:
+        """Wait until the redemption is no longer pending, or until its deadline, after which it cannot be captured.
 
-        A step whose run was closed under it goes on to its end in the worker.
+        An activity can run to its end in the worker although its workflow is closed.
         """
         while True:
             async with self._sessions() as session:
                 row = await redemptions.find_redemption(session, shop.id, claim.redemption_id)
-                if row is None or row.status != PENDING or await transactions.now(session) > row.deadline:
+                if row is None or row.status is not RedemptionStatus.PENDING:
+                    return
+                if await transactions.now(session) > row.deadline:
                     return
             await asyncio.sleep(PAUSE_SECONDS)
 
-    async def _status(self, shop: Shop, redemption_id: str) -> str | None:
-        """The redemption's status; None while it has no row."""
+    async def _is_captured(self, shop: Shop, redemption_id: str) -> bool:
         async with self._sessions() as session:
             row = await redemptions.find_redemption(session, shop.id, redemption_id)
-            return row and row.status
+            return row is not None and row.status.is_captured
 
-    async def _run(self, intention: Intention, claim: IdempotencyKey) -> Run[Answer]:
-        shop = intention.shop
+    async def _workflow(self, purchase: Purchase, claim: IdempotencyKey) -> WorkflowRequest[PurchaseAnswer]:
+        shop = purchase.shop
         assert claim.customer_id is not None, "an undecided key has its customer"
         async with self._sessions() as session:
-            reward = await rewards.find_reward(session, shop.id, intention.reward_id)
+            reward = await rewards.find_active_reward(session, shop.id, purchase.reward_id)
             attempt = Attempt(
                 shop_id=shop.id,
                 shop_domain=shop.domain,
                 redemption_id=claim.redemption_id,
                 number=claim.attempt,
                 customer_id=claim.customer_id,
-                reward_id=intention.reward_id,
+                reward_id=purchase.reward_id,
                 deadline=await transactions.now(session) + self._deadline,
                 channels=await shops.channels_of(session, shop),
             )
-        summary = f"{reward.points_cost} points → {reward.name}" if reward else intention.reward_id
-        return Run(
-            id=workflow_id(attempt.redemption_id, attempt.number),
-            story=RedeemReward.run,
+        return WorkflowRequest(
+            id=purchase_workflow_id(attempt.redemption_id, attempt.number),
+            run=RedeemReward.run,
             answer=RedeemReward.answer,
             attempt=attempt,
             stage=Stage.REDEEMING,
-            # The default would start a second redemption once the first run is closed.
-            reuse=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-            patience=self._deadline + GRACE,
-            summary=summary,
+            # The default would start a second purchase once the first workflow is closed.
+            reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+            timeout=self._deadline + GRACE,
+            summary=f"{reward.points_cost} points → {reward.name}" if reward else purchase.reward_id,
             details=static_details(attempt),
         )
 
-    async def _purchased(self, shop: Shop, redemption_id: str) -> Decision:
+    async def _purchased(self, shop: Shop, redemption_id: str) -> Purchased:
         async with self._sessions() as session:
             row = await redemptions.find_redemption(session, shop.id, redemption_id)
-            assert row is not None, "a purchase has a row"
-            document = reward_history_document(row, await discount_codes.code_of(session, row))
-        return Decision(status=201, body=document.model_dump_json())
+            assert row is not None, "a captured redemption has a row"
+            return Purchased(redemption=row, code=await discount_codes.customer_code(session, row))
 
 
-async def while_away(work: Callable[[], Awaitable[Result]]) -> Result:
-    """Try again for a while when the database is away; `work` must be safe to repeat."""
+async def _retried(work: Callable[[], Awaitable[Result]]) -> Result:
+    """Retry for about 20 s while the database is unreachable. `work` must be safe to repeat."""
     for pause in (0.25, 0.5, 1, 2, 4, 4, 4):
         try:
             return await work()
         except (OSError, SQLAlchemyError) as error:
-            if not is_away(error):
+            if not transactions.is_unreachable(error):
                 raise
             await asyncio.sleep(pause)
     return await work()
-
-
-def _refused(intention: Intention, refusal: Refusal) -> Decision:
-    error = refused(refusal, reward_id=intention.reward_id, customer_identifier=intention.customer_identifier)
-    return Decision(status=error.kind.status, body=error.body())
-
-
-def _unavailable(answer: Answer | None) -> ApiError:
-    if answer is not None and answer.outcome is Outcome.SHOPIFY_UNAVAILABLE:
-        return ApiError("shopify_unavailable", "Unable to connect to Shopify to generate the discount code")
-    return ApiError(
-        "engine_unavailable", "The purchase could not be processed in time; points that it took are given back"
-    )

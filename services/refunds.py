@@ -1,4 +1,4 @@
-"""From the wish to refund a redemption to its answer. The API and the command line come in here."""
+"""Refunds, as the API and the command line request them."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -9,16 +9,18 @@ from activities.attempt import Attempt
 from database import Sessions
 from db import discount_codes, redemptions, refunds, shops
 from db.tables import Redemption, Refund, Shop
-from domain.refunds import DONE, REFUSED, RefundRefusal, refund_id
-from services.gateway import Engine, Run
+from domain.ids import refund_workflow_id
+from domain.refunds import RefundRefusal, RefundStatus
+from services.gateway import Gateway, WorkflowRequest
 from workflows.current_details import refund_details
+from workflows.outcomes import RefundOutcome
 from workflows.progress import Stage
-from workflows.refund_redemption import Ending, RefundRedemption
+from workflows.refund_redemption import RefundRedemption
 
 
 @dataclass(frozen=True, kw_only=True)
 class Refunded:
-    """A refund that is done, with the redemption as it is now and the code that the customer had."""
+    """A completed refund. `code`: the code that the customer got."""
 
     redemption: Redemption
     code: str | None
@@ -26,41 +28,40 @@ class Refunded:
 
 
 class RefundPending(Exception):
-    """Nobody knows yet how it ends; it goes on by itself. `for_shopify` when Shopify is what it waits for."""
+    """The refund request is stored and will be completed. `for_shopify`: it waits for Shopify."""
 
     def __init__(self, *, for_shopify: bool) -> None:
-        super().__init__("the refund has begun and is not done")
+        super().__init__("the refund is in progress")
         self.for_shopify = for_shopify
 
 
-class Refunding:
-    """Refunds redemptions, each once, however often it is asked."""
+class Refunds:
+    """Refunds redemptions, each once."""
 
-    def __init__(self, sessions: Sessions, engine: Engine, *, patience: timedelta) -> None:
+    def __init__(self, sessions: Sessions, gateway: Gateway, *, timeout: timedelta) -> None:
         self._sessions = sessions
-        self._engine = engine
-        self._patience = patience
+        self._gateway = gateway
+        self._timeout = timeout
 
     async def refund(
         self, shop: Shop, redemption_id: str, *, actor: str, reason: str | None
     ) -> Refunded | RefundRefusal:
-        """Refund a redemption of this shop, now or before. `actor` is who asks, as the activity log will tell.
+        """Refund a redemption of the shop, or return the earlier refund. `actor` and `reason` are logged.
 
-        The wish is kept first, so that it comes true even if nobody is there to see it. The row answers where it
-        can; the engine is asked only while the refund is under way.
+        The refund request is stored before the workflow starts, so that the refund is made even if the start fails.
 
         Raises:
-            RefundPending: it takes longer than the caller's patience.
+            RefundPending: the refund is not completed within the timeout.
         """
-        wish = await self._ask(shop, redemption_id, actor, reason)
-        if isinstance(wish, RefundRefusal):
-            return wish
-        redemption, refund = wish
-        if refund.state != DONE:
-            await self._engine.answer(self._run(shop, redemption, refund))
+        requested = await self._request(shop, redemption_id, actor, reason)
+        if isinstance(requested, RefundRefusal):
+            return requested
+        redemption, refund = requested
+        if refund.status is not RefundStatus.DONE:
+            await self._gateway.answer(self._workflow(shop, redemption, refund))
         return await self._outcome(redemption_id)
 
-    async def _ask(
+    async def _request(
         self, shop: Shop, redemption_id: str, actor: str, reason: str | None
     ) -> tuple[Redemption, Refund] | RefundRefusal:
         async with self._sessions.begin() as session:
@@ -68,10 +69,10 @@ class Refunding:
             if redemption is None:
                 return RefundRefusal.NOT_FOUND
             channels = await shops.channels_of(session, shop)
-            refund = await refunds.ask(session, redemption, actor=actor, reason=reason, channels=channels)
+            refund = await refunds.request_refund(session, redemption, actor=actor, reason=reason, channels=channels)
             return refund if isinstance(refund, RefundRefusal) else (redemption, refund)
 
-    def _run(self, shop: Shop, redemption: Redemption, refund: Refund) -> Run[Ending]:
+    def _workflow(self, shop: Shop, redemption: Redemption, refund: Refund) -> WorkflowRequest[RefundOutcome]:
         attempt = Attempt.model_validate(
             {
                 "shop_id": shop.id,
@@ -84,15 +85,15 @@ class Refunding:
                 "channels": refund.channels,
             }
         )
-        return Run(
-            id=refund_id(redemption.id),
-            story=RefundRedemption.run,
+        return WorkflowRequest(
+            id=refund_workflow_id(redemption.id),
+            run=RefundRedemption.run,
             answer=RefundRedemption.answer,
             attempt=attempt,
-            stage=Stage.COMPENSATING,
-            # One that was terminated is taken up again, one that came to its end is not.
-            reuse=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
-            patience=self._patience,
+            stage=Stage.REFUNDING,
+            # A terminated workflow is followed by another, a completed one is not.
+            reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
+            timeout=self._timeout,
             summary=f"refund {redemption.points_spent} points of {redemption.reward_name}",
             details=refund_details(attempt),
         )
@@ -101,9 +102,12 @@ class Refunding:
         async with self._sessions() as session:
             refund = await session.get_one(Refund, redemption_id)
             redemption = await session.get_one(Redemption, redemption_id)
-            code = await discount_codes.code_of(session, redemption)
-        if refund.state == REFUSED:
-            return RefundRefusal.ALREADY_USED
-        if refund.state != DONE:
-            raise RefundPending(for_shopify=await self._engine.waits_for_a_vendor(refund_id(redemption_id)))
-        return Refunded(redemption=redemption, code=code, code_removed=bool(refund.code_removed))
+            code = await discount_codes.customer_code(session, redemption)
+        match refund.status:
+            case RefundStatus.DONE:
+                return Refunded(redemption=redemption, code=code, code_removed=bool(refund.code_removed))
+            case RefundStatus.REFUSED:
+                return RefundRefusal.ALREADY_USED
+            case _:
+                for_shopify = await self._gateway.waits_for_vendor(refund_workflow_id(redemption_id))
+                raise RefundPending(for_shopify=for_shopify)

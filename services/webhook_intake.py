@@ -1,4 +1,4 @@
-"""Taking in what Shopify tells us: believed, kept, and answered within a second. The work is a workflow's."""
+"""Intake of Shopify webhooks: verified, stored, and answered within a second. A workflow processes them."""
 
 import asyncio
 from collections.abc import Sequence
@@ -8,28 +8,31 @@ from typing import Literal
 
 import structlog
 from pydantic import SecretStr
-from temporalio.client import Client
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError
 
 from activities.webhooks import ReceivedWebhook
-from api.errors import ApiError
 from clients.shopify_webhooks import Topic, is_signed
 from database import Sessions
 from db import shops, webhooks
 from db.vault import Vault
-from domain.redemptions import webhook_run_id
+from domain.ids import webhook_workflow_id
+from services.gateway import Gateway
 from workflows.process_webhook import ProcessWebhook
-from workflows.progress import of_shop
+from workflows.progress import shop_attributes
 
-START_PATIENCE_SECONDS = 0.5
+START_TIMEOUT_SECONDS = 0.5
 
-log = structlog.stdlib.get_logger("api")
+log = structlog.stdlib.get_logger("webhook_intake")
+
+
+class WebhookRejected(Exception):
+    """The webhook cannot be verified; the message says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Webhook:
-    """What came, and what its headers say of it. `triggered_at` is None when Shopify did not say."""
+    """A webhook with the values of its headers. `triggered_at` is None if the header is missing."""
 
     id: str
     topic: str
@@ -38,39 +41,32 @@ class Webhook:
     body: bytes
 
 
-class Intake:
-    """Takes webhooks in."""
+class WebhookIntake:
+    """Verifies and stores webhooks, and starts their workflows."""
 
-    def __init__(
-        self, sessions: Sessions, vault: Vault, temporal: Client, *, secrets: Sequence[SecretStr], task_queue: str
-    ) -> None:
+    def __init__(self, sessions: Sessions, vault: Vault, gateway: Gateway, *, secrets: Sequence[SecretStr]) -> None:
         self._sessions = sessions
         self._vault = vault
-        self._temporal = temporal
+        self._gateway = gateway
         self._secrets = secrets
-        self._task_queue = task_queue
 
-    def check(self, body: bytes, signature: str) -> None:
-        """Believe only what is signed.
-
-        Raises:
-            ApiError: 401; somebody else's, or there is no secret to know it by.
-        """
+    def verify(self, body: bytes, signature: str) -> None:
+        """Check the signature. Raises `WebhookRejected`."""
         if not self._secrets:
-            log.error("a webhook came, but SHOPIFY_WEBHOOK_SECRETS is not set")
-            raise ApiError("unauthorized", "Webhooks are not configured: SHOPIFY_WEBHOOK_SECRETS is not set")
+            log.error("webhook rejected: SHOPIFY_WEBHOOK_SECRETS is not set")
+            raise WebhookRejected("Webhooks are not configured: SHOPIFY_WEBHOOK_SECRETS is not set")
         if not is_signed(body, signature, self._secrets):
-            raise ApiError("unauthorized", "The signature in X-Shopify-Hmac-Sha256 does not fit the body")
+            raise WebhookRejected("The signature in X-Shopify-Hmac-Sha256 does not match the body")
 
-    async def take(self, webhook: Webhook) -> Literal["accepted", "ignored"]:
-        """Keep the webhook and start its run. Ignored when nobody here has to do with its topic or shop."""
+    async def receive(self, webhook: Webhook) -> Literal["accepted", "ignored"]:
+        """Store the webhook and start its workflow. Ignored: the topic is not processed, or the shop is unknown."""
         if webhook.topic not in list(Topic):
             return "ignored"
         async with self._sessions.begin() as session:
             shop = await shops.find_shop(session, webhook.shop_domain)
             if shop is None:
                 return "ignored"
-            is_new = await webhooks.keep(
+            is_new = await webhooks.store_webhook(
                 session,
                 shop_id=shop.id,
                 webhook_id=webhook.id,
@@ -86,16 +82,14 @@ class Intake:
 
     async def _start(self, received: ReceivedWebhook) -> None:
         try:
-            async with asyncio.timeout(START_PATIENCE_SECONDS):
-                await self._temporal.start_workflow(
+            async with asyncio.timeout(START_TIMEOUT_SECONDS):
+                await self._gateway.start(
                     ProcessWebhook.run,
                     received,
-                    id=webhook_run_id(received.shop_domain, received.webhook_id),
-                    task_queue=self._task_queue,
-                    id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-                    static_summary=received.topic,
-                    search_attributes=of_shop(received.shop_domain),
+                    workflow_id=webhook_workflow_id(received.shop_domain, received.webhook_id),
+                    search_attributes=shop_attributes(received.shop_domain),
+                    summary=received.topic,
+                    conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
                 )
         except (RPCError, RuntimeError, TimeoutError) as error:
-            # It is kept: the reconciler starts it once the engine is there.
-            log.warning("a webhook waits for the reconciler", shop_id=received.shop_id, reason=type(error).__name__)
+            log.warning("the reconciler will start the webhook", shop_id=received.shop_id, reason=type(error).__name__)

@@ -1,18 +1,22 @@
-"""The endpoints that tell of customers, and the one that changes them."""
+"""/v1/customers"""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.auth import Caller, Reader, Writer
+from api.bodies import json_body
 from api.errors import ApiError
-from api.openapi import BODY, READ, WRITE, errors
-from api.paging import ListQuery
-from api.parameters import CustomerIdentifier
-from api.requests import CustomerChanges, PlainText, body_schema, json_body
-from api.schemas.customers import CustomerDocument, CustomerList, customer_resource
+from api.openapi import BODY, READ, WRITE, body_schema, errors
+from api.schemas.customers import (
+    CustomerChanges,
+    CustomerIdentifier,
+    CustomerQuery,
+    CustomerResource,
+    customer_resource,
+)
+from api.schemas.documents import Document, ListDocument
 from api.state import StateOf
 from db import customers
 from db.tables import Customer
@@ -20,32 +24,8 @@ from db.tables import Customer
 router = APIRouter(tags=["Customers"])
 
 
-class CustomerQuery(ListQuery):
-    """What the list of customers can be asked for."""
-
-    sort: Literal[
-        "created_at",
-        "-created_at",
-        "points",
-        "-points",
-        "lifetime_points",
-        "-lifetime_points",
-        "redeemed_points",
-        "-redeemed_points",
-    ] = "-created_at"
-    email: Annotated[
-        PlainText | None,
-        Field(alias="filter[email]", description="Any part of the address, in any case."),
-    ] = None
-    loyalty_status: Annotated[Literal["member", "excluded"] | None, Field(alias="filter[loyalty_status]")] = None
-
-
-async def customer_of(session: AsyncSession, caller: Caller, identifier: str, *, locked: bool = False) -> Customer:
-    """The customer of the caller's shop that a path names.
-
-    Raises:
-        ApiError: there is none.
-    """
+async def find_customer(session: AsyncSession, caller: Caller, identifier: str, *, locked: bool = False) -> Customer:
+    """A customer of the caller's shop. Raises the error 404 if there is none."""
     row = await customers.find_customer(session, caller.shop.id, identifier, locked=locked)
     if row is None:
         raise ApiError("customer_not_found", f"Customer '{identifier}' not found")
@@ -53,18 +33,20 @@ async def customer_of(session: AsyncSession, caller: Caller, identifier: str, *,
 
 
 @router.get("/v1/customers", summary="List customers", responses=errors("invalid_request", *READ))
-async def list_customers(query: Annotated[CustomerQuery, Query()], caller: Reader, state: StateOf) -> CustomerList:
-    """The shop's customers.
+async def list_customers(
+    query: Annotated[CustomerQuery, Query()], caller: Reader, state: StateOf
+) -> ListDocument[CustomerResource]:
+    """List the shop's customers.
 
-    Sorting by `points` counts expired points until they are written off, within minutes; `current_points` never does.
+    `current_points` has no expired points. The sort order by `points` still counts them until they are written off,
+    within minutes.
     """
-    excluded = None if query.loyalty_status is None else query.loyalty_status == "excluded"
     async with state.sessions() as session:
         rows, total = await customers.page_of_customers(
-            session, caller.shop.id, query.page(), email=query.email, excluded=excluded
+            session, caller.shop.id, query.page(), email=query.email, excluded=query.is_excluded
         )
-        found = await customers.profiles(session, caller.shop.id, rows)
-    return CustomerList(data=[customer_resource(profile) for profile in found], meta=query.meta(total))
+        profiles = await customers.profiles(session, caller.shop.id, rows)
+    return ListDocument(data=[customer_resource(profile) for profile in profiles], meta=query.meta(total))
 
 
 @router.get(
@@ -77,13 +59,13 @@ async def retrieve_customer(
     caller: Reader,
     state: StateOf,
     *,
-    exclude_vip: Annotated[bool, Query(description="Answer without the VIP tier: `vip_tier` is null.")] = False,
-) -> CustomerDocument:
-    """One customer, by Shopify id or e-mail address, with the points they have, ever earned and have spent."""
+    exclude_vip: Annotated[bool, Query(description="Leave out the VIP tier: `vip_tier` is null.")] = False,
+) -> Document[CustomerResource]:
+    """Retrieve a customer by Shopify id or email address, with current, lifetime and redeemed points."""
     async with state.sessions() as session:
-        row = await customer_of(session, caller, identifier)
+        row = await find_customer(session, caller, identifier)
         [profile] = await customers.profiles(session, caller.shop.id, [row])
-    return CustomerDocument(data=customer_resource(profile, without_tier=exclude_vip))
+    return Document(data=customer_resource(profile, without_tier=exclude_vip))
 
 
 @router.put(
@@ -97,15 +79,15 @@ async def update_customer(
     caller: Writer,
     body: Annotated[CustomerChanges, Depends(json_body(CustomerChanges))],
     state: StateOf,
-) -> CustomerDocument:
-    """Change what the body names; the rest stays.
+) -> Document[CustomerResource]:
+    """Change the fields in the body; the others stay as they are.
 
-    `is_excluded` is read as `loyalty_status`. An excluded customer keeps their points and can spend none.
+    `is_excluded` sets `loyalty_status`. An excluded customer keeps their points and cannot spend them.
     """
     async with state.sessions.begin() as session:
-        row = await customer_of(session, caller, identifier, locked=True)
+        row = await find_customer(session, caller, identifier, locked=True)
         if row.erased_at is not None:
-            raise ApiError("customer_excluded", "Customer was erased, and is excluded for good")
+            raise ApiError("customer_excluded", "Customer was erased and stays excluded")
         await customers.change(session, row, body.changes)
         [profile] = await customers.profiles(session, caller.shop.id, [row])
-    return CustomerDocument(data=customer_resource(profile))
+    return Document(data=customer_resource(profile))

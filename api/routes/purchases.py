@@ -4,13 +4,18 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
 
+from api import idempotency
 from api.auth import Writer
-from api.openapi import BODY, WRITE, errors
-from api.parameters import RewardId
-from api.requests import PurchaseRequest, body_schema, idempotency_key, json_body
-from api.schemas.reward_history import RewardHistoryDocument
+from api.bodies import json_body
+from api.errors import ApiError, refusal_error
+from api.openapi import BODY, WRITE, body_schema, errors
+from api.schemas.purchases import PurchaseRequest
+from api.schemas.reward_history import RewardHistoryDocument, reward_history_entry
+from api.schemas.rewards import RewardId
 from api.state import StateOf
-from services.purchases import Intention
+from db.idempotency import DecidedAnswer
+from domain.eligibility import Refusal
+from services.purchases import Purchase, Purchased, PurchaseUnavailable
 
 router = APIRouter(tags=["Rewards"])
 
@@ -37,18 +42,35 @@ router = APIRouter(tags=["Rewards"])
 )
 async def purchase_reward(
     reward_id: RewardId,
-    key: Annotated[str, Depends(idempotency_key)],
+    key: idempotency.Key,
     caller: Writer,
     body: Annotated[PurchaseRequest, Depends(json_body(PurchaseRequest))],
     state: StateOf,
 ) -> Response:
-    """Spend a customer's points on a reward and answer with its discount code.
+    """Spend a customer's points on a reward. The response has the discount code.
 
-    The points are taken oldest first. If no code can be made the points are given back, and the answer is 503: the
-    same key may then be sent again. Every other answer is final for its key.
+    The oldest points are spent first. If no discount code can be generated, the points are released and the status is
+    503: the request can be repeated with the same `Idempotency-Key`. All other responses are final for their key.
     """
-    reply = await state.purchasing.purchase(
-        Intention(shop=caller.shop, key=key, reward_id=reward_id, customer_identifier=body.customer_identifier)
+
+    def render(outcome: Purchased | Refusal) -> DecidedAnswer:
+        if isinstance(outcome, Refusal):
+            error = refusal_error(outcome, customer_identifier=body.customer_identifier, reward_id=reward_id)
+            return DecidedAnswer(status=error.kind.status, body=error.body())
+        document = RewardHistoryDocument(data=reward_history_entry(outcome.redemption, outcome.code))
+        return DecidedAnswer(status=201, body=document.model_dump_json())
+
+    purchase = Purchase(
+        shop=caller.shop,
+        key=key,
+        reward_id=reward_id,
+        customer_identifier=body.customer_identifier,
+        render=render,
     )
-    headers = {"Idempotency-Key": key} | ({"Idempotency-Replayed": "true"} if reply.replayed else {})
-    return Response(reply.decision.body, reply.decision.status, headers, media_type="application/json")
+    try:
+        return idempotency.response(key, await state.purchases.purchase(purchase))
+    except PurchaseUnavailable as error:
+        if error.for_shopify:
+            raise ApiError("shopify_unavailable") from None
+        detail = "The purchase was not completed in time. Reserved points are released."
+        raise ApiError("engine_unavailable", detail) from None

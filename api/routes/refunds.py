@@ -5,11 +5,11 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 
 from api.auth import Writer
+from api.bodies import json_body
 from api.errors import ApiError
-from api.openapi import BODY, WRITE, errors
-from api.parameters import EntryId
-from api.requests import RefundRequest, body_schema, json_body
-from api.schemas.reward_history import RefundDocument, RefundMeta, reward_history_entry
+from api.openapi import BODY, WRITE, body_schema, errors
+from api.schemas.refunds import RefundDocument, RefundMeta, RefundRequest
+from api.schemas.reward_history import EntryId, reward_history_entry
 from api.state import StateOf
 from domain.refunds import RefundRefusal
 from services.refunds import RefundPending
@@ -36,32 +36,25 @@ async def refund_reward_history_entry(
     body: Annotated[RefundRequest, Depends(json_body(RefundRequest, empty=b"{}"))],
     state: StateOf,
 ) -> RefundDocument:
-    """Take the discount code back at Shopify, then give the points back to where they came from.
+    """Remove the discount code at Shopify, then return the points to the lots that they were drawn from.
 
-    A code that was used is refused: 422 `reward_already_used`, and so is an entry that is `pending` or `failed`:
-    422 `reward_not_redeemed`. A second call changes nothing and answers the same. A 503 says that the refund has
-    begun and goes on by itself until it is done: send the request again to hear of its end.
+    If the code was used: 422 `reward_already_used`. If the entry is `pending` or `failed`: 422 `reward_not_redeemed`.
+    A repeated request changes nothing and returns the same response. After a 503 the refund is in progress: repeat the
+    request to get the result.
     """
     try:
-        refunded = await state.refunding.refund(caller.shop, entry_id, actor=caller.name, reason=body.reason)
+        refunded = await state.refunds.refund(caller.shop, entry_id, actor=caller.name, reason=body.reason)
     except RefundPending as pending:
         raise _pending(pending) from None
     if isinstance(refunded, RefundRefusal):
-        raise _refused(refunded, entry_id)
+        is_unknown = refunded is RefundRefusal.NOT_FOUND
+        raise ApiError(refunded, f"Reward history entry '{entry_id}' not found" if is_unknown else None)
     entry = reward_history_entry(refunded.redemption, refunded.code)
     return RefundDocument(data=entry, meta=RefundMeta(code_removed=refunded.code_removed))
 
 
-def _refused(refusal: RefundRefusal, entry_id: str) -> ApiError:
-    details = {
-        RefundRefusal.NOT_FOUND: f"Reward history entry '{entry_id}' not found",
-        RefundRefusal.NOT_REDEEMED: "This entry is pending or failed: it holds no points that could be refunded",
-        RefundRefusal.ALREADY_USED: "The discount code of this entry has been used",
-    }
-    return ApiError(refusal, details[refusal])
-
-
 def _pending(pending: RefundPending) -> ApiError:
-    code = "shopify_unavailable" if pending.for_shopify else "engine_unavailable"
-    what = "Unable to connect to Shopify to remove the discount code" if pending.for_shopify else "It takes longer"
-    return ApiError(code, f"{what}; the refund goes on by itself, send the request again to hear of its end")
+    detail = "Refund in progress. Repeat the request to get the result."
+    if not pending.for_shopify:
+        return ApiError("engine_unavailable", detail)
+    return ApiError("shopify_unavailable", f"Unable to connect to Shopify to remove the discount code. {detail}")

@@ -1,1 +1,1 @@
-"""The JSON:API shapes of the answers, by noun."""
+"""Request and response models, one module per resource."""

@@ -1,12 +1,41 @@
-"""Adjustments of a customer's points."""
+"""Points adjustments."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+from db.adjustments import Adjusted
+from db.tables import Customer
+from domain.points import MAX_POINTS
+
+
+def _integral(value: object) -> object:
+    # JSON has one number type, so 500.0 is an integer too.
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _not_zero(points: int) -> int:
+    if points == 0:
+        raise ValueError("must not be zero")
+    return points
+
+
+class AdjustmentRequest(BaseModel):
+    """Points to add, or to deduct if negative. `send_email` is accepted for compatibility; no email is sent."""
+
+    adjustment: Annotated[
+        int,
+        Field(ge=-MAX_POINTS, le=MAX_POINTS, json_schema_extra={"not": {"const": 0}}),
+        BeforeValidator(_integral),
+        AfterValidator(_not_zero),
+    ]
+    note: Annotated[str, StringConstraints(max_length=1000, pattern=r"^[^\x00]*$")] | None = None
+    update_lifetime_points: bool = True
+    send_email: bool = True
 
 
 class AdjustmentAttributes(BaseModel):
-    """What was done. `adjustment` is what really moved: a deduction stops at a balance of zero."""
+    """The result. `adjustment` is what was applied: a deduction stops at a balance of zero."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -30,14 +59,21 @@ class AdjustmentAttributes(BaseModel):
 
 
 class AdjustmentResource(BaseModel):
-    """A resource of type `points_adjustment`; its id is Shopify's customer id."""
+    """A resource of type `points_adjustment`; `id` is the Shopify customer id."""
 
     type: Literal["points_adjustment"] = "points_adjustment"
     id: str = Field(examples=["6789012345"])
     attributes: AdjustmentAttributes
 
 
-class AdjustmentDocument(BaseModel):
-    """One adjustment."""
-
-    data: AdjustmentResource
+def adjustment_resource(customer: Customer, adjusted: Adjusted, note: str | None) -> AdjustmentResource:
+    """The result of an adjustment as a resource."""
+    attributes = AdjustmentAttributes(
+        shopify_customer_id=customer.id,
+        adjustment=adjusted.points,
+        points_before=adjusted.before,
+        points_after=adjusted.after,
+        current_points=adjusted.after,
+        note=note,
+    )
+    return AdjustmentResource(id=customer.id, attributes=attributes)

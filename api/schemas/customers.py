@@ -1,17 +1,75 @@
 """Customers."""
 
-from datetime import UTC, datetime, time
-from typing import Literal
+from datetime import UTC, date, datetime, time
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import Path
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from api.schemas.documents import ListMeta, Timestamp
-from api.schemas.tiers import CustomerTier
+from api.paging import ListQuery
+from api.schemas.documents import PlainText, Timestamp, without_defaults
+from api.schemas.vip_tiers import CustomerTier
 from db.customers import Profile
+
+CustomerIdentifier = Annotated[
+    str,
+    Path(
+        description="The Shopify customer id, or the email address in any case.",
+        examples=["6789012345"],
+        json_schema_extra={"maxLength": 100, "pattern": r"^([0-9]{1,20}|[^@/\s\x00-\x1f]+@[^@/\s\x00-\x1f]+)$"},
+    ),
+]
+
+
+class CustomerQuery(ListQuery):
+    """Query parameters of the list of customers."""
+
+    sort: Literal[
+        "created_at",
+        "-created_at",
+        "points",
+        "-points",
+        "lifetime_points",
+        "-lifetime_points",
+        "redeemed_points",
+        "-redeemed_points",
+    ] = "-created_at"
+    email: Annotated[
+        PlainText | None, Field(alias="filter[email]", description="Any part of the email address, in any case.")
+    ] = None
+    loyalty_status: Annotated[Literal["member", "excluded"] | None, Field(alias="filter[loyalty_status]")] = None
+
+    @property
+    def is_excluded(self) -> bool | None:
+        """`filter[loyalty_status]` as the column has it. None: not filtered."""
+        return {None: None, "member": False, "excluded": True}[self.loyalty_status]
+
+
+def _day(value: object) -> object:
+    # Responses have a time after the date; it is accepted and ignored.
+    return datetime.fromisoformat(value).date() if isinstance(value, str) else value
+
+
+Day = Annotated[date, BeforeValidator(_day), WithJsonSchema({"type": "string", "format": "date"})]
+
+
+class CustomerChanges(BaseModel):
+    """A partial update: a field that is left out is not changed."""
+
+    model_config = ConfigDict(json_schema_extra=without_defaults)
+
+    date_of_birth: Day | None = None
+    anniversary_date: Day | None = None
+    excluded: Annotated[bool, Field(alias="is_excluded")] = False
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """Column → new value."""
+        return self.model_dump(exclude_unset=True)
 
 
 class CustomerAttributes(BaseModel):
-    """A member and their points. `points_expire_at` is when points next expire."""
+    """A customer and their points. `points_expire_at` is when the next points expire."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -60,28 +118,15 @@ class CustomerAttributes(BaseModel):
 
 
 class CustomerResource(BaseModel):
-    """A resource of type `customer`; its id is Shopify's customer id."""
+    """A resource of type `customer`; `id` is the Shopify customer id."""
 
     type: Literal["customer"] = "customer"
     id: str = Field(examples=["6789012345"])
     attributes: CustomerAttributes
 
 
-class CustomerDocument(BaseModel):
-    """One customer."""
-
-    data: CustomerResource
-
-
-class CustomerList(BaseModel):
-    """A page of customers."""
-
-    data: list[CustomerResource]
-    meta: ListMeta
-
-
 def customer_resource(profile: Profile, *, without_tier: bool = False) -> CustomerResource:
-    """The customer as a client sees them."""
+    """A customer's row as a resource."""
     row = profile.customer
     attributes = CustomerAttributes(
         shopify_customer_id=row.id,

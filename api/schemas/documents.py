@@ -1,10 +1,12 @@
-"""What the shapes of all nouns share."""
+"""Documents and field types that all resources share."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import BaseModel, Field, PlainSerializer, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, Field, PlainSerializer, StringConstraints, WithJsonSchema
+
+Resource = TypeVar("Resource", bound=BaseModel)
 
 
 def _format(time: datetime) -> str:
@@ -19,11 +21,52 @@ Timestamp = Annotated[
 
 Number = Annotated[Decimal, PlainSerializer(float, return_type=float), WithJsonSchema({"type": "number"})]
 
+# Stripped only after the pattern was checked, because strip() would remove control characters at the ends.
+PlainText = Annotated[
+    str,
+    StringConstraints(min_length=1, pattern=r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$"),
+    AfterValidator(str.strip),
+]
+"""Text that is not blank and has no control characters."""
+
 
 class ListMeta(BaseModel):
-    """Where in the list this page is. `total` counts everything that the filters let through."""
+    """Position of a page in its list. `total`: number of resources that match the filters."""
 
     total: int
     page: int
     per_page: int = Field(examples=[20])
     total_pages: int
+
+
+class Document(BaseModel, Generic[Resource]):
+    """One resource."""
+
+    data: Resource
+
+    @classmethod
+    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
+        """Name in the OpenAPI document, such as `CustomerDocument`."""
+        return f"{_stem(*params)}Document"
+
+
+class ListDocument(BaseModel, Generic[Resource]):
+    """One page of a list."""
+
+    data: list[Resource]
+    meta: ListMeta
+
+    @classmethod
+    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
+        """Name in the OpenAPI document, such as `CustomerList`."""
+        return f"{_stem(*params)}List"
+
+
+def _stem(resource: type[BaseModel]) -> str:
+    return resource.__name__.removesuffix("Resource").removesuffix("Entry")
+
+
+def without_defaults(schema: dict[str, Any]) -> None:
+    """Remove the defaults from the schema of a partial update: a field that is left out is not changed."""
+    for field in schema["properties"].values():
+        field.pop("default", None)

@@ -1,19 +1,28 @@
 """The earning history."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.schemas.documents import ListMeta, Number, Timestamp
+from api.paging import ListQuery
+from api.schemas.documents import Number, Timestamp
 from db.tables import Earning
 
 
-class EarningHistoryAttributes(BaseModel):
-    """Points that were given, or taken by an adjustment: then they are negative.
+class EarningQuery(ListQuery):
+    """Query parameters of the earning history."""
 
-    Rules and orders are not known here: what belongs to them is null, the multiplier is 1, and points are never
-    pending.
+    sort: Literal["created_at", "-created_at", "points", "-points", "points_given_at", "-points_given_at"] = (
+        "-created_at"
+    )
+    status: Annotated[Literal["pending", "approved", "rejected"] | None, Field(alias="filter[status]")] = None
+
+
+class EarningHistoryAttributes(BaseModel):
+    """Points that were awarded, or deducted by an adjustment (negative).
+
+    Fields of earning rules and orders are always null, `points_multiplier` is always 1, `status` is never `pending`.
     """
 
     model_config = ConfigDict(
@@ -63,15 +72,8 @@ class EarningHistoryEntry(BaseModel):
     attributes: EarningHistoryAttributes
 
 
-class EarningHistoryList(BaseModel):
-    """A page of a customer's earning history."""
-
-    data: list[EarningHistoryEntry]
-    meta: ListMeta
-
-
 def earning_history_entry(row: Earning, expires_at: datetime | None) -> EarningHistoryEntry:
-    """The earning as a client sees it. It never changes, so all its times are one."""
+    """An earning's row as a resource. It never changes, so all its times are the same."""
     attributes = EarningHistoryAttributes.model_validate(
         {
             "action": row.action,

@@ -1,4 +1,4 @@
-"""The receipt of a redemption: what happened to it, and when."""
+"""Receipts of redemptions."""
 
 from typing import Annotated, Literal
 
@@ -14,7 +14,7 @@ class _Part(BaseModel):
 
 
 class RewardAsBought(_Part):
-    """What the reward was when its points were taken; it may have changed since."""
+    """The reward at the time of the purchase. It may have changed since."""
 
     id: str = Field(examples=["reward_abc"])
     name: str = Field(examples=["£5 off your next order"])
@@ -24,7 +24,7 @@ class RewardAsBought(_Part):
 
 
 class LotDrawn(_Part):
-    """Points that one attempt took from one lot: the oldest are taken first."""
+    """Points that an attempt drew from one lot. The oldest points are drawn first."""
 
     attempt: int
     id: Annotated[str, BeforeValidator(str)] = Field(validation_alias="lot_id", examples=["17"])
@@ -33,28 +33,28 @@ class LotDrawn(_Part):
 
 
 class Step(_Part):
-    """Something that happened, in words."""
+    """A step of the redemption."""
 
     at: Timestamp
     what: str = Field(examples=["attempt 1: 500 points reserved"])
 
 
 class DeliveryMade(_Part):
-    """One event on one channel, and how far telling it has come."""
+    """Delivery of one event on one channel."""
 
     event: EventKind
     channel: str = Field(examples=["klaviyo"])
     status: Literal["pending", "sent", "failed", "unknown", "skipped"] = Field(
-        description="`unknown`: nobody can tell whether it was sent, and a second time would be worse than none.",
+        description="`unknown`: it may have been sent, and is not retried because it must not be received twice.",
         examples=["sent"],
     )
     attempts: int
-    last_error: str | None = Field(description="In the vendor's own words.", examples=[None])
+    last_error: str | None = Field(description="The vendor's error message.", examples=[None])
     sent_at: Timestamp | None
 
 
 class Reversal(_Part):
-    """Points that came back to their lots: by `release` when no code was given, by `refund` later."""
+    """Points returned to their lots: `release` if the purchase failed, `refund` after a refund."""
 
     kind: Literal["release", "refund"]
     attempt: int
@@ -63,15 +63,15 @@ class Reversal(_Part):
 
 
 class ReceiptAttributes(_Part):
-    """What happened to a redemption, the oldest first."""
+    """Everything that happened to a redemption, oldest first."""
 
-    customer_id: str = Field(description="Shopify's customer id.", examples=["6789012345"])
+    customer_id: str = Field(description="The Shopify customer id.", examples=["6789012345"])
     status: Literal["pending", "failed", "active", "used", "expired"] = Field(examples=["active"])
     is_refunded: bool = Field(examples=[False])
-    attempts: int = Field(description="Each had points of its own reserved, and a code of its own.")
+    attempts: int = Field(description="Number of attempts. Each reserved points and had its own code.")
     points_spent: int = Field(examples=[500])
     reward: RewardAsBought
-    expires_at: Timestamp | None = Field(description="When the code stops working; null is never.")
+    expires_at: Timestamp | None = Field(description="When the code expires. Null: never.")
     steps: list[Step]
     lots: list[LotDrawn]
     deliveries: list[DeliveryMade]
@@ -79,19 +79,13 @@ class ReceiptAttributes(_Part):
 
 
 class ReceiptResource(BaseModel):
-    """A resource of type `receipt`; its id is the redemption's."""
+    """A resource of type `receipt`; `id` is the redemption's id."""
 
     type: Literal["receipt"] = "receipt"
     id: str = Field(examples=["cr_4k1t9zq0m2x7c8v5b3n6"])
     attributes: ReceiptAttributes
 
 
-class ReceiptDocument(BaseModel):
-    """One receipt."""
-
-    data: ReceiptResource
-
-
-def receipt_document(receipt: Receipt) -> ReceiptDocument:
-    """The receipt as a client sees it: without codes, of which the reward history has the customer's."""
-    return ReceiptDocument(data=ReceiptResource(id=receipt.id, attributes=ReceiptAttributes.model_validate(receipt)))
+def receipt_resource(receipt: Receipt) -> ReceiptResource:
+    """A receipt as a resource, without discount codes."""
+    return ReceiptResource(id=receipt.id, attributes=ReceiptAttributes.model_validate(receipt))

@@ -1,15 +1,33 @@
-"""The reward history: redemptions, as clients know them."""
+"""The reward history: redemptions as clients see them."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
+from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.schemas.documents import ListMeta, Timestamp
+from api.paging import ListQuery
+from api.schemas.documents import Document, Timestamp
 from db.tables import Redemption
+
+EntryId = Annotated[
+    str,
+    Path(
+        description="The id of the reward history entry.",
+        examples=["cr_4k1t9zq0m2x7c8v5b3n6"],
+        json_schema_extra={"pattern": "^cr_[a-z0-9]{20}$"},
+    ),
+]
+
+
+class RewardHistoryQuery(ListQuery):
+    """Query parameters of the reward history."""
+
+    sort: Literal["created_at", "-created_at", "points_spent", "-points_spent"] = "-created_at"
+    status: Annotated[Literal["active", "used", "expired"] | None, Field(alias="filter[status]")] = None
 
 
 class RewardHistoryAttributes(BaseModel):
-    """One redemption. `discount_code` is null until the purchase is complete, `redeemed_at` until the code is used."""
+    """A redemption. `discount_code` is null until the purchase is complete, `redeemed_at` until the code is used."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -52,38 +70,11 @@ class RewardHistoryEntry(BaseModel):
     attributes: RewardHistoryAttributes
 
 
-class RewardHistoryDocument(BaseModel):
-    """One reward history entry."""
-
-    data: RewardHistoryEntry
-
-
-class RefundMeta(BaseModel):
-    """How the code went: false when the shop had already deleted it."""
-
-    code_removed: bool
-
-
-class RefundDocument(RewardHistoryDocument):
-    """A refunded entry: `status` is `expired`, `is_refunded` true."""
-
-    meta: RefundMeta
-
-
-class RewardHistoryList(BaseModel):
-    """A page of a customer's reward history."""
-
-    data: list[RewardHistoryEntry]
-    meta: ListMeta
-
-
-def reward_history_document(row: Redemption, code: str | None) -> RewardHistoryDocument:
-    """The redemption as the only thing in an answer."""
-    return RewardHistoryDocument(data=reward_history_entry(row, code))
+RewardHistoryDocument = Document[RewardHistoryEntry]
 
 
 def reward_history_entry(row: Redemption, code: str | None) -> RewardHistoryEntry:
-    """The redemption as a client sees it."""
+    """A redemption's row as a resource."""
     attributes = RewardHistoryAttributes.model_validate(
         {
             "reward_id": row.reward_id,

@@ -1,13 +1,33 @@
 """Rewards."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
+from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
-from api.schemas.documents import ListMeta, Number, Timestamp
+from api.paging import ListQuery
+from api.schemas.documents import Number, Timestamp
 from db.tables import Reward
 from domain.discounts import DiscountType
+
+# The pattern is documented but not enforced: an impossible id is answered with 404, like an unknown one.
+RewardId = Annotated[
+    str,
+    Path(
+        description="The id of the reward.",
+        examples=["reward_abc"],
+        json_schema_extra={"minLength": 1, "maxLength": 255, "pattern": r"^[^/\x00-\x1f\x7f]+$"},
+    ),
+]
+
+
+class RewardQuery(ListQuery):
+    """Query parameters of the list of rewards."""
+
+    sort: Literal["created_at", "-created_at", "points_cost", "-points_cost"] = "-created_at"
+    is_active: Annotated[bool | None, Field(alias="filter[is_active]")] = None
+
 
 REWARD_EXAMPLE: JsonDict = {
     "name": "£5 off your next order",
@@ -26,10 +46,10 @@ REWARD_EXAMPLE: JsonDict = {
 
 
 class RewardAttributes(BaseModel):
-    """What points can be spent on.
+    """A discount that customers buy with points.
 
-    `discount_amount` is in the shop's currency, or in percent; null where the discount has no figure. `expiry_days` is
-    how long a code lives; `max_redemptions` counts all customers together, null is unlimited.
+    `discount_amount` is in the shop's currency, or in percent; null if the discount has no amount. A code expires
+    `expiry_days` after the purchase; null: never. `max_redemptions` is for all customers together; null: unlimited.
     """
 
     model_config = ConfigDict(from_attributes=True, json_schema_extra={"example": REWARD_EXAMPLE})
@@ -56,19 +76,6 @@ class RewardResource(BaseModel):
     attributes: RewardAttributes
 
 
-class RewardDocument(BaseModel):
-    """One reward."""
-
-    data: RewardResource
-
-
-class RewardList(BaseModel):
-    """A page of rewards."""
-
-    data: list[RewardResource]
-    meta: ListMeta
-
-
 def reward_resource(row: Reward) -> RewardResource:
-    """The reward as a client sees it."""
+    """A reward's row as a resource."""
     return RewardResource(id=row.id, attributes=RewardAttributes.model_validate(row))

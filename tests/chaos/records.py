@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from api.errors import NO_DATABASE
+from api.errors import DATABASE_UNAVAILABLE
 
 DECIDED = frozenset({200, 201, 403, 404, 422})
 """Final for what was asked: whoever asks again hears the same."""
@@ -31,7 +31,7 @@ class Answer:
     @property
     def is_blind(self) -> bool:
         """Whether it was given without the database: it says nothing about what was asked."""
-        return NO_DATABASE in self.text
+        return DATABASE_UNAVAILABLE in self.text
 
     @property
     def word(self) -> str:

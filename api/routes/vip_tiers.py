@@ -4,7 +4,7 @@ from fastapi import APIRouter
 
 from api.auth import Reader
 from api.openapi import READ, errors
-from api.schemas.tiers import TierList, tier_resource
+from api.schemas.vip_tiers import TierList, tier_resource
 from api.state import StateOf
 from db.rewards import tiers_with_rewards
 
@@ -13,7 +13,7 @@ router = APIRouter(tags=["VIP tiers"])
 
 @router.get("/v1/vip-tiers", summary="List VIP tiers", responses=errors(*READ))
 async def list_vip_tiers(caller: Reader, state: StateOf) -> TierList:
-    """All tiers of the shop on one page, the lowest first, each with the rewards that are only for it."""
+    """List all VIP tiers on one page, lowest first, each with the rewards that are restricted to it."""
     async with state.sessions() as session:
         found = await tiers_with_rewards(session, caller.shop.id)
     return TierList(data=[tier_resource(tier, rewards) for tier, rewards in found])

@@ -1,19 +1,28 @@
-"""What is said of webhook subscriptions, in requests and in answers."""
+"""Webhook subscriptions."""
 
 from typing import Annotated, Any, Literal
 
+from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.config import JsonDict
 
-from api.requests import without_defaults
-from api.schemas.documents import ListMeta, Timestamp
+from api.paging import ListQuery
+from api.schemas.documents import Timestamp, without_defaults
 from db.tables import WebhookSubscription
 from domain.subscriptions import WebhookEvent
 
+SubscriptionId = Annotated[
+    str,
+    Path(
+        description="The id of the subscription.",
+        examples=["whsub_4k1t9zq0m2x7c8v5b3n6"],
+        json_schema_extra={"pattern": "^whsub_[a-z0-9]{20}$"},
+    ),
+]
 Url = Annotated[
     str,
     StringConstraints(min_length=1, max_length=2048, pattern=r"^[^\x00-\x20\x7f]+$"),
-    # Where the sandbox is allowed, so is plain http; a client is told what is so everywhere else.
+    # http is accepted only where private targets are allowed, for development and tests.
     Field(json_schema_extra={"format": "uri", "pattern": r"^https://[^\x00-\x20\x7f]+$"}),
 ]
 Events = Annotated[list[WebhookEvent], Field(min_length=1, max_length=len(WebhookEvent))]
@@ -29,8 +38,14 @@ _EXAMPLE: JsonDict = {
 }
 
 
+class SubscriptionQuery(ListQuery):
+    """Query parameters of the list of subscriptions."""
+
+    sort: Literal["created_at", "-created_at"] = "-created_at"
+
+
 class NewSubscription(BaseModel):
-    """Who is to be told of what."""
+    """An HTTPS URL and the events to send to it."""
 
     url: Url
     events: Events
@@ -38,7 +53,7 @@ class NewSubscription(BaseModel):
 
 
 class SubscriptionChanges(BaseModel):
-    """What is to be different; what is left out stays."""
+    """A partial update: a field that is left out is not changed."""
 
     model_config = ConfigDict(json_schema_extra=without_defaults)
 
@@ -54,7 +69,7 @@ class SubscriptionChanges(BaseModel):
 
 
 class SubscriptionAttributes(BaseModel):
-    """Who is told of what. `is_active` is false while it is paused."""
+    """A URL and the events that are sent to it. `is_active` is false while the subscription is paused."""
 
     model_config = ConfigDict(json_schema_extra={"example": _EXAMPLE})
 
@@ -74,21 +89,8 @@ class SubscriptionResource(BaseModel):
     attributes: SubscriptionAttributes
 
 
-class SubscriptionDocument(BaseModel):
-    """One subscription, without its secret."""
-
-    data: SubscriptionResource
-
-
-class SubscriptionList(BaseModel):
-    """One page of subscriptions."""
-
-    data: list[SubscriptionResource]
-    meta: ListMeta
-
-
 class SecretAttributes(SubscriptionAttributes):
-    """With `secret`, which signs deliveries. It is told here and never again."""
+    """A subscription with the `secret` that signs its deliveries. It is not returned again."""
 
     model_config = ConfigDict(json_schema_extra={"example": {**_EXAMPLE, "secret": "9f86d081" * 8}})
 
@@ -103,21 +105,14 @@ class SecretResource(BaseModel):
     attributes: SecretAttributes
 
 
-class SecretDocument(BaseModel):
-    """One subscription, with its secret."""
-
-    data: SecretResource
-
-
 def subscription_resource(row: WebhookSubscription) -> SubscriptionResource:
-    """The subscription as a client sees it."""
+    """A subscription's row as a resource, without the secret."""
     return SubscriptionResource(id=row.id, attributes=SubscriptionAttributes.model_validate(_attributes(row)))
 
 
-def secret_document(row: WebhookSubscription, secret: str) -> SecretDocument:
-    """The subscription as a client sees it when its secret is new."""
-    attributes = SecretAttributes.model_validate({**_attributes(row), "secret": secret})
-    return SecretDocument(data=SecretResource(id=row.id, attributes=attributes))
+def secret_resource(row: WebhookSubscription, secret: str) -> SecretResource:
+    """A subscription's row as a resource, with the secret."""
+    return SecretResource(id=row.id, attributes=SecretAttributes.model_validate({**_attributes(row), "secret": secret}))
 
 
 def _attributes(row: WebhookSubscription) -> dict[str, Any]:

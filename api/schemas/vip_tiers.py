@@ -11,7 +11,7 @@ from db.tables import Reward, VipTier
 
 
 class TierReward(RewardAttributes):
-    """A reward that only members of the tier can have."""
+    """A reward that only customers on the tier can purchase."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"id": "reward_gold", **REWARD_EXAMPLE}})
 
@@ -19,7 +19,7 @@ class TierReward(RewardAttributes):
 
 
 class CustomerTier(BaseModel):
-    """The VIP tier a customer is on."""
+    """The VIP tier of a customer."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -32,7 +32,7 @@ class CustomerTier(BaseModel):
 
 
 class TierAttributes(BaseModel):
-    """A level that customers reach by their lifetime points. `points_multiplier` is told to clients, not applied."""
+    """A level that customers reach by lifetime points. `points_multiplier` is informational and not applied."""
 
     model_config = ConfigDict(
         from_attributes=True,
@@ -71,13 +71,13 @@ class TierResource(BaseModel):
 
 
 class TierList(BaseModel):
-    """All tiers of the shop, the lowest first."""
+    """All VIP tiers of the shop, lowest first."""
 
     data: list[TierResource]
 
 
 def tier_resource(row: VipTier, rewards: Iterable[Reward]) -> TierResource:
-    """The tier as a client sees it."""
+    """A tier's row as a resource."""
     attributes = TierAttributes.model_validate(row)
     attributes.rewards = [TierReward.model_validate(reward) for reward in rewards]
     return TierResource(id=row.id, attributes=attributes)

@@ -1,0 +1,65 @@
+"""Reads JSON request bodies, and reports what is wrong with them."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Generic, TypeVar
+
+from fastapi import Request
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails, from_json
+
+from api.auth import Reader
+from api.errors import KINDS, ApiError, ErrorSource
+
+Body = TypeVar("Body", bound=BaseModel)
+
+
+class _Resource(BaseModel, Generic[Body]):
+    attributes: Body
+
+
+class _Document(BaseModel, Generic[Body]):
+    data: _Resource[Body]
+
+
+def json_body(model: type[Body], *, empty: bytes = b"") -> Callable[[Request, Reader], Awaitable[Body]]:
+    """A dependency that reads a JSON object after authentication. A dependency on `Writer` must come before it.
+
+    The fields are in the object itself, or in `data.attributes` as in JSON:API. `empty` replaces an empty body.
+    """
+
+    async def read(request: Request, _: Reader) -> Body:
+        media_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+        if media_type not in ("application/json", "application/vnd.api+json"):
+            raise ApiError("unsupported_media_type", f"Content-Type must be application/json, not {media_type}")
+        body = await request.body() or empty
+        try:
+            if _has_data(body):
+                return _Document[model].model_validate_json(body, strict=True).data.attributes
+            return model.model_validate_json(body, strict=True)
+        except ValidationError as error:
+            raise _body_error(error.errors(include_url=False)[0]) from None
+
+    return read
+
+
+def _has_data(body: bytes) -> bool:
+    try:
+        content: Any = from_json(body)
+    except ValueError:
+        return False
+    return isinstance(content, dict) and "data" in content
+
+
+def _body_error(error: ErrorDetails) -> ApiError:
+    if not error["loc"]:
+        return ApiError("invalid_json", None if error["type"] == "json_invalid" else "The body is not a JSON object")
+    field = "/".join(str(part) for part in error["loc"])
+    source = ErrorSource(pointer=f"/{field}")
+    code = f"{error['loc'][-1]}_missing"
+    if code in KINDS and (error["type"] in ("missing", "string_type") or _is_blank(error["input"])):
+        return ApiError(code, f"{field} is required and must be a non-empty string", source=source)
+    return ApiError("invalid_request", f"{field}: {error['msg']}", source=source)
+
+
+def _is_blank(value: object) -> bool:
+    return isinstance(value, str) and not value.strip()

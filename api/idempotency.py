@@ -1,0 +1,36 @@
+"""The `Idempotency-Key` header of requests, and the responses to requests that have one."""
+
+from typing import Annotated
+from uuid import uuid4
+
+from fastapi import Depends, Header, Request, Response
+
+from services.idempotency import Reply
+
+
+async def _key(
+    request: Request,
+    given: Annotated[
+        str | None,
+        Header(
+            alias="Idempotency-Key",
+            description="Identifies the request: 1 to 255 printable characters. Generated if it is missing.",
+            min_length=1,
+            max_length=255,
+            pattern=r"^[\x21-\x7e\xa0-\xff][\x20-\x7e\xa0-\xff]*$",
+            examples=["order-17"],
+        ),
+    ] = None,
+) -> str:
+    """The client's key, or a new one. It is kept with the request, so that error responses have it too."""
+    request.state.idempotency_key = key = given or str(uuid4())
+    return key
+
+
+Key = Annotated[str, Depends(_key)]
+
+
+def response(key: str, reply: Reply) -> Response:
+    """The decided answer, byte for byte."""
+    headers = {"Idempotency-Key": key} | ({"Idempotency-Replayed": "true"} if reply.replayed else {})
+    return Response(reply.answer.body, reply.answer.status, headers, media_type="application/json")

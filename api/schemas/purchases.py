@@ -1,0 +1,13 @@
+"""Purchases."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, StringConstraints
+
+from api.schemas.documents import PlainText
+
+
+class PurchaseRequest(BaseModel):
+    """The customer who purchases: `customer_identifier` is the Shopify customer id or the email address."""
+
+    customer_identifier: Annotated[PlainText, StringConstraints(max_length=320)]

@@ -1,0 +1,87 @@
+"""Webhook subscriptions: create, change, rotate and delete them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from clients.targets import Targets
+from database import Sessions
+from db import subscriptions
+from db.tables import Shop, WebhookSubscription
+from db.vault import Vault
+from domain.ids import new_subscription_id
+from domain.subscriptions import WebhookEvent, new_secret
+
+
+class SubscriptionNotFound(Exception):
+    """The shop has no subscription with this id."""
+
+    def __init__(self, subscription_id: str) -> None:
+        super().__init__(f"Webhook subscription '{subscription_id}' not found")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subscriptions:
+    """Changes webhook subscriptions. Every URL is checked: `TargetRefused` if it is not public HTTPS."""
+
+    sessions: Sessions
+    vault: Vault
+    targets: Targets
+
+    async def create(
+        self, shop: Shop, *, url: str, events: Sequence[WebhookEvent], description: str | None
+    ) -> tuple[WebhookSubscription, str]:
+        """A new subscription and its secret. Raises `TargetRefused`."""
+        await self.targets.check(url)
+        secret = new_secret()
+        row = WebhookSubscription(
+            id=new_subscription_id(),
+            shop_id=shop.id,
+            url=url,
+            events=list(events),
+            description=description,
+            secret=self.vault.seal_bytes(secret.encode()),
+        )
+        async with self.sessions.begin() as session:
+            session.add(row)
+            await _write(session, row)
+        return row, secret
+
+    async def update(self, shop: Shop, subscription_id: str, changes: Mapping[str, object]) -> WebhookSubscription:
+        """Set columns to new values. Raises `SubscriptionNotFound` or `TargetRefused`."""
+        if "url" in changes:
+            await self.targets.check(str(changes["url"]))
+        async with self.sessions.begin() as session:
+            row = await _lock(session, shop, subscription_id)
+            for column, value in changes.items():
+                setattr(row, column, value)
+            await _write(session, row)
+        return row
+
+    async def rotate_secret(self, shop: Shop, subscription_id: str) -> tuple[WebhookSubscription, str]:
+        """The subscription with a new secret. Raises `SubscriptionNotFound`."""
+        secret = new_secret()
+        async with self.sessions.begin() as session:
+            row = await _lock(session, shop, subscription_id)
+            row.secret = self.vault.seal_bytes(secret.encode())
+            await _write(session, row)
+        return row, secret
+
+    async def delete(self, shop: Shop, subscription_id: str) -> None:
+        """Delete a subscription with its deliveries. Raises `SubscriptionNotFound`."""
+        async with self.sessions.begin() as session:
+            await session.delete(await _lock(session, shop, subscription_id))
+
+
+async def _lock(session: AsyncSession, shop: Shop, subscription_id: str) -> WebhookSubscription:
+    row = await subscriptions.lock_subscription(session, shop.id, subscription_id)
+    if row is None:
+        raise SubscriptionNotFound(subscription_id)
+    return row
+
+
+async def _write(session: AsyncSession, row: WebhookSubscription) -> None:
+    # Reads back what the database sets: times and defaults.
+    await session.flush()
+    await session.refresh(row)
