@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import TextClause, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.transactions import read_only_snapshot
@@ -21,8 +21,19 @@ class Finding:
     detail: str
 
 
+_STATES = {
+    "failed": RedemptionStatus.FAILED,
+    "expired": RedemptionStatus.EXPIRED,
+    "captured": sorted(CAPTURED),
+    "live": CodeState.LIVE,
+    "done": RefundStatus.DONE,
+    "reserve": EntryKind.RESERVE,
+    "refund": EntryKind.REFUND,
+    "redeeming": [EntryKind.RESERVE, *REVERSALS],
+}
+
 # Each query returns (subject, detail) of the violations.
-INVARIANTS = {
+_QUERIES = {
     "a lot's remaining points are the sum of its entries": """
         SELECT 'lot ' || l.id, 'remaining ' || l.remaining || ', entries ' || coalesce(sum(e.points), 0)
         FROM point_lots l LEFT JOIN ledger_entries e ON e.lot_id = l.id
@@ -100,6 +111,11 @@ INVARIANTS = {
     """,
 }
 
+INVARIANTS = {
+    invariant: text(query).bindparams(**{name: value for name, value in _STATES.items() if f":{name}" in query})
+    for invariant, query in _QUERIES.items()
+}
+
 
 async def audit(session: AsyncSession) -> list[Finding]:
     """Every violation. Empty if the ledger is consistent."""
@@ -108,21 +124,5 @@ async def audit(session: AsyncSession) -> list[Finding]:
     return [
         Finding(invariant=invariant, subject=subject, detail=detail)
         for invariant, query in INVARIANTS.items()
-        for subject, detail in await session.execute(_bound(query))
+        for subject, detail in await session.execute(query)
     ]
-
-
-_STATES = {
-    "failed": RedemptionStatus.FAILED,
-    "expired": RedemptionStatus.EXPIRED,
-    "captured": sorted(CAPTURED),
-    "live": CodeState.LIVE,
-    "done": RefundStatus.DONE,
-    "reserve": EntryKind.RESERVE,
-    "refund": EntryKind.REFUND,
-    "redeeming": [EntryKind.RESERVE, *REVERSALS],
-}
-
-
-def _bound(query: str) -> TextClause:
-    return text(query).bindparams(**{name: value for name, value in _STATES.items() if f":{name}" in query})

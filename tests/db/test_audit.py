@@ -1,4 +1,4 @@
-"""The audit finds what does not add up. Each damage is rolled back."""
+"""The audit finds violations of the ledger's invariants. Every change is rolled back."""
 
 import pytest
 from sqlalchemy import text
@@ -7,11 +7,11 @@ from database import Sessions
 from db.audit import INVARIANTS
 from tests.service import Service, Shop, a_customer, a_lot, a_shop
 
-_LOT, _CUSTOMER, _DRAWS, _COST, _CODE, _REFUND, _STATE, _TOTALS, _COUNTS = INVARIANTS
+_LOT, _CUSTOMER, _DRAWS, _COST, _CODE, _REFUND, _STATUS, _TOTALS, _COUNTS = INVARIANTS
 
 
 @pytest.mark.parametrize(
-    ("damage", "found"),
+    ("statement", "violated"),
     [
         ("UPDATE point_lots SET remaining = remaining - 1 WHERE customer_id = :customer", {_LOT, _CUSTOMER}),
         ("UPDATE redemption_draws SET points = points + 1 WHERE redemption_id = :redemption", {_DRAWS}),
@@ -23,40 +23,40 @@ _LOT, _CUSTOMER, _DRAWS, _COST, _CODE, _REFUND, _STATE, _TOTALS, _COUNTS = INVAR
         ("UPDATE shops SET customers = customers + 1", {_COUNTS}),
     ],
 )
-async def test_damage_is_found_and_named(service: Service, store: Sessions, damage: str, found: set[str]) -> None:
+async def test_the_audit_finds_changed_purchases(
+    service: Service, store: Sessions, statement: str, violated: set[str]
+) -> None:
     shop = await service.open_shop(a_shop(a_customer(a_lot(600))))
     redemption = (await shop.purchase()).json()["data"]["id"]
 
-    assert await broken_by(damage, service, store, shop, redemption) == found
+    assert await _violated(statement, service, store, shop, redemption) == violated
 
 
 @pytest.mark.parametrize(
-    ("damage", "found"),
+    ("statement", "violated"),
     [
-        ("UPDATE redemptions SET is_refunded = false WHERE id = :redemption", {_COST, _CODE, _REFUND, _STATE}),
-        ("UPDATE redemptions SET status = 'active' WHERE id = :redemption", {_STATE}),
-        ("UPDATE refunds SET state = 'pending' WHERE redemption_id = :redemption", {_STATE}),
+        ("UPDATE redemptions SET is_refunded = false WHERE id = :redemption", {_COST, _CODE, _REFUND, _STATUS}),
+        ("UPDATE redemptions SET status = 'active' WHERE id = :redemption", {_STATUS}),
+        ("UPDATE refunds SET status = 'pending' WHERE redemption_id = :redemption", {_STATUS}),
         ("UPDATE discount_codes SET state = 'live' WHERE redemption_id = :redemption", {_CODE}),
         ("UPDATE redemption_draws SET points = points + 1 WHERE redemption_id = :redemption", {_DRAWS, _REFUND}),
     ],
 )
-async def test_damage_to_a_refund_is_found_and_named(
-    service: Service, store: Sessions, damage: str, found: set[str]
+async def test_the_audit_finds_changed_refunds(
+    service: Service, store: Sessions, statement: str, violated: set[str]
 ) -> None:
     shop = await service.open_shop(a_shop(a_customer(a_lot(600))))
     redemption = (await shop.purchase()).json()["data"]["id"]
     assert (await shop.refund(redemption)).status_code == 200
 
-    assert await broken_by(damage, service, store, shop, redemption) == found
+    assert await _violated(statement, service, store, shop, redemption) == violated
 
 
-async def broken_by(damage: str, service: Service, store: Sessions, shop: Shop, redemption: str) -> set[str]:
-    """The invariants that do not hold once the damage is done."""
+async def _violated(statement: str, service: Service, store: Sessions, shop: Shop, redemption: str) -> set[str]:
+    """The invariants that are violated by the statement and were not before."""
     assert await service.audit() == []
     async with store() as session:
-        await session.execute(text(damage), {"customer": shop.customers[0], "redemption": redemption})
-        broken = {
-            name for name, query in INVARIANTS.items() if (await session.execute(text(query))).first() is not None
-        }
+        await session.execute(text(statement), {"customer": shop.customers[0], "redemption": redemption})
+        violated = {name for name, query in INVARIANTS.items() if (await session.execute(query)).first() is not None}
         await session.rollback()
-    return broken
+    return violated

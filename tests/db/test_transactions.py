@@ -1,10 +1,10 @@
-"""A database that is away is told from one that refuses a statement."""
+"""Which errors mean that the database is unreachable."""
 
 import pytest
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from db.transactions import is_away
+from db.transactions import is_unreachable
 
 
 @pytest.mark.parametrize(
@@ -20,12 +20,12 @@ from db.transactions import is_away
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_a_database_that_is_away_is_worth_waiting_for(error: Exception) -> None:
-    assert is_away(error)
+def test_connection_errors_are_retried(error: Exception) -> None:
+    assert is_unreachable(error)
 
 
 @pytest.mark.parametrize(
     "error", [IntegrityError(None, None, Exception()), DataError(None, None, Exception()), ValueError()], ids=str
 )
-def test_a_statement_that_is_refused_is_not(error: Exception) -> None:
-    assert not is_away(error)
+def test_a_rejected_statement_is_not_retried(error: Exception) -> None:
+    assert not is_unreachable(error)
