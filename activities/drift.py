@@ -83,4 +83,4 @@ def has_drifted(code: ComparableCode, found: FoundDiscount | None) -> bool:
     """Whether a paid code is missing, or an unpaid code can be used."""
     if code.is_paid:
         return found is None
-    return found is not None and found.was_created_for(code.redemption_id) and found.status != "EXPIRED"
+    return found is not None and found.was_created_for(code.redemption_id) and not found.is_expired

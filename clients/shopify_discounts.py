@@ -18,6 +18,9 @@ TITLE_LENGTH = 255
 FENCE_STARTS_AT = "2020-01-01T00:00:00Z"
 FENCE_ENDS_AT = "2020-01-02T00:00:00Z"
 
+_EXPIRED = "EXPIRED"
+"""`DiscountStatus` of the Admin API."""
+
 
 @dataclass(frozen=True)
 class FoundDiscount:
@@ -38,6 +41,11 @@ class FoundDiscount:
     customer_ids: tuple[str, ...]
     status: str
     ends_at: datetime | None
+
+    @property
+    def is_expired(self) -> bool:
+        """Whether no order can use it any more."""
+        return self.status == _EXPIRED
 
     def matches(self, discount: Discount) -> bool:
         """Whether it has this discount's fingerprint: redemption, customer, type and amount."""
