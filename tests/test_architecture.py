@@ -37,14 +37,8 @@ def _code(path: Path) -> str:
 
 def _without_docstrings(tree: ast.Module) -> ast.Module:
     for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if (
-            isinstance(body, list)
-            and body
-            and isinstance(body[0], ast.Expr)
-            and isinstance(body[0].value, ast.Constant)
-        ):
-            body[0].value.value = ""
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            node.value.value = ""
     return tree
 
 
@@ -55,10 +49,13 @@ def _literal_comparisons(path: Path) -> Iterator[str]:
             operands = [node.left, *node.comparators]
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "in_":
             operands = [node.func.value, *node.args]
-        if any(map(_is_state, operands)) and any(map(_is_literal, operands)):
+        is_comparison = any(map(_is_state, operands)) and any(map(_is_literal, operands))
+        if isinstance(node, ast.expr) and (is_comparison or _compares_in_sql(node)):
             yield f"{path}:{node.lineno}"
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and SQL_COMPARISON.search(node.value):
-            yield f"{path}:{node.lineno}"
+
+
+def _compares_in_sql(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str) and bool(SQL_COMPARISON.search(node.value))
 
 
 def _is_state(node: ast.expr) -> bool:
