@@ -1,19 +1,9 @@
 """Ports on loopback."""
 
-import socket
-
 import pytest
 
 from local_stack import Misuse, ports
 from local_stack.ports import Claim
-
-
-def test_a_port_in_use_names_its_option() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-
-        with pytest.raises(Misuse, match=rf"port {port} for the API .* --api-port"):
-            ports.check([Claim(port, "the API", "--api-port")])
 
 
 def test_two_parts_cannot_share_a_port() -> None:
