@@ -21,12 +21,11 @@ from api.app import create_app
 from clients.shopify_webhooks import signature
 from database import Sessions, sessions
 from db import tables
-from db.api_keys import shop_of_key
+from db.api_keys import find_key
 from db.audit import Finding, audit
 from db.tables import ActivityLog, Delivery, PointLot, Redemption, ShopifyWebhook, StaleMetafield
 from db.vault import Vault
-from domain.redemptions import workflow_id
-from domain.refunds import refund_id
+from domain.ids import purchase_workflow_id, refund_workflow_id
 from sandbox.app import create_app as create_sandbox
 from sandbox.transport import SandboxTransport
 from services.import_format import ImportFile
@@ -304,7 +303,7 @@ class Service:
         """As `pointsaga import` does."""
         vault = Vault(self.settings.encryption_keys)
         file = ImportFile.model_validate({"shops": [shop]})
-        await write_import(self.store, vault, file, tell=lambda _: None)
+        await write_import(self.store, vault, file)
 
     async def open_shop(self, shop: Json) -> Shop:
         """Import a shop whose theme knows how its customers stand."""
@@ -323,7 +322,7 @@ class Service:
     async def caller(self, key: str) -> tables.Shop:
         """The shop's own row."""
         async with self.store() as session:
-            found = await shop_of_key(session, key)
+            found = await find_key(session, key)
         assert found is not None
         return found[0]
 
@@ -348,7 +347,7 @@ class Service:
 
     def run_of(self, redemption_id: str, attempt: int = 1) -> "WorkflowHandle[RedeemReward, Any]":
         """The workflow of an attempt."""
-        return self.temporal.get_workflow_handle_for(RedeemReward.run, workflow_id(redemption_id, attempt))
+        return self.temporal.get_workflow_handle_for(RedeemReward.run, purchase_workflow_id(redemption_id, attempt))
 
     async def page_of(self, run: str) -> str:
         """What the Temporal UI shows as the current details of a run, by its workflow id."""
@@ -367,7 +366,7 @@ class Service:
 
     def refund_of(self, redemption_id: str) -> "WorkflowHandle[RefundRedemption, Any]":
         """The workflow of a refund."""
-        return self.temporal.get_workflow_handle_for(RefundRedemption.run, refund_id(redemption_id))
+        return self.temporal.get_workflow_handle_for(RefundRedemption.run, refund_workflow_id(redemption_id))
 
     async def audit(self) -> list[Finding]:
         """What breaks an invariant of the ledger."""

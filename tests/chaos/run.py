@@ -117,7 +117,7 @@ class Chaos:
 
     async def _open_shop(self) -> None:
         file = ImportFile.model_validate({"shops": [self.world.shop()]})
-        await write_import(self.store, Vault(self.fleet.settings.encryption_keys), file, tell=lambda _: None)
+        await write_import(self.store, Vault(self.fleet.settings.encryption_keys), file)
         await self.vendors.give_plan()
         await self._subscribe()
 
