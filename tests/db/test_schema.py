@@ -52,7 +52,7 @@ async def test_migrations_create_the_tables(engine: AsyncEngine, created_from_ta
 
 async def _schema(engine: AsyncEngine) -> dict[str, str]:
     async with engine.connect() as connection:
-        return dict((await connection.execute(text(SCHEMA))).tuples().all())
+        return {row[0]: row[1] for row in await connection.execute(text(SCHEMA))}
 
 
 @pytest.mark.parametrize(
