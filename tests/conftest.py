@@ -1,34 +1,40 @@
-"""Real parts for every test: PostgreSQL, the Temporal server, and the vendor sandbox at the wire."""
+"""Fixtures of all tests: PostgreSQL, the Temporal server, and the service in front of the vendor sandbox."""
 
 import asyncio
 import gc
 import secrets
 import sys
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
 from cryptography.fernet import Fernet
 from pydantic import SecretStr
+from sqlalchemy import delete, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
 from database import Sessions, connect, migrate, sessions
+from db.tables import Base
 from local_stack.options import StackOptions, vendor_settings
 from local_stack.stack import LocalStack
 from settings import Settings
+from tests.builders import a_customer, a_lot, a_shop
 from tests.service import Service
+from tests.shop import Shop
 from workflows.progress import SEARCH_ATTRIBUTES
 
-LONG = ["e2e", "crash", "properties", "contract", "local_stack", "chaos", "benchmarks"]
-"""Directories of tests, the one that takes longest first."""
+SLOW = ["e2e", "crash", "properties", "contract", "local_stack", "chaos", "benchmarks"]
+"""Directories of tests, slowest first."""
+OWN_PROCESSES = {"e2e", "crash", "local_stack", "chaos", "benchmarks"}
+"""Directories whose tests start processes, including Temporal."""
 
 
 @pytest.fixture(scope="session")
 async def database_url(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[SecretStr]:
-    """A PostgreSQL server of the test session's own."""
+    """A PostgreSQL server."""
     options = StackOptions(data_dir=tmp_path_factory.mktemp("stack"), parts=["postgres"])
     async with LocalStack(options) as stack:
         yield SecretStr(stack.database_url)
@@ -45,13 +51,22 @@ async def engine(database_url: SecretStr) -> AsyncGenerator[AsyncEngine]:
 
 @pytest.fixture(scope="session")
 def store(engine: AsyncEngine) -> Sessions:
-    """Sessions on the migrated database. Tests keep apart by having shops of their own."""
     return sessions(engine)
+
+
+@pytest.fixture
+async def _empty_database(engine: AsyncEngine) -> None:  # pyright: ignore[reportUnusedFunction]
+    """Delete the rows of earlier tests. Otherwise the reconciler recovers their redemptions at this test's vendors."""
+    async with engine.begin() as connection:
+        # Without triggers, as the ledger is append-only.
+        await connection.execute(text("SET LOCAL session_replication_role = replica"))
+        for table in reversed(Base.metadata.sorted_tables):
+            await connection.execute(delete(table))
 
 
 @pytest.fixture(scope="session")
 def settings(database_url: SecretStr) -> Settings:
-    """Settings of the test session, with the vendors at the sandbox."""
+    """Settings with the vendors at the sandbox."""
     vendors = {name.lower(): url for name, url in vendor_settings("http://vendors").items()}
     return Settings.model_validate(
         {
@@ -61,7 +76,7 @@ def settings(database_url: SecretStr) -> Settings:
             "shopify_webhook_secrets": "the-new-secret, the-old-secret",
             "log_format": "text",
             "log_level": "WARNING",
-            # Tests call as fast as they can; those of the limit set their own.
+            # Tests of the rate limit set their own.
             "rate_limit": "1000/second",
         }
     )
@@ -69,69 +84,92 @@ def settings(database_url: SecretStr) -> Settings:
 
 @pytest.fixture(scope="session")
 async def temporal() -> AsyncGenerator[WorkflowEnvironment]:
-    """A real Temporal server on which a workflow that waits skips ahead in time."""
-    async with await _patiently(_start_temporal) as environment:
+    """A Temporal server that skips time while every workflow waits."""
+    async with await _start_temporal() as environment:
         yield environment
 
 
-async def _start_temporal() -> WorkflowEnvironment:
-    return await WorkflowEnvironment.start_time_skipping_v2(
-        dev_server_existing_path=str(Path(sys.executable).with_name("temporal")),
-        dev_server_extra_args=[
-            "--dynamic-config-value=frontend.WorkflowTimeSkippingEnabled=true",
-            # A day of retries, a minute each; after 200 skips it would go on in real time.
-            "--dynamic-config-value=frontend.WorkflowTimeSkippingMaxSkipPerSession=10000",
-            "--dynamic-config-value=history.transferProcessorMaxPollRPS=1000",
-            "--dynamic-config-value=history.timerProcessorMaxPollRPS=1000",
-            "--dynamic-config-value=history.visibilityProcessorMaxPollRPS=1000",
-            "--dynamic-config-value=system.numConsecutiveWorkflowTaskProblemsToTriggerSearchAttribute=1",
-        ],
-        data_converter=pydantic_data_converter,
-        search_attributes=SEARCH_ATTRIBUTES,
-    )
-
-
-async def _patiently(start: Callable[[], Awaitable[WorkflowEnvironment]]) -> WorkflowEnvironment:
-    """The SDK gives the server five seconds, which a busy machine may not have."""
-    for _ in range(5):
-        try:
-            return await start()
-        except RuntimeError:
-            await asyncio.sleep(1)
-    return await start()
+async def _start_temporal(attempts: int = 6) -> WorkflowEnvironment:
+    """Start the server, with retries: the SDK gives it five seconds, too few on a busy machine."""
+    try:
+        return await WorkflowEnvironment.start_time_skipping_v2(
+            dev_server_existing_path=str(Path(sys.executable).with_name("temporal")),
+            dev_server_extra_args=[
+                "--dynamic-config-value=frontend.WorkflowTimeSkippingEnabled=true",
+                # Enough for a day of retries, one each minute. The default of 200 skips is not.
+                "--dynamic-config-value=frontend.WorkflowTimeSkippingMaxSkipPerSession=10000",
+                "--dynamic-config-value=history.transferProcessorMaxPollRPS=1000",
+                "--dynamic-config-value=history.timerProcessorMaxPollRPS=1000",
+                "--dynamic-config-value=history.visibilityProcessorMaxPollRPS=1000",
+                "--dynamic-config-value=system.numConsecutiveWorkflowTaskProblemsToTriggerSearchAttribute=1",
+            ],
+            data_converter=pydantic_data_converter,
+            search_attributes=SEARCH_ATTRIBUTES,
+        )
+    except RuntimeError:
+        if attempts == 1:
+            raise
+        await asyncio.sleep(1)
+        return await _start_temporal(attempts - 1)
 
 
 @pytest.fixture
-async def service(settings: Settings, engine: AsyncEngine, temporal: WorkflowEnvironment) -> AsyncGenerator[Service]:
-    """API, worker and sandbox of this test alone, in this process."""
+async def service(
+    settings: Settings, engine: AsyncEngine, temporal: WorkflowEnvironment, _empty_database: None
+) -> AsyncGenerator[Service]:
+    """API, worker and sandbox of this test."""
     async with Service.running(settings, engine, temporal.client) as service:
         yield service
 
 
+@pytest.fixture
+async def idle(
+    settings: Settings, engine: AsyncEngine, temporal: WorkflowEnvironment, _empty_database: None
+) -> AsyncGenerator[Service]:
+    """The service without a worker."""
+    async with Service.running(settings, engine, temporal.client, working=False) as service:
+        yield service
+
+
+@pytest.fixture
+async def shop(service: Service) -> Shop:
+    """A shop with one customer, who has 500 points and can purchase once."""
+    return await service.open_shop(a_shop(a_customer(a_lot(500))))
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of this test suite."""
-    parser.addoption("--record-histories", action="store_true", help="write tests/workflows/histories anew")
-    parser.addoption("--outage-hours", type=float, default=0.2, help="how long somebody is away in skipped time")
+    parser.addoption("--quick", action="store_true", help="only tests that need no Temporal server")
+    parser.addoption("--record-histories", action="store_true", help="record tests/workflows/histories anew")
+    parser.addoption("--outage-hours", type=float, default=0.2, help="length of outages, in skipped time")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Choose the seed of the property tests here, so that a run can say it, and its processes share it."""
+    """Choose the seed of the property tests here, so that the header shows it and all processes share it."""
     config.option.hypothesis_seed = config.option.hypothesis_seed or str(secrets.randbelow(10**6))
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest, for what begins last decides when all ends."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with the slowest tests, as the last to begin decides when all end."""
     for item in items:
-        # Each of these brings processes of its own and has its deadlines: not side by side.
+        # These have deadlines and start many processes: not in parallel.
         is_heavy = item.path.parent.name in {"e2e", "crash"}
         item.add_marker(pytest.mark.xdist_group("processes" if is_heavy else str(item.path)))
-    items.sort(key=lambda item: [*LONG, item.path.parent.name].index(item.path.parent.name))
+    items.sort(key=lambda item: [*SLOW, item.path.parent.name].index(item.path.parent.name))
+    if config.getoption("--quick"):
+        config.hook.pytest_deselected(items=[item for item in items if _needs_temporal(item)])
+        items[:] = [item for item in items if not _needs_temporal(item)]
+
+
+def _needs_temporal(item: pytest.Item) -> bool:
+    fixtures = item.fixturenames if isinstance(item, pytest.Function) else ()
+    return item.path.parent.name in OWN_PROCESSES or not {"temporal", "stack"}.isdisjoint(fixtures)
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    """The line that repeats a run's random choices."""
+    """Show the seed, so that random choices can be repeated."""
     return f"property tests: repeat with --hypothesis-seed={config.option.hypothesis_seed}"
 
 

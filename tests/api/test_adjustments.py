@@ -10,7 +10,9 @@ from sqlalchemy import select
 
 from db.tables import ActivityLog
 from tests.api.answers import error_of
-from tests.service import Json, Service, Shop, a_customer, a_lot, a_reward, a_shop
+from tests.builders import Json, a_customer, a_lot, a_reward, a_shop
+from tests.service import Service
+from tests.shop import Shop
 
 TIERS = [
     {"id": "silver", "name": "Silver", "points_required": 500},
@@ -113,7 +115,7 @@ async def test_the_shops_theme_is_told_of_adjustments_and_updates(service: Servi
         method, path, body = change
         await shop.send(method, f"/v1/customers/{shop.customers[0]}{path}", body)
 
-        assert await shop.untold() == {*shop.customers}
+        assert await shop.stale_customers() == {*shop.customers}
 
 
 async def test_the_lifetime_points_can_be_left_alone(shop: Shop) -> None:

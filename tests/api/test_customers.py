@@ -6,7 +6,9 @@ from itertools import chain
 import pytest
 
 from tests.api.answers import error_of, ids_of, values_of
-from tests.service import Json, Service, Shop, a_customer, a_lot, a_shop
+from tests.builders import Json, a_customer, a_lot, a_shop
+from tests.service import Service
+from tests.shop import Shop
 
 
 async def test_a_customers_points_are_those_that_can_be_spent_were_earned_and_were_spent(service: Service) -> None:
@@ -58,7 +60,7 @@ async def test_a_bad_parameter_is_named(service: Service) -> None:
 
 async def test_points_of_a_failed_purchase_do_not_count_as_spent(service: Service) -> None:
     shop = await service.open_shop(a_shop(a_customer(a_lot(500))))
-    await service.fault("shopify", kind="status", status=403, times=None)
+    await service.add_fault("shopify", kind="status", status=403, times=None)
     await shop.purchase()
 
     attributes = (await shop.get(f"/v1/customers/{shop.customers[0]}")).json()["data"]["attributes"]

@@ -10,7 +10,8 @@ from temporalio.testing import WorkflowEnvironment
 
 from api.app import create_app
 from settings import Settings
-from tests.service import Service, in_process, until
+from tests.service import Service, in_process
+from tests.waiting import wait_until
 
 
 async def test_health_and_readiness(service: Service) -> None:
@@ -29,7 +30,7 @@ async def test_readiness_tells_of_the_worker_without_waiting_for_one(
     async with Service.running(settings, engine, temporal.client, working=False) as service:
         assert await worker_is("no_worker")
         async with service.worker():
-            await until(lambda: worker_is("ok"))
+            await wait_until(lambda: worker_is("ok"))
 
 
 async def test_without_database_and_engine_the_api_says_so_and_nothing_worse(settings: Settings) -> None:

@@ -7,7 +7,9 @@ from sqlalchemy import update
 
 from db.tables import Redemption
 from tests.api.answers import error_of, ids_of, values_of
-from tests.service import Service, Shop, a_customer, a_lot, a_reward, a_shop
+from tests.builders import a_customer, a_lot, a_reward, a_shop
+from tests.service import Service
+from tests.shop import Shop
 
 
 @pytest.fixture
@@ -123,7 +125,7 @@ async def test_a_refunded_redemption_is_listed_with_its_code_and_no_longer_count
 
 
 async def test_what_came_to_nothing_is_not_listed(service: Service, shop: Shop) -> None:
-    await service.fault("shopify", kind="status", status=403, times=None)
+    await service.add_fault("shopify", kind="status", status=403, times=None)
     assert (await shop.purchase()).status_code == 503
 
     listed = await shop.get(redemptions(shop))
@@ -147,7 +149,7 @@ async def test_what_a_history_does_not_know_is_refused(shop: Shop) -> None:
 
 async def test_a_failed_purchase_is_seen_by_its_id_and_shows_no_code(service: Service) -> None:
     shop = await service.open_shop(a_shop(a_customer(a_lot(500))))
-    await service.fault("shopify", kind="status", status=403, times=None)
+    await service.add_fault("shopify", kind="status", status=403, times=None)
     await shop.purchase()
     [redemption] = await shop.redemptions()
 

@@ -12,7 +12,10 @@ from db import tables
 from db.tables import Customer, Reward
 from settings import Settings
 from tests.api.answers import error_of
-from tests.service import Service, Shop, a_customer, a_lot, a_reward, a_shop, until
+from tests.builders import a_customer, a_lot, a_reward, a_shop
+from tests.service import Service
+from tests.shop import Shop
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -263,13 +266,13 @@ async def test_a_client_without_a_key_is_given_one_to_repeat_with(shop: Shop) ->
 
 
 async def test_an_error_too_comes_with_the_key_to_repeat_with(shop: Shop) -> None:
-    await shop.service.fault("shopify", kind="down")
+    await shop.service.add_fault("shopify", kind="down")
 
     answer = await shop.purchase()
 
     assert answer.status_code == 503
     assert error_of(answer)["meta"]["retry"] == "same_key"
-    await shop.service.heal("shopify")
+    await shop.service.clear_faults("shopify")
     assert (await shop.purchase(key=answer.headers["idempotency-key"])).status_code == 201
 
 
@@ -287,13 +290,11 @@ async def test_a_key_that_is_no_key_is_refused(shop: Shop, key: str) -> None:
 
 
 async def test_a_reward_withdrawn_while_its_purchase_runs_gives_no_second_answer(service: Service, shop: Shop) -> None:
-    await service.fault("shopify", operation="discountCodeBasicCreate", kind="latency", seconds=1)
+    await service.add_fault("shopify", operation="discountCodeBasicCreate", kind="latency", seconds=1)
     first = asyncio.ensure_future(shop.purchase(key="slow"))
-    await until(shop.redemptions)
+    await wait_until(shop.redemptions)
     async with service.store.begin() as session:
-        await session.execute(
-            update(Reward).where(_rewards_of(await service.caller(shop.full_key))).values(is_active=False)
-        )
+        await session.execute(update(Reward).where(_rewards_of(await shop.row())).values(is_active=False))
 
     second = await shop.purchase(key="slow")
 
@@ -306,7 +307,7 @@ async def test_an_email_that_moves_to_another_customer_does_not_move_the_purchas
         a_shop(a_customer(a_lot(500), email="moving@shopper.io"), a_customer(a_lot(500), email="other@shopper.io"))
     )
     jane, other = shop.customers
-    await service.fault("shopify", kind="status", status=403)
+    await service.add_fault("shopify", kind="status", status=403)
     assert (await shop.purchase(customer="moving@shopper.io", key="mine")).status_code == 503
     async with service.store.begin() as session:
         for customer, email in ((jane, "gone@shopper.io"), (other, "moving@shopper.io")):

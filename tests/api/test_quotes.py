@@ -10,7 +10,9 @@ from sqlalchemy import func, select, update
 
 from db.tables import Customer, IdempotencyKey, LedgerEntry, PointLot, Redemption, Reward
 from tests.api.answers import ids_of
-from tests.service import Json, Service, Shop, a_customer, a_lot, a_reward, a_shop
+from tests.builders import Json, a_customer, a_lot, a_reward, a_shop
+from tests.service import Service
+from tests.shop import Shop
 
 TIERS = [{"id": "gold", "name": "Gold", "points_required": 1000}, {"id": "blue", "name": "Blue", "points_required": 0}]
 
@@ -112,7 +114,7 @@ async def test_whoever_is_quoted_yes_can_buy_and_whoever_is_quoted_no_hears_the_
 
 async def test_quotes_move_nothing_and_wait_for_nobody(service: Service) -> None:
     shop = await service.open_shop(a_shop(a_customer(a_lot(500)), rewards=[a_reward(max_redemptions=1)]))
-    shop_id = (await service.caller(shop.full_key)).id
+    shop_id = (await shop.row()).id
     locks = [select(table).where(table.shop_id == shop_id).with_for_update() for table in (Customer, Reward, PointLot)]
     async with service.store() as session:
         counts = [select(func.count()).select_from(table) for table in (LedgerEntry, Redemption, IdempotencyKey)]
@@ -162,7 +164,7 @@ async def test_a_customer_sees_all_rewards_on_offer_the_cheapest_first_with_what
     ]
     shop = await service.open_shop(a_shop(a_customer(a_lot(800)), rewards=rewards, vip_tiers=TIERS))
     async with service.store.begin() as session:
-        gone = (Reward.shop_id == (await service.caller(shop.full_key)).id, Reward.id == "gone")
+        gone = (Reward.shop_id == (await shop.row()).id, Reward.id == "gone")
         await session.execute(update(Reward).where(*gone).values(deleted_at=func.now()))
     await shop.purchase(reward="rare")
 

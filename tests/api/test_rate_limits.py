@@ -13,7 +13,10 @@ from pydantic import SecretStr
 from api.app import create_app
 from api.auth import Reader
 from settings import Settings
-from tests.service import Service, Shop, a_customer, a_lot, a_shop, in_process, until
+from tests.builders import a_customer, a_lot, a_shop
+from tests.service import Service, in_process
+from tests.shop import Shop
+from tests.waiting import wait_until
 
 FIELDS = ("ratelimit-limit", "ratelimit-remaining", "ratelimit-reset")
 
@@ -172,7 +175,7 @@ async def redis(tmp_path: Path) -> AsyncGenerator[str]:
     socket = tmp_path / "redis.sock"
     options = ("--port", "0", "--unixsocket", str(socket), "--save", "", "--dir", str(tmp_path))
     server = await asyncio.create_subprocess_exec(program, *options, stdout=asyncio.subprocess.DEVNULL)
-    await until(lambda: asyncio.to_thread(socket.exists))
+    await wait_until(lambda: asyncio.to_thread(socket.exists))
     yield f"unix://{socket}"
     server.terminate()
     await server.wait()

@@ -5,7 +5,9 @@ import re
 import pytest
 
 from tests.api.answers import error_of
-from tests.service import Json, Service, Shop, a_customer, a_lot, a_shop
+from tests.builders import Json, a_customer, a_lot, a_shop
+from tests.service import Service
+from tests.shop import Shop
 
 
 @pytest.fixture
@@ -17,7 +19,7 @@ async def shop(service: Service) -> Shop:
 
 async def bought(shop: Shop) -> str:
     redemption = (await shop.purchase()).json()["data"]["id"]
-    await shop.service.end_of(redemption)
+    await shop.service.wait_for_purchase(redemption)
     return redemption
 
 
@@ -47,11 +49,11 @@ async def test_a_receipt_tells_the_lots_the_steps_and_the_deliveries(shop: Shop)
 async def test_a_refund_is_a_reversal_and_an_unmade_purchase_a_release(service: Service, shop: Shop) -> None:
     refunded = await bought(shop)
     assert (await shop.refund(refunded)).status_code == 200
-    await service.end_of_refund(refunded)
-    await service.fault("shopify", kind="status", status=403)
+    await service.wait_for_refund(refunded)
+    await service.add_fault("shopify", kind="status", status=403)
     assert (await shop.purchase()).status_code == 503
     failed = (await shop.redemptions())[-1].id
-    await service.end_of(failed)
+    await service.wait_for_purchase(failed)
 
     told = [await receipt(shop, one) for one in (refunded, failed)]
 

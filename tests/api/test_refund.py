@@ -12,7 +12,9 @@ from temporalio.testing import WorkflowEnvironment
 
 from db.tables import ActivityLog, Redemption
 from settings import Settings
-from tests.service import Service, Shop, a_customer, a_lot, a_reward, a_shop
+from tests.builders import a_customer, a_lot, a_reward, a_shop
+from tests.service import Service
+from tests.shop import Shop
 
 CHANNELS = ["klaviyo", "metafields", "omnisend", "postscript"]
 
@@ -25,7 +27,7 @@ async def shop(service: Service) -> Shop:
 async def bought(shop: Shop, **purchase: Any) -> str:
     """A redemption that was announced everywhere."""
     redemption = (await shop.purchase(**purchase)).json()["data"]["id"]
-    await shop.service.end_of(redemption)
+    await shop.service.wait_for_purchase(redemption)
     return redemption
 
 
@@ -81,7 +83,7 @@ async def test_a_second_call_changes_nothing_and_answers_the_same(service: Servi
 
     assert (again.status_code, again.content) == (200, first.content)
     assert await shop.balance() == 1200
-    await service.end_of_refund(redemption)
+    await service.wait_for_refund(redemption)
     assert (await service.vendor("shopify"))["requests"] - requests <= len(["the metafield", "written again"])
     assert (await log_of(shop, redemption))["reward_refunded"]["reason"] == "once"
 
@@ -109,7 +111,7 @@ async def test_a_refunded_place_of_a_capped_reward_can_be_taken_again(service: S
 async def test_a_code_that_shopify_saw_used_is_not_refunded(service: Service, shop: Shop) -> None:
     redemption = await bought(shop)
     [discount] = await shop.discounts()
-    await shop.use(discount["code"])
+    await shop.use_code(discount["code"])
 
     for _ in range(2):
         assert error_of(await shop.refund(redemption)) == (422, "reward_already_used", "never")
@@ -117,7 +119,7 @@ async def test_a_code_that_shopify_saw_used_is_not_refunded(service: Service, sh
     assert await shop.lots() == [0, 700]
     [row] = await shop.redemptions()
     assert (row.status, row.is_refunded) == ("active", False)
-    assert await service.end_of_refund(redemption) == "COMPLETED"
+    assert await service.wait_for_refund(redemption) == "COMPLETED"
     assert await shop.deliveries("reward_refunded") == {}
     assert await service.audit() == []
 
@@ -172,7 +174,7 @@ async def delete_at_shopify(shop: Shop, gid: str) -> None:
 
 
 async def test_what_was_never_redeemed_cannot_be_refunded(service: Service, shop: Shop) -> None:
-    await service.fault("shopify", kind="status", status=403, times=None)
+    await service.add_fault("shopify", kind="status", status=403, times=None)
     await shop.purchase()
     [redemption] = await shop.redemptions()
 
@@ -242,15 +244,15 @@ async def hasty(settings: Settings, engine: AsyncEngine, temporal: WorkflowEnvir
 async def test_while_shopify_is_away_the_refund_goes_on_and_is_made_once(hasty: Service) -> None:
     shop = await hasty.open_shop(a_shop(a_customer(a_lot(500))))
     redemption = await bought(shop)
-    await hasty.fault("shopify", kind="down")
+    await hasty.add_fault("shopify", kind="down")
 
     away = await shop.refund(redemption)
 
     assert error_of(away) == (503, "shopify_unavailable", "same_key")
     assert away.headers["retry-after"]
     assert await shop.balance() == 0
-    await hasty.heal("shopify")
-    assert await hasty.end_of_refund(redemption) == "COMPLETED"
+    await hasty.clear_faults("shopify")
+    assert await hasty.wait_for_refund(redemption) == "COMPLETED"
     assert await shop.balance() == 500
     assert (await shop.refund(redemption)).json()["meta"] == {"code_removed": True}
     assert await shop.balance() == 500
@@ -269,7 +271,7 @@ async def test_without_a_worker_the_caller_hears_that_it_takes_longer(
         assert error_of(await shop.refund(redemption)) == (503, "engine_unavailable", "same_key")
 
         async with service.worker():
-            assert await service.end_of_refund(redemption) == "COMPLETED"
+            assert await service.wait_for_refund(redemption) == "COMPLETED"
         assert await shop.balance() == 500
 
 

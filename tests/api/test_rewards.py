@@ -5,7 +5,9 @@ from sqlalchemy import func, update
 
 from db.tables import Reward
 from tests.api.answers import error_of, ids_of, values_of
-from tests.service import Service, Shop, a_reward, a_shop
+from tests.builders import a_reward, a_shop
+from tests.service import Service
+from tests.shop import Shop
 
 TIERS = [
     {"id": "tier_gold", "name": "Gold", "points_required": 1000, "points_multiplier": "1.5", "badge_color": "#FFD700"},
@@ -65,7 +67,7 @@ async def test_rewards_are_listed_sorted_and_filtered(shop: Shop) -> None:
 
 
 async def test_a_deleted_reward_is_gone(service: Service, shop: Shop) -> None:
-    whose = Reward.shop_id == (await service.caller(shop.full_key)).id
+    whose = Reward.shop_id == (await shop.row()).id
     async with service.store.begin() as session:
         await session.execute(update(Reward).where(whose, Reward.id == "gold_only").values(deleted_at=func.now()))
 

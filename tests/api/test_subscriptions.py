@@ -9,7 +9,9 @@ from sqlalchemy import select
 
 from db.tables import WebhookSubscription
 from domain.subscriptions import EVENTS, WebhookEvent
-from tests.service import Json, Service, Shop, a_customer, a_shop
+from tests.builders import Json, a_customer, a_shop
+from tests.service import Service
+from tests.shop import Shop
 
 SUBSCRIPTIONS = "/v1/webhook-subscriptions"
 # A public address without a name: nothing is looked up, and nothing is sent.

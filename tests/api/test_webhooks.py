@@ -9,7 +9,10 @@ from sqlalchemy import func, select
 
 from api.app import create_app
 from db.tables import ShopifyWebhook
-from tests.service import Service, Shop, a_customer, a_lot, a_shop, in_process, until
+from tests.builders import a_customer, a_lot, a_shop
+from tests.service import Service, in_process
+from tests.shop import Shop
+from tests.waiting import wait_until
 
 DELETED: dict[str, Any] = {"id": 1, "tax_exemptions": []}
 
@@ -27,25 +30,25 @@ async def kept(service: Service, webhook_id: str) -> int:
 
 @pytest.mark.parametrize("secret", [0, 1], ids=["new", "old"])
 async def test_the_new_and_the_old_secret_are_believed(shop: Shop, secret: int) -> None:
-    answer = await shop.hear("customers/delete", DELETED, signed_by=secret)
+    answer = await shop.send_webhook("customers/delete", DELETED, signed_by=secret)
 
     assert (answer.status_code, answer.json()) == (200, {"status": "accepted"})
-    await until(shop.has_heard)
+    await wait_until(shop.has_processed_webhooks)
 
 
 @pytest.mark.parametrize("signature", ["", "bm90IGl0", "💥"])
 async def test_what_is_not_signed_is_refused_and_not_kept(shop: Shop, signature: str) -> None:
-    answer = await shop.hear("customers/delete", DELETED, headers={"X-Shopify-Hmac-Sha256": signature})
+    answer = await shop.send_webhook("customers/delete", DELETED, headers={"X-Shopify-Hmac-Sha256": signature})
 
     assert (answer.status_code, answer.json()["errors"][0]["code"]) == (401, "unauthorized")
     assert await shop.webhooks() == []
 
 
 async def test_a_signature_is_over_every_byte(shop: Shop) -> None:
-    signed = await shop.hear("customers/delete", b'{"id": 1}')
+    signed = await shop.send_webhook("customers/delete", b'{"id": 1}')
     headers = {"X-Shopify-Hmac-Sha256": signed.request.headers["X-Shopify-Hmac-Sha256"]}
 
-    answer = await shop.hear("customers/delete", b'{"id": 2}', headers=headers)
+    answer = await shop.send_webhook("customers/delete", b'{"id": 2}', headers=headers)
 
     assert answer.status_code == 401
 
@@ -53,7 +56,7 @@ async def test_a_signature_is_over_every_byte(shop: Shop) -> None:
 async def test_without_a_secret_nobody_is_believed(service: Service, shop: Shop) -> None:
     app = create_app(service.settings.model_copy(update={"shopify_webhook_secrets": ()}), service.temporal)
     async with app.router.lifespan_context(app), in_process(httpx.ASGITransport(app)) as api:
-        answer = await shop.hear("customers/delete", DELETED, api=api)
+        answer = await shop.send_webhook("customers/delete", DELETED, api=api)
 
     assert answer.status_code == 401
     assert "SHOPIFY_WEBHOOK_SECRETS" in answer.json()["errors"][0]["detail"]
@@ -62,18 +65,18 @@ async def test_without_a_secret_nobody_is_believed(service: Service, shop: Shop)
 async def test_a_large_order_is_taken_and_a_huge_one_is_not(shop: Shop) -> None:
     order: dict[str, Any] = {"id": 1, "created_at": "2026-11-01T12:00:00Z", "discount_codes": []}
 
-    large = await shop.hear("orders/create", {**order, "note": "x" * 1_500_000})
-    huge = await shop.hear("orders/create", {**order, "note": "x" * 2_100_000})
+    large = await shop.send_webhook("orders/create", {**order, "note": "x" * 1_500_000})
+    huge = await shop.send_webhook("orders/create", {**order, "note": "x" * 2_100_000})
 
     assert large.json() == {"status": "accepted"}
     assert (huge.status_code, huge.json()["errors"][0]["code"]) == (413, "payload_too_large")
     assert len(await shop.webhooks()) == 1
-    await until(shop.has_heard)
+    await wait_until(shop.has_processed_webhooks)
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"\xff"])
 async def test_what_is_no_json_object_is_refused(shop: Shop, body: bytes) -> None:
-    answer = await shop.hear("orders/create", body)
+    answer = await shop.send_webhook("orders/create", body)
 
     assert (answer.status_code, answer.json()["errors"][0]["code"]) == (400, "invalid_json")
     assert await shop.webhooks() == []
@@ -87,21 +90,23 @@ async def test_what_is_no_json_object_is_refused(shop: Shop, body: bytes) -> Non
 async def test_what_means_nothing_here_is_answered_and_not_kept(
     service: Service, shop: Shop, headers: dict[str, str]
 ) -> None:
-    answer = await shop.hear("orders/create", {"id": 1}, webhook_id="nobodys", headers=headers)
+    answer = await shop.send_webhook("orders/create", {"id": 1}, webhook_id="nobodys", headers=headers)
 
     assert (answer.status_code, answer.json()) == (200, {"status": "ignored"})
     assert await kept(service, "nobodys") == 0
 
 
 async def test_a_shop_is_known_in_any_case(shop: Shop) -> None:
-    answer = await shop.hear("customers/delete", DELETED, headers={"X-Shopify-Shop-Domain": shop.domain.upper()})
+    answer = await shop.send_webhook(
+        "customers/delete", DELETED, headers={"X-Shopify-Shop-Domain": shop.domain.upper()}
+    )
 
     assert answer.json() == {"status": "accepted"}
-    await until(shop.has_heard)
+    await wait_until(shop.has_processed_webhooks)
 
 
 async def test_a_webhook_without_an_id_is_refused(shop: Shop) -> None:
-    answer = await shop.hear("customers/delete", DELETED, headers={"X-Shopify-Webhook-Id": ""})
+    answer = await shop.send_webhook("customers/delete", DELETED, headers={"X-Shopify-Webhook-Id": ""})
 
     assert (answer.status_code, answer.json()["errors"][0]["code"]) == (400, "invalid_request")
 
@@ -112,7 +117,7 @@ async def test_while_the_engine_is_away_webhooks_are_kept_unread_and_answered_at
     app = create_app(service.settings.model_copy(update={"temporal_address": "127.0.0.1:1"}))
     async with app.router.lifespan_context(app), in_process(httpx.ASGITransport(app)) as api:
         began = time.monotonic()
-        answer = await shop.hear("customers/update", {"id": 1, "email": "jane@shopper.io"}, api=api)
+        answer = await shop.send_webhook("customers/update", {"id": 1, "email": "jane@shopper.io"}, api=api)
         took = time.monotonic() - began
 
     assert (answer.status_code, answer.json()) == (200, {"status": "accepted"})

@@ -12,7 +12,8 @@ from jsonschema import Draft202012Validator
 from api.app import create_app
 from api.errors import KINDS
 from settings import Settings
-from tests.service import Json, in_process
+from tests.builders import Json
+from tests.service import in_process
 
 
 @pytest.fixture(scope="module")

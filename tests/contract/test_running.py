@@ -17,8 +17,10 @@ from database import connect, sessions
 from local_stack.options import StackOptions
 from local_stack.stack import LocalStack
 from settings import Settings, connect_temporal
-from tests.e2e.deployment import a_client
-from tests.service import Service, Shop, a_customer, a_lot, a_shop
+from tests.builders import a_customer, a_lot, a_shop
+from tests.service import Service
+from tests.shop import Shop
+from tests.stacks import client_of
 
 ROOT = Path(__file__).parents[2]
 SECRET = "what-shopify-signs-with"
@@ -43,7 +45,7 @@ async def shop(stack: LocalStack) -> AsyncGenerator[Shop]:
     """A shop that nobody else uses."""
     settings = Settings.model_validate({name.lower(): value for name, value in stack.env.items()})
     engine, temporal = connect(settings.database_url), await connect_temporal(settings)
-    async with a_client(stack.api_url) as api, a_client(stack.vendor_url) as vendors:
+    async with client_of(stack.api_url) as api, client_of(stack.vendor_url) as vendors:
         service = Service(
             settings=settings,
             store=sessions(engine),

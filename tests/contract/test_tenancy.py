@@ -11,7 +11,9 @@ from sqlalchemy import ColumnElement, Table, select
 
 from db import tables
 from db.tables import Base
-from tests.service import Json, Service, Shop, a_customer, a_lot, a_reward, a_shop
+from tests.builders import Json, a_customer, a_lot, a_reward, a_shop
+from tests.service import Service
+from tests.shop import Shop
 
 OWN_REWARD, THEIR_REWARD = "reward_ours", "reward_theirs"
 Ids = dict[str, list[str]]
@@ -82,7 +84,7 @@ async def theirs(service: Service) -> Shop:
 async def ids_of(shop: Shop, reward: str) -> Ids:
     """What there is of the shop's, by the parameters that name such a thing."""
     bought = (await shop.purchase(reward=reward)).json()["data"]["id"]
-    await shop.service.end_of(bought)
+    await shop.service.wait_for_purchase(bought)
     subscription = (await shop.send("POST", "/v1/webhook-subscriptions", SILENT)).json()["data"]["id"]
     customer = await shop.customer()
     people = [customer["shopify_customer_id"], customer["email"]]
@@ -128,7 +130,7 @@ def requests(document: Json, own: Ids) -> Iterator[tuple[Request, list[str]]]:
 
 async def rows_of(service: Service, shop: Shop) -> dict[str, list[str]]:
     """Every row of the shop's, of every table."""
-    shop_id = (await service.caller(shop.full_key)).id
+    shop_id = (await shop.row()).id
     async with service.store() as session:
         return {
             table.name: sorted(str(row) for row in await session.execute(select(table).where(_is_of(table, shop_id))))

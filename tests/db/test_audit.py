@@ -5,7 +5,9 @@ from sqlalchemy import text
 
 from database import Sessions
 from db.audit import INVARIANTS
-from tests.service import Service, Shop, a_customer, a_lot, a_shop
+from tests.builders import a_customer, a_lot, a_shop
+from tests.service import Service
+from tests.shop import Shop
 
 _LOT, _CUSTOMER, _DRAWS, _COST, _CODE, _REFUND, _STATUS, _TOTALS, _COUNTS = INVARIANTS
 

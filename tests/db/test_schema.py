@@ -9,7 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from database import Sessions
 from db.tables import Base
-from tests.service import Service, a_customer, a_lot, a_shop
+from tests.builders import a_customer, a_lot, a_shop
+from tests.service import Service
 
 SCHEMA = """
     SELECT 'column ' || c.relname || '.' || a.attname,

@@ -1,0 +1,169 @@
+"""A shop of the service under test: its API, its webhooks, its rows and its vendors."""
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import httpx
+from sqlalchemy import select, update
+
+from clients.shopify_webhooks import signature
+from db import tables
+from db.tables import ActivityLog, Delivery, PointLot, Redemption, ShopifyWebhook, StaleMetafield
+from tests.builders import Json
+from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    from tests.service import Service
+
+
+@dataclass(kw_only=True)
+class Shop:
+    """An imported shop. Methods without `customer` concern the first one."""
+
+    service: "Service"
+    domain: str
+    full_key: str
+    read_key: str
+    customers: list[str]
+
+    async def purchase(
+        self,
+        *,
+        reward: str = "reward_abc",
+        customer: str | None = None,
+        key: str | None = None,
+        api: httpx.AsyncClient | None = None,
+    ) -> httpx.Response:
+        """Purchase a reward. `key` is the Idempotency-Key."""
+        headers = {"Authorization": self.full_key} | ({"Idempotency-Key": key} if key else {})
+        return await (api or self.service.api).post(
+            f"/v1/rewards/{reward}/purchase",
+            headers=headers,
+            json={"customer_identifier": customer or self.customers[0]},
+        )
+
+    async def quote(self, *, reward: str = "reward_abc", customer: str | None = None) -> httpx.Response:
+        return await self.service.api.post(
+            f"/v1/rewards/{reward}/quote",
+            headers={"Authorization": self.read_key},
+            json={"customer_identifier": customer or self.customers[0]},
+        )
+
+    async def refund(self, redemption_id: str, reason: str | None = None, *, key: str | None = None) -> httpx.Response:
+        """Refund a redemption. `key` is the API key."""
+        return await self.service.api.post(
+            f"/v1/reward-history/{redemption_id}/refund",
+            headers={"Authorization": key or self.full_key},
+            json=None if reason is None else {"reason": reason},
+        )
+
+    async def adjust(self, points: int, *, key: str | None = None, **more: Any) -> httpx.Response:
+        """Add or deduct points. `key` is the Idempotency-Key."""
+        body = {"adjustment": points, **more}
+        return await self.send("POST", f"/v1/customers/{self.customers[0]}/points", body, key=key)
+
+    async def get(self, path: str, key: str | None = None) -> httpx.Response:
+        return await self.service.api.get(path, headers={"Authorization": key or self.read_key})
+
+    async def send(
+        self, method: str, path: str, body: Any, *, key: str | None = None, api_key: str | None = None
+    ) -> httpx.Response:
+        """Send a request that changes something. `key` is the Idempotency-Key."""
+        headers = {"Authorization": api_key or self.full_key} | ({"Idempotency-Key": key} if key else {})
+        return await self.service.api.request(method, path, headers=headers, json=body)
+
+    async def customer(self) -> Json:
+        """The customer's attributes in the API."""
+        return (await self.get(f"/v1/customers/{self.customers[0]}")).json()["data"]["attributes"]
+
+    async def balance(self, customer: str | None = None) -> int:
+        """The customer's points in the API."""
+        answer = await self.get(f"/v1/customers/{customer or self.customers[0]}")
+        return answer.json()["data"]["attributes"]["current_points"]
+
+    async def send_webhook(
+        self,
+        topic: str,
+        body: object,
+        *,
+        webhook_id: str | None = None,
+        signed_by: int = 0,
+        api: httpx.AsyncClient | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> httpx.Response:
+        """Send a Shopify webhook. `signed_by`: number of the secret. A body of bytes is sent unchanged."""
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        usual = {
+            "X-Shopify-Topic": topic,
+            "X-Shopify-Shop-Domain": self.domain,
+            "X-Shopify-Webhook-Id": webhook_id or str(uuid4()),
+            "X-Shopify-Triggered-At": datetime.now(UTC).isoformat(),
+            "X-Shopify-Hmac-Sha256": signature(content, self.service.settings.shopify_webhook_secrets[signed_by]),
+            "Content-Type": "application/json",
+        }
+        given = httpx.Headers(usual | (headers or {}), encoding="utf-8")
+        return await (api or self.service.api).post("/webhooks/shopify", content=content, headers=given)
+
+    async def process_webhook(self, topic: str, body: object) -> None:
+        """Send a Shopify webhook, and wait until it is processed."""
+        answer = await self.send_webhook(topic, body)
+        assert answer.json() == {"status": "accepted"}, answer.text
+        await wait_until(self.has_processed_webhooks)
+
+    async def has_processed_webhooks(self) -> bool:
+        return all(webhook.processed_at is not None for webhook in await self.webhooks())
+
+    async def use_code(self, code: str) -> None:
+        """Use the code in an order at Shopify."""
+        answer = await self.service.vendors.post(f"/_sandbox/shopify/shops/{self.domain}/uses", json={"code": code})
+        assert answer.is_success, answer.text
+
+    async def discounts(self, status: str | None = None) -> list[Json]:
+        """The shop's discounts at Shopify."""
+        stored = (await self.service.vendor("shopify"))["discounts"]
+        return [one for one in stored if one["shop"] == self.domain and status in (None, one["status"])]
+
+    async def row(self) -> tables.Shop:
+        return (await self._rows(select(tables.Shop).where(tables.Shop.domain == self.domain)))[0]
+
+    async def webhooks(self) -> list[ShopifyWebhook]:
+        shop = select(tables.Shop.id).where(tables.Shop.domain == self.domain).scalar_subquery()
+        return await self._rows(select(ShopifyWebhook).where(ShopifyWebhook.shop_id == shop))
+
+    async def stale_customers(self) -> set[str]:
+        """Customers with a stale metafield."""
+        mine = StaleMetafield.customer_id.in_(self.customers)
+        return set(await self._rows(select(StaleMetafield.customer_id).where(mine)))
+
+    async def activity_log(self, kind: str | None = None) -> list[ActivityLog]:
+        query = select(ActivityLog).where(ActivityLog.customer_id.in_(self.customers)).order_by(ActivityLog.id)
+        return [one for one in await self._rows(query) if kind in (None, one.kind)]
+
+    async def lots(self, customer: str | None = None) -> list[int]:
+        """Remaining points of the customer's lots, oldest first."""
+        query = select(PointLot.remaining).where(PointLot.customer_id == (customer or self.customers[0]))
+        return await self._rows(query.order_by(PointLot.earned_at, PointLot.id))
+
+    async def redemptions(self) -> list[Redemption]:
+        """Redemptions of all customers, oldest first."""
+        query = select(Redemption).where(Redemption.customer_id.in_(self.customers)).order_by(Redemption.created_at)
+        return await self._rows(query)
+
+    async def deliveries(self, event: str = "reward_redeemed") -> dict[str, str]:
+        """Channel → status of the event's delivery, over all redemptions."""
+        ids = [redemption.id for redemption in await self.redemptions()]
+        query = select(Delivery).where(Delivery.redemption_id.in_(ids), Delivery.event == event)
+        return {row.channel: row.status for row in await self._rows(query)}
+
+    async def set_credentials(self, **encrypted: str) -> None:
+        """Replace the shop's vendor credentials."""
+        mine = update(tables.Shop).where(tables.Shop.domain == self.domain)
+        async with self.service.store.begin() as session:
+            await session.execute(mine.values(credentials=encrypted))
+
+    async def _rows(self, query: Any) -> list[Any]:
+        async with self.service.store() as session:
+            return list(await session.scalars(query))

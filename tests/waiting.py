@@ -1,0 +1,25 @@
+"""Waiting for what happens elsewhere."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+from temporalio.client import WorkflowFailureError, WorkflowHandle
+
+
+async def wait_until(condition: Callable[[], Awaitable[object]], *, seconds: float = 30) -> None:
+    """Poll the condition until it is true. Raises TimeoutError."""
+    async with asyncio.timeout(seconds):
+        while not await condition():  # noqa: ASYNC110 - the condition depends on other processes
+            await asyncio.sleep(0.05)
+
+
+async def wait_for_end(handle: "WorkflowHandle[Any, Any]") -> str:
+    """Wait until the workflow is closed; returns its status."""
+    with suppress(WorkflowFailureError, TimeoutError):
+        async with asyncio.timeout(60):
+            await handle.result()
+    status = (await handle.describe()).status
+    assert status is not None
+    return status.name
