@@ -24,7 +24,7 @@ def redrive_many(
     ids: Ids = [],  # noqa: B006 - typer reads the default, nothing changes it
     *,
     query: Annotated[
-        str, typer.Option(help="Only redemptions whose workflows, open or closed, match this Temporal search query.")
+        str, typer.Option(help="Only redemptions with workflows, open or closed, that match this Temporal query.")
     ] = "",
     rate: Annotated[float, typer.Option(min=0.1, max=1000, help="Maximum number of redemptions per second.")] = 10.0,
     actor: Actor,

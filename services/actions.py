@@ -76,7 +76,7 @@ class Action:
     Attributes:
         workflow_id: the open workflow, if there is one.
         delivery: the delivery to retry or skip. A restart has none.
-        retry_channels: the channels whose rejected deliveries a restart retries.
+        retry_channels: channels on which a restart retries the rejected delivery.
     """
 
     kind: ActionKind

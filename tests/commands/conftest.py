@@ -1,4 +1,4 @@
-"""Commands, run as an operator would, each test on a database of its own: `stuck` looks at all there is."""
+"""The command line, run in this process. Every test has its own database, as `stuck` and `audit` read all of it."""
 
 import asyncio
 import json
@@ -21,14 +21,16 @@ from typer.testing import CliRunner
 from cli import app
 from database import Sessions, connect, migrate, sessions
 from settings import Settings
+from tests.commands.scenes import open_shop
 from tests.service import Service
+from tests.shop import Shop
 
 _numbers = count(1)
 
 
 @dataclass(frozen=True)
-class Said:
-    """What a command said: `out` for programs, `err` for people."""
+class Result:
+    """Exit status and output of a command."""
 
     status: int
     out: str
@@ -36,27 +38,33 @@ class Said:
 
     @property
     def json(self) -> Any:
-        """The result for programs."""
+        """Standard output, parsed."""
         return json.loads(self.out)
 
 
 @dataclass(frozen=True)
-class Pointsaga:
-    """The command line, with the settings of the service."""
+class CommandLine:
+    """`pointsaga` with these environment variables."""
 
     env: Mapping[str, str]
 
-    async def __call__(self, *words: str, status: int = 0, **env: str) -> Said:
-        """Run a command to its end, which must have this exit status."""
-        result = await asyncio.to_thread(CliRunner(env={**self.env, **env}).invoke, app, words)
-        said = Said(result.exit_code, result.stdout, result.stderr)
-        assert said.status == status, said
-        return said
+    async def __call__(self, *words: str, status: int = 0, **env: str) -> Result:
+        """Run a command, which must end with this exit status."""
+        run = await asyncio.to_thread(CliRunner(env={**self.env, **env}).invoke, app, words)
+        result = Result(run.exit_code, run.stdout, run.stderr)
+        assert result.status == status, result
+        return result
+
+    async def start(self, *words: str, **env: str) -> Process:
+        """Start a command in a process of its own, which can be killed."""
+        command = (sys.executable, "-m", "cli", *words)
+        env = {**os.environ, **self.env, **env}
+        return await asyncio.create_subprocess_exec(*command, env=env, stdin=DEVNULL, stdout=PIPE, stderr=PIPE)
 
 
 @pytest.fixture(scope="session")
 async def template(database_url: SecretStr) -> str:
-    """The name of a migrated database that others are made from."""
+    """Name of a migrated database to copy."""
     await _execute(database_url, "CREATE DATABASE template_of_commands")
     engine = connect(_at(database_url, "template_of_commands"))
     await migrate(engine)
@@ -66,7 +74,7 @@ async def template(database_url: SecretStr) -> str:
 
 @pytest.fixture
 async def engine(database_url: SecretStr, template: str) -> AsyncGenerator[AsyncEngine]:
-    """A database of this test's own."""
+    """The test's own database."""
     name = f"commands_{next(_numbers)}"
     await _execute(database_url, f"CREATE DATABASE {name} TEMPLATE {template}")
     engine = connect(_at(database_url, name))
@@ -76,13 +84,12 @@ async def engine(database_url: SecretStr, template: str) -> AsyncGenerator[Async
 
 @pytest.fixture
 def store(engine: AsyncEngine) -> Sessions:
-    """Sessions on it."""
     return sessions(engine)
 
 
 @pytest.fixture
 def own_settings(settings: Settings, engine: AsyncEngine) -> Settings:
-    """Settings with this test's database."""
+    """Settings with the test's own database."""
     url = SecretStr(engine.url.render_as_string(hide_password=False))
     return settings.model_copy(update={"database_url": url})
 
@@ -91,28 +98,34 @@ def own_settings(settings: Settings, engine: AsyncEngine) -> Settings:
 async def service(
     own_settings: Settings, engine: AsyncEngine, temporal: WorkflowEnvironment
 ) -> AsyncGenerator[Service]:
-    """API, worker and sandbox of this test alone."""
+    """API, worker and sandbox of this test."""
     async with Service.running(own_settings, engine, temporal.client) as service:
         yield service
 
 
 @pytest.fixture
 async def idle(own_settings: Settings, engine: AsyncEngine, temporal: WorkflowEnvironment) -> AsyncGenerator[Service]:
-    """The service, whose worker is started by the test."""
+    """The service without a worker. The test starts one."""
     async with Service.running(own_settings, engine, temporal.client, working=False) as service:
         yield service
 
 
 @pytest.fixture
-def pointsaga(service: Service) -> Pointsaga:
+async def shop(service: Service) -> Shop:
+    """A shop with one customer, who can buy once."""
+    return await open_shop(service)
+
+
+@pytest.fixture
+def pointsaga(service: Service) -> CommandLine:
     """The command line of the service."""
     return command_line(service)
 
 
-def command_line(service: Service) -> Pointsaga:
+def command_line(service: Service) -> CommandLine:
     """The command line of a service."""
     settings = service.settings
-    return Pointsaga(
+    return CommandLine(
         {
             "DATABASE_URL": settings.database_url.get_secret_value(),
             "ENCRYPTION_KEYS": settings.encryption_keys[0].get_secret_value(),
@@ -121,20 +134,6 @@ def command_line(service: Service) -> Pointsaga:
             "TEMPORAL_UI_URL": "http://ui.test",
             "SHOPIFY_ADMIN_URL": settings.shopify_admin_url,
         }
-    )
-
-
-async def a_process(pointsaga: Pointsaga, *words: str) -> Process:
-    """The command in a process of its own, which can be killed."""
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "cli",
-        *words,
-        env={**os.environ, **pointsaga.env},
-        stdin=DEVNULL,
-        stdout=PIPE,
-        stderr=PIPE,
     )
 
 

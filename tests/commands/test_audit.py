@@ -1,4 +1,4 @@
-"""`pointsaga audit`: the ledger's own invariants, and what others say."""
+"""`pointsaga audit`."""
 
 from contextlib import nullcontext
 
@@ -6,100 +6,87 @@ import pytest
 from sqlalchemy import text
 
 from db.audit import INVARIANTS
-from services.audit import ASKED, DRIFTS, LIVE, PAID, UNPAID
-from tests.commands.conftest import Pointsaga
-from tests.commands.scenes import a_shop_of, buy, much_later, terminated_while_klaviyo_is_down
-from tests.service import Service, Shop, sealed_by_a_lost_key
+from services.audit import CODE_CHECKED, DRIFTS, HAS_WORKFLOW, NO_UNPAID_CODE, PAID_CODE_EXISTS
+from tests.builders import Json, encrypt_with_lost_key
+from tests.commands.conftest import CommandLine
+from tests.commands.scenes import an_hour_later, buy_delivered, buy_terminated, open_shop
+from tests.service import Service
+from tests.shop import Shop
 
 
 @pytest.fixture(autouse=True)
 def sandboxed(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """Shopify is the sandbox."""
-    monkeypatch.setattr("commands.audit.vendors", lambda: nullcontext(service.worker_http))
+    monkeypatch.setattr("commands.audit.shopify_connections", lambda: nullcontext(service.worker_http))
 
 
-async def bought(service: Service) -> Shop:
-    shop = await a_shop_of(service)
-    [redemption] = await buy(shop)
-    await service.end_of(redemption)
-    return shop
+async def findings(pointsaga: CommandLine) -> list[Json]:
+    return (await pointsaga("audit", "--json", status=1)).json["findings"]
 
 
-async def test_where_all_agree_the_audit_is_clean(service: Service, pointsaga: Pointsaga) -> None:
-    await bought(service)
+async def test_a_consistent_deployment_is_clean(shop: Shop, pointsaga: CommandLine) -> None:
+    await buy_delivered(shop)
 
     assert (await pointsaga("audit")).out == f"audit: clean ({len(INVARIANTS) + len(DRIFTS)} invariants hold)\n"
     assert (await pointsaga("audit", "--json")).json == {"invariants": [*INVARIANTS, *DRIFTS], "findings": []}
 
 
-async def test_a_paid_code_that_is_gone_is_found_and_left_as_it_is(service: Service, pointsaga: Pointsaga) -> None:
-    shop = await bought(service)
+async def test_a_missing_paid_code_is_reported(service: Service, shop: Shop, pointsaga: CommandLine) -> None:
+    redemption = await buy_delivered(shop)
     (await service.vendors.delete("/_sandbox")).raise_for_status()
 
-    said = await pointsaga("audit", status=1)
-    found = (await pointsaga("audit", "--json", status=1)).json["findings"]
+    [finding] = await findings(pointsaga)
 
-    [redemption] = await shop.redemptions()
-    assert [(one["invariant"], one["subject"]) for one in found] == [(PAID, f"redemption {redemption.id}")]
-    assert redemption.id in said.out
-    assert redemption.status == "active"
+    assert (finding["invariant"], finding["subject"]) == (PAID_CODE_EXISTS, f"redemption {redemption}")
+    assert redemption in (await pointsaga("audit", status=1)).out
+    assert [one.status for one in await shop.redemptions()] == ["active"]
 
 
-async def test_a_code_that_nobody_paid_for_is_found_and_not_deleted(service: Service, pointsaga: Pointsaga) -> None:
-    shop = await bought(service)
+async def test_an_unpaid_code_is_reported_not_deleted(service: Service, shop: Shop, pointsaga: CommandLine) -> None:
+    await buy_delivered(shop)
     async with service.store.begin() as session:
         await session.execute(text("UPDATE discount_codes SET state = 'void'"))
 
-    found = (await pointsaga("audit", "--json", status=1)).json["findings"]
-
-    assert UNPAID in [one["invariant"] for one in found]
+    assert NO_UNPAID_CODE in [one["invariant"] for one in await findings(pointsaga)]
     assert len(await shop.discounts("live")) == 1
 
 
-async def test_a_shop_that_cannot_be_asked_is_not_called_clean(service: Service, pointsaga: Pointsaga) -> None:
-    await bought(service)
-    await service.fault("shopify", kind="status", status=401, times=None)
+async def test_an_unreachable_shop_is_not_clean(service: Service, shop: Shop, pointsaga: CommandLine) -> None:
+    await buy_delivered(shop)
+    await service.add_fault("shopify", kind="status", status=401, times=None)
 
-    found = (await pointsaga("audit", "--json", status=1)).json["findings"]
-
-    assert [one["invariant"] for one in found] == [ASKED]
+    assert [one["invariant"] for one in await findings(pointsaga)] == [CODE_CHECKED]
     await pointsaga("audit", "--ledger-only")
 
 
-async def test_a_shop_whose_credentials_cannot_be_read_is_named_and_the_others_are_looked_at(
-    service: Service, pointsaga: Pointsaga
+async def test_unreadable_credentials_do_not_stop_the_audit(
+    service: Service, shop: Shop, pointsaga: CommandLine
 ) -> None:
-    unreadable, sound = await bought(service), await bought(service)
-    await unreadable.keep_credentials(shopify=sealed_by_a_lost_key(access_token="shpat_lost"))
+    unreadable, missing = await buy_delivered(shop), await buy_delivered(await open_shop(service))
+    await shop.set_credentials(shopify=encrypt_with_lost_key(access_token="shpat_lost"))
     (await service.vendors.delete("/_sandbox")).raise_for_status()
 
-    found = (await pointsaga("audit", "--json", status=1)).json["findings"]
+    found = {one["subject"]: (one["invariant"], one["detail"]) for one in await findings(pointsaga)}
 
-    said = {one["subject"]: (one["invariant"], one["detail"]) for one in found}
-    [lost], [gone] = await unreadable.redemptions(), await sound.redemptions()
-    assert said == {
-        f"redemption {lost.id}": (
-            ASKED,
-            "code of attempt 1: Shopify: none of ENCRYPTION_KEYS opens the shop's credentials",
-        ),
-        f"redemption {gone.id}": (PAID, "code of attempt 1: it is gone"),
+    credentials = "Shopify: none of ENCRYPTION_KEYS decrypts the shop's credentials"
+    assert found == {
+        f"redemption {unreadable}": (CODE_CHECKED, f"code of attempt 1: {credentials}"),
+        f"redemption {missing}": (PAID_CODE_EXISTS, "code of attempt 1: does not exist"),
     }
 
 
-async def test_a_redemption_that_nobody_works_on_is_found(service: Service, pointsaga: Pointsaga) -> None:
-    await terminated_while_klaviyo_is_down(await a_shop_of(service))
-    await much_later(service)
+async def test_an_orphaned_redemption_is_reported(service: Service, shop: Shop, pointsaga: CommandLine) -> None:
+    await buy_terminated(shop)
+    await an_hour_later(service)
 
-    found = (await pointsaga("audit", "--json", status=1)).json["findings"]
-
-    assert [one["invariant"] for one in found] == [LIVE]
+    assert [one["invariant"] for one in await findings(pointsaga)] == [HAS_WORKFLOW]
 
 
-async def test_a_broken_ledger_is_found_without_asking_anybody(service: Service, pointsaga: Pointsaga) -> None:
-    await bought(service)
+async def test_a_ledger_is_audited_without_temporal(service: Service, shop: Shop, pointsaga: CommandLine) -> None:
+    await buy_delivered(shop)
     async with service.store.begin() as session:
         await session.execute(text("UPDATE point_lots SET remaining = remaining + 1"))
 
-    said = await pointsaga("audit", "--ledger-only", status=1, TEMPORAL_ADDRESS="127.0.0.1:1")
+    result = await pointsaga("audit", "--ledger-only", status=1, TEMPORAL_ADDRESS="127.0.0.1:1")
 
-    assert "audit: 2 findings" in said.out
+    assert "audit: 2 findings" in result.out

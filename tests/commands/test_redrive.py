@@ -1,174 +1,171 @@
-"""`pointsaga redrive`: many at once, interrupted and repeated, and nothing twice."""
+"""`pointsaga redrive`: many redemptions, interrupted and repeated."""
 
 import signal
+from asyncio.subprocess import Process
 
 import pytest
 
-from services import redrive, reprocessing
-from tests.commands.conftest import Pointsaga, a_process, command_line
+from services import actions, redrive
+from tests.commands.conftest import CommandLine, command_line
 from tests.commands.scenes import (
-    a_shop_of,
-    all_sent,
-    mended,
-    much_later,
-    refused_by_klaviyo,
-    requests_logged,
-    statuses,
-    terminated_while_klaviyo_is_down,
+    an_hour_later,
+    buy_rejected,
+    buy_terminated,
+    delivery_statuses,
+    logged_actions,
+    open_shop,
+    wait_until_delivered,
 )
-from tests.service import Service, Shop, until
+from tests.service import Service
+from tests.shop import Shop
+from tests.waiting import wait_until
 
 MANY = 12
 
 
-async def told_once(service: Service, shop: Shop, *, tries: int) -> None:
-    """Each event arrived, after this many requests in all, and none came twice."""
-    await all_sent(shop)
-    klaviyo = await service.vendor("klaviyo")
-    assert (len(klaviyo["events"]), klaviyo["duplicates"], klaviyo["requests"]) == (len(shop.customers), 0, tries)
+@pytest.fixture
+async def stalled(service: Service, pointsaga: CommandLine) -> Shop:
+    """Many purchases with an event that Klaviyo rejected, and would now accept. The search lists all of them."""
+    shop = await open_shop(service, MANY)
+    await buy_rejected(shop)
+    await service.clear_faults("klaviyo")
+
+    async def are_listed() -> bool:
+        return len((await pointsaga("redrive", "--dry-run", "--json")).json["planned"]) == MANY
+
+    await wait_until(are_listed)
+    return shop
 
 
-async def test_all_that_is_parked_is_retried_once(service: Service, pointsaga: Pointsaga) -> None:
-    shop = await a_shop_of(service, MANY)
-    await refused_by_klaviyo(shop)
-    await mended(service)
-    await until(lambda: _listed(pointsaga))
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Waits one second for a worker."""
+    monkeypatch.setattr(actions, "UPDATE_TIMEOUT", actions.UPDATE_TIMEOUT / 10)
+    return monkeypatch
 
+
+async def delivered_once(shop: Shop) -> None:
+    """Wait until Klaviyo has every event, after one rejected and one accepted request each."""
+    await wait_until_delivered(shop)
+    klaviyo = await shop.service.vendor("klaviyo")
+    customers = len(shop.customers)
+    assert (len(klaviyo["events"]), klaviyo["duplicates"], klaviyo["requests"]) == (customers, 0, 2 * customers)
+    assert len(await logged_actions(shop.service)) == customers
+
+
+async def start_slowly(pointsaga: CommandLine, service: Service) -> Process:
+    """Start a redrive, and wait for its first events."""
+    process = await pointsaga.start("redrive", "--yes", "--rate", "5")
+
+    async def has_begun() -> bool:
+        return len((await service.vendor("klaviyo"))["events"]) >= 3
+
+    await wait_until(has_begun)
+    return process
+
+
+async def test_everything_stalled_is_retried_once(stalled: Shop, pointsaga: CommandLine) -> None:
     preview = await pointsaga("redrive", "--dry-run")
-    said = await pointsaga("redrive", "--yes", "--rate", "100", "--reason", "the key is mended")
+    result = await pointsaga("redrive", "--yes", "--rate", "100", "--reason", "key replaced")
 
     assert f"stuck: {MANY}" in preview.out
-    assert f"acted: {MANY}, nothing to do: 0, failed: 0" in said.out
-    await told_once(service, shop, tries=2 * MANY)
-    assert len(await requests_logged(service)) == MANY
+    assert f"acted: {MANY}, nothing to do: 0, failed: 0" in result.out
+    await delivered_once(stalled)
 
 
-async def test_a_dry_run_does_nothing(service: Service, pointsaga: Pointsaga) -> None:
-    shop = await a_shop_of(service)
-    [redemption] = await refused_by_klaviyo(shop)
+async def test_a_dry_run_changes_nothing(service: Service, shop: Shop, pointsaga: CommandLine) -> None:
+    [redemption] = await buy_rejected(shop)
 
     planned = (await pointsaga("redrive", redemption, "--dry-run", "--json")).json["planned"]
 
     assert [one["redemption_id"] for one in planned] == [redemption]
-    assert await statuses(shop) == {"failed": 1, "sent": 3}
-    assert await requests_logged(service) == []
+    assert await delivery_statuses(shop) == {"failed": 1, "sent": 3}
+    assert await logged_actions(service) == []
 
 
-async def test_what_was_terminated_is_found_by_a_query_and_settled(service: Service, pointsaga: Pointsaga) -> None:
-    shop = await a_shop_of(service)
-    redemption = await terminated_while_klaviyo_is_down(shop)
-    await much_later(service)
+async def test_terminated_workflows_are_found_by_query(service: Service, shop: Shop, pointsaga: CommandLine) -> None:
+    redemption = await buy_terminated(shop)
+    await an_hour_later(service)
     query = f"ShopDomain = '{shop.domain}' AND ExecutionStatus = 'Terminated'"
 
-    said = await pointsaga("redrive", "--query", query, "--yes", "--json")
+    [one] = (await pointsaga("redrive", "--query", query, "--yes", "--json")).json["redemptions"]
 
-    [one] = said.json["redemptions"]
-    assert (one["redemption_id"], one["result"], one["detail"]) == (redemption, "acted", "settle attempt 1")
-    await all_sent(shop)
+    assert (one["redemption_id"], one["result"], one["detail"]) == (redemption, "acted", "recover attempt 1")
+    await wait_until_delivered(shop)
 
 
-async def test_what_does_not_wait_for_a_redrive_is_left_alone(service: Service, pointsaga: Pointsaga) -> None:
-    await service.fault("klaviyo", kind="down")
-    shop = await a_shop_of(service)
+async def test_what_is_not_stalled_is_skipped(service: Service, shop: Shop, pointsaga: CommandLine) -> None:
+    await service.add_fault("klaviyo", kind="down")
     redemption = (await shop.purchase()).json()["data"]["id"]
-    await much_later(service)
+    await an_hour_later(service)
 
-    said = await pointsaga("redrive", redemption, "--yes", "--json")
+    result = await pointsaga("redrive", redemption, "--yes", "--json")
 
-    assert (said.json["acted"], said.json["nothing_to_do"]) == (0, 1)
-    await service.heal("klaviyo")
+    assert (result.json["acted"], result.json["nothing_to_do"]) == (0, 1)
+    await service.clear_faults("klaviyo")
 
 
-async def test_a_redrive_that_is_killed_goes_on_where_it_was(service: Service, pointsaga: Pointsaga) -> None:
-    shop = await a_shop_of(service, MANY)
-    await refused_by_klaviyo(shop)
-    await mended(service)
-    await until(lambda: _listed(pointsaga))
-
-    redriving = await a_process(pointsaga, "redrive", "--yes", "--rate", "5")
-    await until(lambda: _sent_to_klaviyo(service, 3))
-    redriving.send_signal(signal.SIGKILL)
-    await redriving.wait()
+async def test_a_killed_redrive_can_be_repeated(service: Service, stalled: Shop, pointsaga: CommandLine) -> None:
+    process = await start_slowly(pointsaga, service)
+    process.send_signal(signal.SIGKILL)
+    await process.wait()
     sent = len((await service.vendor("klaviyo"))["events"])
     await pointsaga("redrive", "--yes", "--rate", "100")
 
-    assert sent < MANY, "it was killed in the middle"
-    await told_once(service, shop, tries=2 * MANY)
-    assert len(await requests_logged(service)) == MANY
+    assert sent < MANY, "it was killed midway"
+    await delivered_once(stalled)
 
 
-async def test_a_redrive_that_is_interrupted_says_so_and_how_to_go_on(service: Service, pointsaga: Pointsaga) -> None:
-    shop = await a_shop_of(service, MANY)
-    await refused_by_klaviyo(shop)
-    await mended(service)
-    await until(lambda: _listed(pointsaga))
+@pytest.mark.usefixtures("stalled")
+async def test_an_interrupted_redrive_says_how_to_continue(service: Service, pointsaga: CommandLine) -> None:
+    process = await start_slowly(pointsaga, service)
+    process.send_signal(signal.SIGINT)
+    _, err = await process.communicate()
 
-    redriving = await a_process(pointsaga, "redrive", "--yes", "--rate", "5")
-    await until(lambda: _sent_to_klaviyo(service, 2))
-    redriving.send_signal(signal.SIGINT)
-    _, said = await redriving.communicate()
-
-    assert redriving.returncode == 1
-    assert b"run it again to go on" in said
-    assert b"Traceback" not in said
+    assert process.returncode == 1
+    assert b"repeat the command to continue" in err
+    assert b"Traceback" not in err
 
 
-async def test_asked_for_twice_while_no_worker_runs_it_is_done_once(
-    idle: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_repeats_without_a_worker_act_once(idle: Service, impatient: pytest.MonkeyPatch) -> None:
     pointsaga = command_line(idle)
-    shop = await a_shop_of(idle, 3)
+    shop = await open_shop(idle, 3)
     async with idle.worker():
-        ids = await refused_by_klaviyo(shop)
-    await mended(idle)
+        ids = await buy_rejected(shop)
+    await idle.heal("klaviyo")
 
-    with monkeypatch.context() as impatient:
-        impatient.setattr(reprocessing, "ANSWERED_WITHIN", reprocessing.ANSWERED_WITHIN / 10)
-        for _ in range(2):
-            said = await pointsaga("redrive", *ids, "--yes", "--json", status=1)
-            assert said.json["failed"] == 3
-            assert "no worker answered" in said.json["redemptions"][0]["detail"]
+    for _ in range(2):
+        result = await pointsaga("redrive", *ids, "--yes", "--json", status=1)
+        assert result.json["failed"] == 3
+        assert "no worker responded" in result.json["redemptions"][0]["detail"]
+    impatient.undo()
     async with idle.worker():
         await pointsaga("redrive", *ids, "--yes")
-        await told_once(idle, shop, tries=6)
-
-    assert len(await requests_logged(idle)) == 3
+        await delivered_once(shop)
 
 
-async def test_where_nobody_answers_it_gives_up_before_it_has_asked_for_everything(
-    idle: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shop = await a_shop_of(idle, 3)
+async def test_consecutive_failures_stop_the_redrive(idle: Service, impatient: pytest.MonkeyPatch) -> None:
+    shop = await open_shop(idle, 3)
     async with idle.worker():
-        ids = await refused_by_klaviyo(shop)
-    monkeypatch.setattr(reprocessing, "ANSWERED_WITHIN", reprocessing.ANSWERED_WITHIN / 10)
-    monkeypatch.setattr(redrive, "AT_ONCE", 1)
-    monkeypatch.setattr(redrive, "GIVE_UP_AFTER", 2)
+        ids = await buy_rejected(shop)
+    impatient.setattr(redrive, "CONCURRENCY", 1)
+    impatient.setattr(redrive, "MAX_CONSECUTIVE_FAILURES", 2)
 
-    said = await command_line(idle)("redrive", *ids, "--yes", status=1)
+    result = await command_line(idle)("redrive", *ids, "--yes", status=1)
 
-    assert "failed: 3" in said.out
-    assert "not tried, as 2 in a row had failed" in said.err
-    assert len(await requests_logged(idle)) == 2
+    assert "failed: 3" in result.out
+    assert "not attempted after 2 consecutive failures" in result.err
+    assert len(await logged_actions(idle)) == 2
 
 
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (["cr_nobody"], "there is no redemption cr_nobody"),
-        (["--query", "what is this"], "Temporal does not understand the query"),
+        (["cr_unknown"], "there is no redemption cr_unknown"),
+        (["--query", "what is this"], "invalid query"),
         (["--rate", "0"], "--rate"),
-        (["cr_nobody", "--query", "x"], "not both"),
+        (["cr_unknown", "--query", "x"], "not both"),
     ],
 )
-async def test_a_slip_is_said_to_be_one(pointsaga: Pointsaga, words: list[str], complaint: str) -> None:
+async def test_wrong_usage_is_reported(pointsaga: CommandLine, words: list[str], complaint: str) -> None:
     assert complaint in (await pointsaga("redrive", *words, "--yes", status=2)).err
-
-
-async def _sent_to_klaviyo(service: Service, number: int) -> bool:
-    return len((await service.vendor("klaviyo"))["events"]) >= number
-
-
-async def _listed(pointsaga: Pointsaga) -> bool:
-    """The engine's search lags a little."""
-    return len((await pointsaga("redrive", "--dry-run", "--json")).json["planned"]) == MANY

@@ -1,4 +1,4 @@
-"""`pointsaga stuck`: every way to be stuck, how it is listed, and what is said to help."""
+"""`pointsaga stuck`: every kind of stuck, and the command that helps."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -9,106 +9,86 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from activities.attempt import Attempt
 from commands.stuck import print_stuck
-from services.stuck import Finder, Kind, Stuck
-from tests.commands.conftest import Pointsaga, command_line
+from domain.ids import purchase_workflow_id
+from services.stuck import Stuck, StuckKind
+from tests.builders import Json
+from tests.commands.conftest import CommandLine
 from tests.commands.scenes import (
-    a_shop_of,
+    an_hour_later,
     buy,
-    much_later,
-    refused_by_klaviyo,
+    buy_delivered,
+    buy_rejected,
+    buy_terminated,
+    open_shop,
+    requests,
     terminate,
-    terminated_while_klaviyo_is_down,
+    wait_for_stuck,
 )
-from tests.service import Service, until
+from tests.service import Service
+from tests.shop import Shop
+from tests.waiting import wait_until
 
 
-async def listed(service: Service, kind: Kind) -> Stuck:
-    """Wait until one is listed as stuck, as the engine's search lags a little; it must be of this kind."""
-    finder = Finder(store=service.store, temporal=service.temporal, task_queue=service.settings.temporal_task_queue)
-    found: list[Stuck] = []
-
-    async def is_listed() -> bool:
-        found[:] = [one async for one in finder.find() if one.kind is kind]
-        return bool(found)
-
-    await until(is_listed)
-    [one] = found
-    return one
-
-
-async def test_where_all_is_well_nothing_is_stuck(service: Service, pointsaga: Pointsaga) -> None:
-    [redemption] = await buy(await a_shop_of(service))
-    await service.end_of(redemption)
-    await much_later(service)
+async def test_nothing_is_stuck_after_a_delivery(service: Service, shop: Shop, pointsaga: CommandLine) -> None:
+    await buy_delivered(shop)
+    await an_hour_later(service)
 
     assert (await pointsaga("stuck")).out == "nothing has been stuck for longer than 120 s (--older-than)\n"
     assert (await pointsaga("stuck", "--json")).json == []
 
 
-async def test_a_refused_delivery_is_listed_with_the_vendors_reason(service: Service, pointsaga: Pointsaga) -> None:
-    shop = await a_shop_of(service)
-    [redemption] = await refused_by_klaviyo(shop)
-    await listed(service, Kind.NEEDS_ATTENTION)
+async def test_a_rejected_delivery_is_listed(service: Service, shop: Shop, pointsaga: CommandLine) -> None:
+    [redemption] = await buy_rejected(shop)
+    await wait_for_stuck(service, StuckKind.NEEDS_ATTENTION)
 
-    said = await pointsaga("stuck", "--older-than", "0s", status=1)
+    text = (await pointsaga("stuck", "--older-than", "0s", status=1)).out
     [row] = (await pointsaga("stuck", "--older-than", "0s", "--json", status=1)).json
 
-    assert f"pointsaga retry {redemption}" in said.out
-    assert "klaviyo: HTTP 401" in said.out
+    assert f"pointsaga retry {redemption}" in text
+    assert "klaviyo: HTTP 401" in text
     assert (row["kind"], row["event"]) == ("needs_attention", "reward_redeemed")
-    assert row["shop"] == shop.domain
-    assert row["channels"] == ["klaviyo"]
+    assert (row["shop"], row["channels"]) == (shop.domain, ["klaviyo"])
     assert row["command"] == f"pointsaga retry {redemption}"
-    assert row["run"] == f"redemption-{redemption}-1"
-
-
-async def test_what_is_not_that_old_is_not_listed(service: Service, pointsaga: Pointsaga) -> None:
-    await refused_by_klaviyo(await a_shop_of(service))
-
+    assert row["run"] == purchase_workflow_id(redemption, 1)
     await pointsaga("stuck", "--older-than", "1h")
 
 
-async def test_a_vendor_that_is_down_is_waited_for(service: Service) -> None:
-    await service.fault("klaviyo", kind="down")
-    [redemption] = await buy(await a_shop_of(service))
-    await much_later(service)
+async def test_a_vendor_that_is_down_is_listed(service: Service, shop: Shop) -> None:
+    await service.add_fault("klaviyo", kind="down")
+    [redemption] = await buy(shop)
+    await an_hour_later(service)
 
-    found = await listed(service, Kind.VENDOR_DOWN)
-
-    assert found.command == f"pointsaga retry {redemption}"
-    await service.heal("klaviyo")
+    assert (await wait_for_stuck(service, StuckKind.VENDOR_DOWN)).command == f"pointsaga retry {redemption}"
+    await service.clear_faults("klaviyo")
 
 
-async def test_a_run_that_was_terminated_is_listed_as_gone(service: Service, pointsaga: Pointsaga) -> None:
-    redemption = await terminated_while_klaviyo_is_down(await a_shop_of(service))
-    await much_later(service)
+async def test_a_terminated_workflow_is_listed(service: Service, shop: Shop, pointsaga: CommandLine) -> None:
+    redemption = await buy_terminated(shop)
+    await an_hour_later(service)
 
     [row] = (await pointsaga("stuck", "--json", status=1)).json
 
-    assert (row["kind"], row["why"]) == ("run_gone", "not told: klaviyo; the run is terminated")
+    assert (row["kind"], row["why"]) == ("run_gone", "not delivered: klaviyo; the workflow is terminated")
     assert row["command"] == f"pointsaga redrive {redemption}"
 
 
-async def test_a_code_that_cannot_be_voided_says_that_the_points_are_back(service: Service) -> None:
-    shop = await a_shop_of(service)
-    await service.fault("shopify", kind="drop", times=None)
+async def test_an_unfenced_code_is_listed(service: Service, shop: Shop) -> None:
+    await service.add_fault("shopify", kind="drop", times=None)
     purchase = asyncio.ensure_future(shop.purchase())
-    await until(lambda: _asked(service))
+    await wait_until(lambda: requests(service, "shopify"))
     [redemption] = await shop.redemptions()
-    await service.run_of(redemption.id).cancel()
+    await service.purchase_workflow(redemption.id).cancel()
     assert (await purchase).status_code == 503
-    await much_later(service)
+    await an_hour_later(service)
 
-    found = await listed(service, Kind.UNFENCED)
-
-    assert "the points are back" in found.why
+    assert "the points are released" in (await wait_for_stuck(service, StuckKind.UNFENCED)).why
     assert await shop.balance() == 500
-    await service.heal("shopify")
+    await service.clear_faults("shopify")
 
 
 @workflow.defn(name="RedeemReward")
 class Broken:
-    """A release with a bug."""
+    """A workflow with a bug."""
 
     @workflow.run
     async def run(self, attempt: Attempt) -> None:
@@ -116,7 +96,7 @@ class Broken:
         raise ZeroDivisionError
 
 
-async def test_a_bug_in_workflow_code_is_listed_and_needs_a_fix(idle: Service) -> None:
+async def test_a_bug_in_a_workflow_is_listed(idle: Service) -> None:
     queue = idle.settings.temporal_task_queue
     attempt = Attempt(
         shop_id=1, shop_domain="x", redemption_id="cr_0bug", number=1, customer_id="1", reward_id="r",
@@ -124,7 +104,7 @@ async def test_a_bug_in_workflow_code_is_listed_and_needs_a_fix(idle: Service) -
     )  # fmt: skip
     async with Worker(idle.temporal, task_queue=queue, workflows=[Broken], workflow_runner=UnsandboxedWorkflowRunner()):
         handle = await idle.temporal.start_workflow(Broken.run, attempt, id="redemption-cr_0bug-1", task_queue=queue)
-        found = await listed(idle, Kind.WORKFLOW_FAILING)
+        found = await wait_for_stuck(idle, StuckKind.WORKFLOW_FAILING)
 
     assert found.redemption_id == "cr_0bug"
     assert "WorkflowTaskFailed" in found.why
@@ -132,57 +112,31 @@ async def test_a_bug_in_workflow_code_is_listed_and_needs_a_fix(idle: Service) -
     await handle.terminate()
 
 
-async def test_a_deadline_that_passed_without_a_decision_asks_for_a_worker(idle: Service) -> None:
-    shop = await a_shop_of(idle)
-    await idle.fault("shopify", kind="drop", times=None)
+async def test_a_missing_worker_is_listed(idle: Service) -> None:
+    shop = await open_shop(idle)
+    await idle.add_fault("shopify", kind="drop", times=None)
     async with idle.worker():
         purchase = asyncio.ensure_future(shop.purchase())
-        await until(lambda: _asked(idle))
-    await much_later(idle)
+        await wait_until(lambda: requests(idle, "shopify"))
+    await an_hour_later(idle)
 
-    found = await listed(idle, Kind.UNDECIDED)
-
-    assert found.advice == "see that a worker runs;"
+    assert "check that a worker runs" in (await wait_for_stuck(idle, StuckKind.UNDECIDED)).advice
     [redemption] = await shop.redemptions()
-    await terminate(idle, redemption.id)
+    await terminate(idle, purchase_workflow_id(redemption.id, 1))
     await purchase
 
 
-def test_many_are_counted_by_their_reason(capsys: pytest.CaptureFixture[str]) -> None:
+def test_many_are_counted_by_reason(capsys: pytest.CaptureFixture[str]) -> None:
     since = datetime.now(UTC) - timedelta(hours=3)
-    found = [
-        Stuck(
-            kind=Kind.NEEDS_ATTENTION,
-            shop="demo.myshopify.com",
-            redemption_id=f"cr_{number}",
-            attempt=1,
-            run=f"redemption-cr_{number}-1",
-            since=since,
-            why="klaviyo: HTTP 401",
-        )
-        for number in range(50)
-    ]
+    one: Json = {"kind": StuckKind.NEEDS_ATTENTION, "shop": "a", "since": since, "why": "klaviyo: HTTP 401"}
 
-    print_stuck(found)
+    print_stuck([Stuck(**one, redemption_id=f"cr_{number}", attempt=1, run=f"run {number}") for number in range(50)])
 
-    said = capsys.readouterr().out
-    assert "stuck: 50" in said
-    assert "│ 50 " in said
-    assert "3 h" in said
-    assert "pointsaga redrive" in said
-    assert "cr_" not in said
+    text = capsys.readouterr().out
+    for words in ("stuck: 50", "│ 50 ", "3 h", "pointsaga redrive"):
+        assert words in text
+    assert "cr_" not in text
 
 
-async def test_a_duration_that_is_none_is_refused(pointsaga: Pointsaga) -> None:
-    assert "write it like 90s" in (await pointsaga("stuck", "--older-than", "soon", status=2)).err
-
-
-async def test_an_engine_that_cannot_be_reached_is_said_so(service: Service) -> None:
-    said = await command_line(service)("stuck", status=1, TEMPORAL_ADDRESS="127.0.0.1:1")
-
-    assert "Temporal at 127.0.0.1:1 cannot be used" in said.err
-    assert said.out == ""
-
-
-async def _asked(service: Service) -> int:
-    return (await service.vendor("shopify"))["requests"]
+async def test_an_invalid_duration_is_wrong_usage(pointsaga: CommandLine) -> None:
+    assert "is not a duration" in (await pointsaga("stuck", "--older-than", "soon", status=2)).err

@@ -1,0 +1,58 @@
+"""`pointsaga show`."""
+
+from tests.builders import a_customer, a_lot, a_shop
+from tests.commands.conftest import CommandLine
+from tests.commands.scenes import buy, buy_rejected
+from tests.service import Service
+from tests.shop import Shop
+
+
+async def test_a_receipt_has_ledger_and_workflows(service: Service, pointsaga: CommandLine) -> None:
+    shop = await service.open_shop(a_shop(a_customer(a_lot(300, days_old=9), a_lot(300, days_old=8))))
+    [redemption] = await buy_rejected(shop)
+
+    receipt = (await pointsaga("show", redemption, "--json")).json
+    text = (await pointsaga("show", redemption)).out
+
+    assert (receipt["status"], receipt["shop"], receipt["points_spent"]) == ("active", shop.domain, 500)
+    assert [lot["points"] for lot in receipt["lots"]] == [300, 200]
+    assert {one["channel"]: one["status"] for one in receipt["deliveries"]}["klaviyo"] == "failed"
+    steps = [step["what"] for step in receipt["steps"]]
+    assert steps[0] == "attempt 1: 500 points reserved"
+    assert steps[1].startswith("attempt 1: captured")
+    assert "klaviyo: failed" in steps
+    [workflow] = receipt["runs"]
+    assert (workflow["status"], workflow["stage"]) == ("running", "NeedsAttention")
+    assert workflow["link"] == f"http://ui.test/namespaces/default/workflows/redemption-{redemption}-1"
+    [code] = await shop.discounts("live")
+    for words in (redemption, code["code"], "500 points reserved", "HTTP 401", workflow["link"]):
+        assert words in text
+
+
+async def test_released_points_are_on_the_receipt(service: Service, shop: Shop, pointsaga: CommandLine) -> None:
+    await service.add_fault("shopify", kind="status", status=401, times=None)
+    assert (await shop.purchase()).status_code == 503
+    [redemption] = await shop.redemptions()
+    await service.wait_for_purchase(redemption.id)
+
+    receipt = (await pointsaga("show", redemption.id, "--json")).json
+
+    assert receipt["status"] == "failed"
+    [release] = receipt["reversals"]
+    assert (release["kind"], release["points"]) == ("release", 500)
+    assert "attempt 1: code void" in [step["what"] for step in receipt["steps"]]
+
+
+async def test_an_unknown_redemption_is_wrong_usage(pointsaga: CommandLine) -> None:
+    result = await pointsaga("show", "cr_unknown", "--json", status=2)
+
+    assert (result.out, result.err) == ("", "there is no redemption cr_unknown\n")
+
+
+async def test_receipts_work_without_temporal(shop: Shop, pointsaga: CommandLine) -> None:
+    [redemption] = await buy(shop)
+
+    result = await pointsaga("show", redemption, "--json", TEMPORAL_ADDRESS="127.0.0.1:1")
+
+    assert (result.json["status"], result.json["runs"]) == ("active", None)
+    assert "is unavailable" in result.err
