@@ -1,9 +1,10 @@
-"""The rules of `ledger.md` once more, in memory and as plainly as they can be said. Imports nothing of the product."""
+"""The rules of the ledger's design once more, in memory and as simple as possible. Imports nothing of the product."""
 
 from dataclasses import dataclass, field
 
+from tests.faults import VendorFault
 from tests.properties.operations import (
-    BUYS,
+    REDEEMED,
     REWARDS,
     Earn,
     Expire,
@@ -18,15 +19,11 @@ from tests.properties.operations import (
     Reward,
     Sweep,
     Use,
-    Void,
-    Weather,
 )
 
 
 @dataclass
 class Lot:
-    """Points of one award."""
-
     points: int
     left: int
     day: int
@@ -36,26 +33,29 @@ class Lot:
 
 @dataclass
 class Purchase:
-    """One redemption; `drawn` is what its attempt holds of which lot."""
+    """One redemption.
+
+    Attributes:
+        drawn: points that its attempt holds, by lot.
+        is_deleted: at Shopify, by a refund that is not complete.
+        is_kept: for good, because a refund has found that the code was used.
+    """
 
     reward: Reward
     attempt: int = 0
     status: str = "none"
     drawn: list[tuple[Lot, int]] = field(default_factory=list[tuple[Lot, int]])
     is_used: bool = False
-    is_wished_back: bool = False
+    refund_requested: bool = False
     is_deleted: bool = False
-    """At Shopify, by a refund that is not through."""
     is_kept: bool = False
-    """For good, as a refund has found out that it was used."""
 
     @property
     def is_captured(self) -> bool:
-        """Whether the points were spent, given back since or not."""
+        """Whether the points were spent, refunded since or not."""
         return self.status in ("active", "expired")
 
     def is_held_by(self, attempt: int) -> bool:
-        """Whether the attempt has points of its own in hand."""
         return self.status == "pending" and self.attempt == attempt
 
     def is_over_for(self, attempt: int) -> bool:
@@ -64,26 +64,29 @@ class Purchase:
 
 
 def _purchases() -> list[Purchase]:
-    return [Purchase(REWARDS[name]) for name in BUYS]
+    return [Purchase(REWARDS[name]) for name in REDEEMED]
 
 
 @dataclass
 class Model:
-    """One customer. Lots are in the order in which they came to be."""
+    """One customer. Lots are in the order of their creation.
+
+    Attributes:
+        late: attempts after their deadline.
+        at_shopify: attempts with a discount at Shopify whose creation had no response.
+    """
 
     lots: list[Lot] = field(default_factory=list[Lot])
     purchases: list[Purchase] = field(default_factory=_purchases)
     late: set[tuple[int, int]] = field(default_factory=set[tuple[int, int]])
     at_shopify: set[tuple[int, int]] = field(default_factory=set[tuple[int, int]])
-    """Attempts whose code exists there although nobody heard so."""
 
     @property
     def balance(self) -> int:
-        """What can be spent now."""
         return sum(lot.left for lot in self.lots if not lot.expired)
 
     def expect(self, operation: Operation) -> Outcome | None:
-        """Do the operation; tells how it answers, or None where either answer is right."""
+        """Apply the operation. Returns its outcome, or None where any outcome is right."""
         match operation:
             case Earn():
                 self.lots.append(Lot(operation.points, operation.points, operation.day, operation.expires))
@@ -111,19 +114,19 @@ class Model:
                 return self._release(message)
             case Refund():
                 return self._refund(message)
-            case Void():
-                # How far a void gets under a fault is Shopify's matter; it never moves points or a status.
-                return Outcome.DONE if message.weather is Weather.FAIR else None
+            case _:
+                # A void never moves points or a status. How far it gets under a fault depends on Shopify.
+                return None if message.fault else Outcome.DONE
 
     def lot_to_expire(self, operation: Expire) -> int | None:
-        """The place of the lot that is meant; None when no lot is left that expires."""
-        candidates = [place for place, lot in enumerate(self.lots) if lot.expires and not lot.expired]
-        return candidates[operation.which % len(candidates)] if candidates else None
+        """Index of the lot, or None if no lot is left that can expire."""
+        candidates = [index for index, lot in enumerate(self.lots) if lot.expires and not lot.expired]
+        return candidates[operation.position % len(candidates)] if candidates else None
 
     def _expire(self, operation: Expire) -> None:
-        place = self.lot_to_expire(operation)
-        if place is not None:
-            self.lots[place].expired = True
+        index = self.lot_to_expire(operation)
+        if index is not None:
+            self.lots[index].expired = True
 
     def _reserve(self, message: Reserve) -> Outcome:
         purchase = self.purchases[message.redemption]
@@ -142,12 +145,12 @@ class Model:
         return Outcome.DONE
 
     def _is_sold_out(self, reward: Reward) -> bool:
-        places = [one for one in self.purchases if one.reward is reward and one.status in ("pending", "active")]
-        return reward.cap is not None and len(places) >= reward.cap
+        taken = [one for one in self.purchases if one.reward is reward and one.status in ("pending", "active")]
+        return reward.cap is not None and len(taken) >= reward.cap
 
     def _draw(self, missing: int) -> list[tuple[Lot, int]]:
         drawn: list[tuple[Lot, int]] = []
-        # Sorting keeps lots of one day in the order in which they came to be.
+        # Sorting is stable: lots of one day stay in the order of their creation.
         for lot in sorted((lot for lot in self.lots if not lot.expired), key=lambda lot: lot.day):
             taken = min(lot.left, missing)
             lot.left -= taken
@@ -156,16 +159,16 @@ class Model:
         return drawn
 
     def _generate(self, message: Generate) -> Outcome:
-        purchase, whose = self.purchases[message.redemption], (message.redemption, message.attempt)
+        purchase, attempt = self.purchases[message.redemption], (message.redemption, message.attempt)
         if purchase.is_captured:
             return Outcome.DONE
-        if not purchase.is_held_by(message.attempt) or whose in self.late:
+        if not purchase.is_held_by(message.attempt) or attempt in self.late:
             return Outcome.CLOSED
-        # A discount that is there already is found and adopted: faults of its creation do not matter any more.
-        is_heard = message.weather is Weather.FAIR or whose in self.at_shopify
-        if message.weather in (Weather.REFUSED, Weather.DOWN) or not is_heard:
-            if message.weather is Weather.LOST:
-                self.at_shopify.add(whose)
+        # A discount that exists is found and adopted, so faults of its creation have no effect.
+        is_adopted = attempt in self.at_shopify and message.fault in (VendorFault.LOST, VendorFault.DROPPED)
+        if message.fault and not is_adopted:
+            if message.fault is VendorFault.LOST:
+                self.at_shopify.add(attempt)
             return Outcome.FAILED
         purchase.status = "active"
         return Outcome.DONE
@@ -176,39 +179,39 @@ class Model:
             return Outcome.CAPTURED if purchase.attempt == message.attempt else Outcome.DONE
         if purchase.is_held_by(message.attempt):
             purchase.status = "failed"
-            self._give_back(purchase)
+            self._return_points(purchase)
         elif purchase.is_over_for(message.attempt):
             return Outcome.DONE
         elif purchase.status == "pending":
             return Outcome.WAIT
         else:
-            # A tombstone: nothing was reserved, and now nothing will be.
+            # A tombstone: nothing was reserved, and a late reserve is refused.
             purchase.attempt, purchase.status = message.attempt, "failed"
         return Outcome.DONE
 
-    def _refund(self, wish: Refund) -> Outcome:
-        purchase = self.purchases[wish.redemption]
+    def _refund(self, refund: Refund) -> Outcome:
+        purchase = self.purchases[refund.redemption]
         if purchase.status == "expired":
             return Outcome.DONE
         if purchase.status != "active" or purchase.is_kept:
             return Outcome.REFUSED
-        purchase.is_wished_back = True
-        if wish.weather not in (Weather.FAIR, Weather.LOST):
+        purchase.refund_requested = True
+        if refund.fault not in (None, VendorFault.LOST):
             return Outcome.FAILED
         if purchase.is_used:
             purchase.is_kept = True
             return Outcome.REFUSED
         purchase.is_deleted = True
-        if wish.weather is Weather.LOST:
+        if refund.fault is VendorFault.LOST:
             return Outcome.FAILED
         purchase.status = "expired"
-        self._give_back(purchase)
+        self._return_points(purchase)
         return Outcome.DONE
 
-    def _give_back(self, purchase: Purchase) -> None:
+    def _return_points(self, purchase: Purchase) -> None:
         for lot, points in purchase.drawn:
             if lot.expired and lot.left:
-                # Others of its points have expired and stay so; these come back beside them.
+                # Other points of the lot have expired and stay so; these come back in a new lot.
                 self.lots.append(Lot(points, points, lot.day, expires=True))
             else:
                 lot.left += points

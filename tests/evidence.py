@@ -1,0 +1,374 @@
+"""The evidence that invariants are checked against: a shop's ledger, answers of the API, and what vendors hold."""
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache, cached_property
+from typing import Any, Self, TypeVar, get_args
+
+import httpx
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from api.errors import DATABASE_UNAVAILABLE
+from clients.marketing import POINTS_NAMES
+from database import Sessions
+from db import tables
+from db.audit import Finding, audit
+from domain.channels import Channel
+from domain.deliveries import DeliveryStatus
+from domain.discounts import CodeState
+from domain.events import EventKind
+from domain.points import EntryKind
+from domain.redemptions import RedemptionStatus
+from domain.refunds import RefundStatus
+
+Json = dict[str, Any]
+MARKETING = (Channel.KLAVIYO, Channel.OMNISEND, Channel.POSTSCRIPT)
+FINAL = frozenset({200, 201, 403, 404, 422})
+"""Statuses that a repeated request gets again."""
+
+
+# The ledger of one shop, as plain values. Class and field names are those of the tables.
+
+
+class Row(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Lot(Row):
+    id: int
+    customer_id: str
+    points: int
+    remaining: int
+    earned_at: datetime
+    expires_at: datetime | None
+    import_id: str | None
+
+    @property
+    def is_usable(self) -> bool:
+        return self.expires_at is None or self.expires_at > datetime.now(UTC)
+
+
+class Entry(Row):
+    id: int
+    customer_id: str
+    lot_id: int
+    points: int
+    kind: EntryKind
+    redemption_id: str | None
+    attempt: int | None
+    created_at: datetime
+
+
+class Draw(Row):
+    redemption_id: str
+    attempt: int
+    lot_id: int
+    points: int
+
+
+class Redemption(Row):
+    id: str
+    customer_id: str
+    reward_id: str
+    attempt: int
+    status: RedemptionStatus
+    is_refunded: bool
+
+    @property
+    def is_paid(self) -> bool:
+        """Whether the customer has paid for a code and was not refunded."""
+        return self.status.is_captured and not self.is_refunded
+
+    @property
+    def events(self) -> list[EventKind]:
+        """What has happened and must be delivered."""
+        captured = [EventKind.REWARD_REDEEMED] if self.status.is_captured else []
+        return [*captured, EventKind.REWARD_REFUNDED] if self.is_refunded else captured
+
+    def __str__(self) -> str:
+        return f"{self.status}, refunded" if self.is_refunded else self.status
+
+
+class Code(Row):
+    id: int
+    redemption_id: str
+    attempt: int
+    code: str
+    state: CodeState
+
+
+class RefundRow(Row):
+    redemption_id: str
+    status: RefundStatus
+
+
+class Delivery(Row):
+    redemption_id: str
+    channel: Channel
+    event: EventKind
+    status: DeliveryStatus
+
+
+class Key(Row):
+    key: str
+    redemption_id: str
+
+
+class Earning(Row):
+    id: str
+    action: str
+    points: int
+
+
+class LogEntry(Row):
+    id: int
+    redemption_id: str | None
+    kind: str
+
+
+class Ledger(Row):
+    """What the property tests compare before and after an operation."""
+
+    point_lots: list[Lot]
+    ledger_entries: list[Entry]
+    redemption_draws: list[Draw]
+    redemptions: list[Redemption]
+    discount_codes: list[Code]
+
+    @cached_property
+    def by_id(self) -> dict[str, Redemption]:
+        return {row.id: row for row in self.redemptions}
+
+
+class Records(Ledger):
+    """The ledger and everything beside it."""
+
+    refunds: list[RefundRow]
+    deliveries: list[Delivery]
+    idempotency_keys: list[Key]
+    earnings: list[Earning]
+    activity_log: list[LogEntry]
+
+
+AnyLedger = TypeVar("AnyLedger", bound=Ledger)
+
+
+async def read(session: AsyncSession, kind: type[AnyLedger], *, domain: str) -> AnyLedger:
+    """Read a shop's rows in one statement."""
+    rows: str = (await session.execute(text(_query(kind)), {"domain": domain})).scalar_one()
+    return kind.model_validate_json(rows)
+
+
+@cache
+def _query(kind: type[Ledger]) -> str:
+    return f"SELECT json_build_object({', '.join(map(_rows, kind.model_fields, kind.model_fields.values()))})::text"
+
+
+def _rows(table: str, field: Any) -> str:
+    columns = ", ".join(get_args(field.annotation)[0].model_fields)
+    of_shop = "shop_id = (SELECT id FROM shops WHERE domain = :domain)"
+    if table == "redemption_draws":
+        of_shop = f"redemption_id IN (SELECT id FROM redemptions WHERE {of_shop})"
+    rows = f"SELECT {columns} FROM {table} WHERE {of_shop}"
+    return f"'{table}', (SELECT coalesce(json_agg(r ORDER BY r), '[]') FROM ({rows}) r)"
+
+
+# Requests and their answers.
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """One response. `status` is None if the connection broke before it."""
+
+    began: datetime
+    ended: datetime
+    status: int | None
+    text: str
+    api: str = ""
+
+    @classmethod
+    def of(cls, response: httpx.Response) -> Self:
+        now = datetime.now(UTC)
+        return cls(began=now, ended=now, status=response.status_code, text=response.text)
+
+    @property
+    def is_final(self) -> bool:
+        return self.status in FINAL
+
+    @property
+    def says_nothing(self) -> bool:
+        """Whether the outcome stays unknown: there was no answer, or one without access to the database."""
+        return self.status is None or DATABASE_UNAVAILABLE in self.text
+
+    @property
+    def body(self) -> Any:
+        return TypeAdapter(Any).validate_json(self.text)
+
+    @property
+    def data(self) -> Json:
+        """The document of a purchase or an adjustment."""
+        return self.body["data"]
+
+    def __str__(self) -> str:
+        if self.status is None:
+            return "no answer (connection lost)"
+        code = self.body["errors"][0]["code"] if self.text.startswith('{"errors"') else ""
+        return f"{self.status} {code}".rstrip()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One intention, however often it was sent."""
+
+    answers: list[Answer] = field(default_factory=list[Answer])
+    late_answers: list[Answer] = field(default_factory=list[Answer])
+    """Answers to requests that were repeated once everything had ended."""
+
+    @property
+    def final(self) -> list[Answer]:
+        return [answer for answer in (*self.answers, *self.late_answers) if answer.is_final]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Purchase(Request):
+    key: str
+    customer: str
+    reward: str
+
+    @property
+    def successes(self) -> list[Answer]:
+        return [answer for answer in self.final if answer.status == 201]
+
+    @property
+    def rejection(self) -> Answer | None:
+        """The last answer if it excludes a purchase. None also while a later request has had no answer."""
+        if any(answer.status == 201 for answer in self.answers):
+            return None
+        informative = [answer for answer in self.answers if not answer.says_nothing]
+        last = max(informative, key=lambda answer: answer.ended, default=None)
+        unknown = [answer.began for answer in self.answers if answer.says_nothing]
+        return None if last is None or any(began > last.ended for began in unknown) else last
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refund(Request):
+    redemption_id: str
+
+
+# Evidence.
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """An event that a receiver accepted. `id`: what it recognizes a duplicate by."""
+
+    redemption_id: str
+    code: str
+    event: EventKind
+    id: str = ""
+
+
+def arrivals(vendor: Channel, events: Sequence[Json]) -> list[Arrival]:
+    """Read the events that a marketing vendor of the sandbox holds."""
+    return [_arrival(event["data"]["attributes"] if vendor is Channel.KLAVIYO else event) for event in events]
+
+
+def _arrival(event: Json) -> Arrival:
+    properties = event["properties"]
+    kind = next(kind for kind, name in POINTS_NAMES.items() if name in properties)
+    return Arrival(properties["redemption_id"], properties["discount_code"], kind, event.get("eventID", ""))
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """A shop at one moment.
+
+    Attributes:
+        discounts: every discount that Shopify ever had for the shop.
+        costs, caps: by reward.
+        removable: redemptions whose code need not work any more: it was used, or its refund has begun.
+        voided: attempts whose code has been voided. None: of every attempt without a purchase.
+    """
+
+    ledger: Ledger
+    discounts: Sequence[Json]
+    costs: Mapping[str, int]
+    caps: Mapping[str, int] = field(default_factory=dict[str, int])
+    removable: Collection[str] = ()
+    voided: Collection[tuple[str, int]] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence(State):
+    """A shop once everything has ended.
+
+    Attributes:
+        awards: points of each customer at the start.
+        adjusted: points given to and taken from each customer since, as answered.
+        channels: where events must be delivered.
+        arrivals: what each receiver accepted.
+        workflows: workflow id → status.
+    """
+
+    ledger: Records
+    awards: Mapping[str, int]
+    adjusted: Mapping[str, int] = field(default_factory=dict[str, int])
+    purchases: Sequence[Purchase] = ()
+    refunds: Sequence[Refund] = ()
+    channels: Collection[Channel]
+    arrivals: Mapping[Channel, Sequence[Arrival]]
+    workflows: Mapping[str, str] = field(default_factory=dict[str, str])
+    findings: Sequence[Finding]
+
+    @classmethod
+    async def gather(cls, store: Sessions, sandbox: httpx.AsyncClient, domain: str, **known: Any) -> Self:
+        """Read the shop's rows, what vendors hold of it, and what the audit finds. `known`: the other attributes."""
+        async with store.begin() as session:
+            findings = await audit(session)
+        async with store() as session:
+            ledger = await read(session, Records, domain=domain)
+            other_shops = select(tables.Redemption.id).join(tables.Shop).where(tables.Shop.domain != domain)
+            others = set(await session.scalars(other_shops))
+
+        async def view(vendor: str) -> Json:
+            return (await sandbox.get(f"/_sandbox/{vendor}")).raise_for_status().json()
+
+        arrived = {vendor: arrivals(vendor, (await view(vendor))["events"]) for vendor in MARKETING}
+        own = {vendor: [one for one in every if one.redemption_id not in others] for vendor, every in arrived.items()}
+        customers = {row.customer_id for row in (*ledger.point_lots, *ledger.redemptions)}
+        subjects = {f"shop {domain}", *(f"lot {lot.id}" for lot in ledger.point_lots)}
+        subjects |= {f"customer {one}" for one in customers} | {f"redemption {one}" for one in ledger.by_id}
+        return cls(
+            ledger=ledger,
+            discounts=[one for one in (await view("shopify"))["discounts"] if one["shop"] == domain],
+            findings=[finding for finding in findings if finding.subject in subjects],
+            **{**known, "arrivals": own | known.get("arrivals", {})},
+        )
+
+    @cached_property
+    def refund_rows(self) -> dict[str, RefundRow]:
+        return {refund.redemption_id: refund for refund in self.ledger.refunds}
+
+    @cached_property
+    def redemption_ids(self) -> dict[str, str]:
+        """Redemption, or earning, by idempotency key."""
+        return {row.key: row.redemption_id for row in self.ledger.idempotency_keys}
+
+    def row_of(self, purchase: Purchase) -> Redemption | None:
+        return self.ledger.by_id.get(self.redemption_ids.get(purchase.key, ""))
+
+    def code_of(self, row: Redemption) -> str | None:
+        """The code of a captured redemption."""
+        own = [one for one in self.ledger.discount_codes if (one.redemption_id, one.attempt) == (row.id, row.attempt)]
+        return next((one.code for one in own if one.state is not CodeState.FOREIGN), None)
+
+    def moved(self, kind: EntryKind) -> Counter[str]:
+        """Sum of the ledger entries of this kind, by customer."""
+        sums: Counter[str] = Counter()
+        for entry in self.ledger.ledger_entries:
+            sums[entry.customer_id] += entry.points if entry.kind is kind else 0
+        return sums

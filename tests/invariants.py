@@ -1,0 +1,242 @@
+"""Catalogue of invariants: one sentence and one check each. Every suite supplies the evidence that it has.
+
+`LEDGER` holds at every moment; the property tests check it after each operation. `CATALOGUE` holds once everything has
+ended; the crash matrix, the end-to-end tests and chaos check it.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from domain.channels import Channel
+from domain.deliveries import DeliveryStatus
+from domain.discounts import CodeState
+from domain.events import EventKind
+from domain.points import EntryKind
+from domain.redemptions import RedemptionStatus
+from domain.refunds import RefundStatus
+from tests.evidence import Evidence, Redemption, State
+
+Problems = Iterator[tuple[str, str]]
+"""Pairs of a subject (a redemption, a customer, …) and what is wrong with it."""
+
+KEEPS_DUPLICATES = (Channel.OMNISEND, Channel.WEBHOOKS)
+"""Delivered at least once. The receiver recognizes a duplicate by its id."""
+
+
+# Checks of the ledger, at every moment.
+
+
+def lots_add_up(state: State) -> Problems:
+    moved: Counter[int] = Counter()
+    for entry in state.ledger.ledger_entries:
+        moved[entry.lot_id] += entry.points
+    for lot in state.ledger.point_lots:
+        if lot.remaining != moved[lot.id]:
+            yield lot.customer_id, f"lot {lot.id} has {lot.remaining} points, its entries add up to {moved[lot.id]}"
+
+
+def lots_keep_their_bounds(state: State) -> Problems:
+    for lot in state.ledger.point_lots:
+        if not 0 <= lot.remaining <= lot.points:
+            yield lot.customer_id, f"lot {lot.id} has {lot.remaining} of {lot.points} points"
+
+
+def draws_are_entries(state: State) -> Problems:
+    balance: Counter[tuple[str | None, int | None, int]] = Counter()
+    for entry in state.ledger.ledger_entries:
+        if entry.kind is EntryKind.RESERVE:
+            balance[entry.redemption_id, entry.attempt, entry.lot_id] += entry.points
+    for draw in state.ledger.redemption_draws:
+        balance[draw.redemption_id, draw.attempt, draw.lot_id] += draw.points
+    for (redemption_id, attempt, lot), points in balance.items():
+        if points:
+            yield str(redemption_id), f"draw and reserve entry of attempt {attempt}, lot {lot} differ by {points}"
+
+
+def costs_are_held(state: State) -> Problems:
+    held: Counter[str | None] = Counter()
+    for entry in state.ledger.ledger_entries:
+        held[entry.redemption_id] -= entry.points
+    for row in state.ledger.redemptions:
+        due = state.costs[row.reward_id] if row.is_paid or row.status is RedemptionStatus.PENDING else 0
+        if held[row.id] != due:
+            yield row.id, f"{row}: holds {held[row.id]} points instead of {due}"
+
+
+def codes_work_while_paid(state: State) -> Problems:
+    working: dict[str, list[list[str]]] = {}
+    for discount in state.discounts:
+        if discount["status"] == "live":
+            working.setdefault(discount["code"], []).append(discount["customers"])
+    for code in state.ledger.discount_codes:
+        customers = working.pop(code.code, [])
+        if code.state is CodeState.FOREIGN:
+            continue
+        row = state.ledger.by_id[code.redemption_id]
+        is_paid = row.is_paid and code.attempt == row.attempt
+        is_voided = not is_paid if state.voided is None else (row.id, code.attempt) in state.voided
+        least, most = is_paid and row.id not in state.removable, not (is_voided or row.is_refunded)
+        if (code.state is CodeState.LIVE) != is_paid:
+            yield row.id, f"{row}: the code {code.code} of attempt {code.attempt} is {code.state}"
+        if not least <= len(customers) <= most or any(one != [row.customer_id] for one in customers):
+            yield row.id, f"{row} by {row.customer_id}: the code {code.code} works for {customers}"
+    for code, customers in working.items():
+        yield code, f"works for {customers}, but belongs to no redemption"
+
+
+def caps_hold(state: State) -> Problems:
+    rows = state.ledger.redemptions
+    taken = Counter(row.reward_id for row in rows if row.is_paid or row.status is RedemptionStatus.PENDING)
+    for reward, cap in state.caps.items():
+        if taken[reward] > cap:
+            yield reward, f"redeemed {taken[reward]} times, at most {cap}"
+
+
+# Checks once everything has ended.
+
+
+def purchases_are_as_answered(evidence: Evidence) -> Problems:
+    for purchase in evidence.purchases:
+        row = evidence.row_of(purchase)
+        for answer in purchase.successes[:1]:
+            answered = answer.data["id"], answer.data["attributes"]["discount_code"], purchase.customer
+            if row is None or not row.status.is_captured:
+                yield answered[0], f"answered 201, but the redemption is {row or 'missing'}"
+            elif answered != (row.id, evidence.code_of(row), row.customer_id):
+                yield row.id, f"answered {answered}, stored {(row.id, evidence.code_of(row), row.customer_id)}"
+        if row and row.status.is_captured and (rejection := purchase.rejection):
+            yield row.id, f"answered {rejection} and never 201, but {row}"
+
+
+def refunds_are_as_answered(evidence: Evidence) -> Problems:
+    for refund in evidence.refunds:
+        row, stored = evidence.ledger.by_id[refund.redemption_id], evidence.refund_rows.get(refund.redemption_id)
+        is_done = stored is not None and stored.status is RefundStatus.DONE
+        for answer in refund.final:
+            if not (answer.status == 200) == row.is_refunded == is_done:
+                yield row.id, f"answered {answer}, but {row}, its refund {stored and stored.status}"
+    for redemption_id in evidence.refund_rows.keys() - {refund.redemption_id for refund in evidence.refunds}:
+        yield redemption_id, "a refund that was not requested"
+
+
+def points_add_up(evidence: Evidence) -> Problems:
+    spent: Counter[str] = Counter()
+    for row in evidence.ledger.redemptions:
+        spent[row.customer_id] += evidence.costs[row.reward_id] if row.is_paid else 0
+    balances: Counter[str] = Counter()
+    for lot in evidence.ledger.point_lots:
+        balances[lot.customer_id] += lot.remaining
+    expired = evidence.moved(EntryKind.EXPIRE)
+    for customer, award in evidence.awards.items():
+        adjusted = evidence.adjusted.get(customer, 0)
+        due = award - spent[customer] + adjusted + expired[customer]
+        if balances[customer] != due:
+            parts = f"started with {award}, spent {spent[customer]}, adjusted {adjusted}, expired {expired[customer]}"
+            yield customer, f"{parts}: has {balances[customer]} instead of {due}"
+
+
+def events_are_delivered(evidence: Evidence) -> Problems:
+    stored = {(one.redemption_id, one.event, one.channel): one.status for one in evidence.ledger.deliveries}
+    for row in evidence.ledger.redemptions:
+        for event in row.events:
+            for channel in evidence.channels:
+                for problem in _delivery(evidence, row, event, channel, stored.get((row.id, event, channel))):
+                    yield row.id, f"{event} on {channel} {problem}"
+
+
+def _delivery(
+    evidence: Evidence, row: Redemption, event: EventKind, channel: Channel, status: DeliveryStatus | None
+) -> Iterator[str]:
+    allowed = {DeliveryStatus.SENT}
+    if channel is Channel.POSTSCRIPT:
+        allowed.add(DeliveryStatus.UNKNOWN)
+    if row.is_refunded and event is EventKind.REWARD_REDEEMED:
+        allowed.add(DeliveryStatus.SKIPPED)
+    if status not in allowed:
+        yield f"is {status or 'missing'}"
+    if channel in evidence.arrivals:
+        code = evidence.code_of(row)
+        arrived = sum((one.code, one.event) == (code, event) for one in evidence.arrivals[channel])
+        if status is DeliveryStatus.SENT and not arrived:
+            yield "is sent and did not arrive"
+        if arrived > 1 and channel not in KEEPS_DUPLICATES:
+            yield f"arrived {arrived} times"
+
+
+def nothing_else_is_delivered(evidence: Evidence) -> Problems:
+    happened = {(evidence.code_of(row), event) for row in evidence.ledger.redemptions for event in row.events}
+    for channel, arrived in evidence.arrivals.items():
+        ids: dict[tuple[str, EventKind], str] = {}
+        for one in arrived:
+            if (one.code, one.event) not in happened:
+                yield one.redemption_id, f"{one.event} of {one.code} arrived at {channel} and did not happen"
+            if ids.setdefault((one.code, one.event), one.id) != one.id:
+                yield one.redemption_id, f"{one.event} arrived at {channel} with several ids"
+    for delivery in evidence.ledger.deliveries:
+        if delivery.event not in evidence.ledger.by_id[delivery.redemption_id].events:
+            yield delivery.redemption_id, f"a delivery of {delivery.event} on {delivery.channel}, which did not happen"
+
+
+def everything_has_ended(evidence: Evidence) -> Problems:
+    for row in evidence.ledger.redemptions:
+        if row.status is RedemptionStatus.PENDING:
+            yield row.id, "the redemption is pending"
+    for refund in evidence.ledger.refunds:
+        if refund.status is RefundStatus.PENDING:
+            yield refund.redemption_id, "the refund is pending"
+    for code in evidence.ledger.discount_codes:
+        if code.state is CodeState.PLANNED:
+            yield code.redemption_id, f"the code of attempt {code.attempt} is planned"
+    for workflow_id, status in evidence.workflows.items():
+        if status == "RUNNING":
+            yield workflow_id, "the workflow is open"
+
+
+def audit_is_clean(evidence: Evidence) -> Problems:
+    for finding in evidence.findings:
+        yield finding.subject.removeprefix("redemption "), f"{finding.invariant}: {finding.detail}"
+
+
+# The catalogue. The most serious first: chaos prints all that is known about the first violation.
+
+LEDGER: Mapping[str, Callable[[State], Problems]] = {
+    "a code works from its purchase to its use or refund, and no other code works": codes_work_while_paid,
+    "a lot's remaining points are the sum of its entries": lots_add_up,
+    "a lot has at least 0 points and at most its award": lots_keep_their_bounds,
+    "the draws of an attempt are its reserve entries": draws_are_entries,
+    "a pending or paid redemption holds its cost, any other holds nothing": costs_are_held,
+    "a reward is not redeemed more often than its cap": caps_hold,
+}
+CATALOGUE: Mapping[str, Callable[[Evidence], Problems]] = {
+    "a purchase is as it was answered": purchases_are_as_answered,
+    "a refund is as it was answered, and was requested": refunds_are_as_answered,
+    "points add up": points_add_up,
+    **LEDGER,
+    "every purchase and refund is delivered on every channel": events_are_delivered,
+    "nothing else is delivered, and duplicates have one id": nothing_else_is_delivered,
+    "everything has ended": everything_has_ended,
+    "the audit finds nothing": audit_is_clean,
+}
+
+AnyState = TypeVar("AnyState", bound=State)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Violation:
+    invariant: str
+    subject: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.invariant}: {self.subject} {self.detail}"
+
+
+def violations(state: AnyState, catalogue: Mapping[str, Callable[[AnyState], Problems]]) -> list[Violation]:
+    """Check every invariant of the catalogue."""
+    return [
+        Violation(invariant=sentence, subject=subject, detail=detail)
+        for sentence, check in catalogue.items()
+        for subject, detail in check(state)
+    ]
