@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
+from http import HTTPStatus
 from typing import Literal
 
 import structlog
@@ -30,64 +31,40 @@ class Kind:
     """A row of the table. `detail` is the error's text, or an example of it where the text varies."""
 
     status: int
-    title: str
     retry: Retry
     detail: str
 
 
-# After a 503 of a request that may have been executed, only a repetition returns the outcome.
+# The request may have been executed: only its repetition returns the outcome.
 DATABASE_UNAVAILABLE = "The database is unavailable. Repeat the request to get its outcome."
 
 KINDS = {
-    "invalid_json": Kind(400, "Bad Request", "never", "The body is not valid JSON"),
-    "customer_identifier_missing": Kind(
-        400, "Bad Request", "never", "customer_identifier is required and must be a non-empty string"
-    ),
-    "invalid_request": Kind(400, "Bad Request", "never", "page[size]: Input should be less than or equal to 100"),
-    "unauthorized": Kind(401, "Unauthorized", "never", "Missing Authorization header"),
-    "read_only_key": Kind(403, "Forbidden", "never", "This API key is read-only and cannot perform write operations"),
-    "customer_excluded": Kind(403, "Forbidden", "new_key", "Customer is excluded from the loyalty program"),
-    "vip_tier_required": Kind(
-        403, "Forbidden", "new_key", "This reward is only available to customers on the Gold tier"
-    ),
-    "not_found": Kind(404, "Not Found", "never", "This path does not exist"),
-    "customer_not_found": Kind(404, "Not Found", "new_key", "Customer '6789012345' not found"),
-    "reward_not_found": Kind(404, "Not Found", "new_key", "Reward 'reward_abc' not found"),
-    "reward_history_entry_not_found": Kind(
-        404, "Not Found", "never", "Reward history entry 'cr_4k1t9zq0m2x7c8v5b3n6' not found"
-    ),
-    "webhook_subscription_not_found": Kind(
-        404, "Not Found", "never", "Webhook subscription 'whsub_4k1t9zq0m2x7c8v5b3n6' not found"
-    ),
-    "method_not_allowed": Kind(405, "Method Not Allowed", "never", "This path does not support this method"),
-    "payload_too_large": Kind(413, "Payload Too Large", "never", "The body is larger than 16384 bytes"),
-    "unsupported_media_type": Kind(
-        415, "Unsupported Media Type", "never", "Content-Type must be application/json, not text/plain"
-    ),
-    "insufficient_points": Kind(
-        422, "Insufficient Points", "new_key", "Customer has 200 points but this reward costs 500"
-    ),
-    "reward_sold_out": Kind(
-        422, "Reward Sold Out", "new_key", "This reward has reached its maximum of 100 redemptions"
-    ),
-    "reward_already_used": Kind(422, "Reward Already Used", "never", "The discount code has already been used"),
-    "reward_not_redeemed": Kind(
-        422, "Reward Not Redeemed", "never", "This entry is pending or failed, so it has no points to refund"
-    ),
+    "invalid_json": Kind(400, "never", "The body is not valid JSON"),
+    "customer_identifier_missing": Kind(400, "never", "customer_identifier is required and must be a non-empty string"),
+    "invalid_request": Kind(400, "never", "page[size]: Input should be less than or equal to 100"),
+    "unauthorized": Kind(401, "never", "Missing Authorization header"),
+    "read_only_key": Kind(403, "never", "This API key is read-only and cannot perform write operations"),
+    "customer_excluded": Kind(403, "new_key", "Customer is excluded from the loyalty program"),
+    "vip_tier_required": Kind(403, "new_key", "This reward is only available to customers on the Gold tier"),
+    "not_found": Kind(404, "never", "This path does not exist"),
+    "customer_not_found": Kind(404, "new_key", "Customer '6789012345' not found"),
+    "reward_not_found": Kind(404, "new_key", "Reward 'reward_abc' not found"),
+    "reward_history_entry_not_found": Kind(404, "never", "Reward history entry 'cr_4k1t9zq0m2x7c8v5b3n6' not found"),
+    "webhook_subscription_not_found": Kind(404, "never", "Webhook subscription 'whsub_4k1t9zq0m2x7c8v5b3n6' not found"),
+    "method_not_allowed": Kind(405, "never", "This path does not support this method"),
+    "payload_too_large": Kind(413, "never", "The body is larger than 16384 bytes"),
+    "unsupported_media_type": Kind(415, "never", "Content-Type must be application/json, not text/plain"),
+    "insufficient_points": Kind(422, "new_key", "Customer has 200 points but this reward costs 500"),
+    "reward_sold_out": Kind(422, "new_key", "This reward has reached its maximum number of redemptions, 100"),
+    "reward_already_used": Kind(422, "never", "The discount code has already been used"),
+    "reward_not_redeemed": Kind(422, "never", "This entry is pending or failed, so it has no points to refund"),
     "idempotency_key_reused": Kind(
-        422,
-        "Idempotency Key Reused",
-        "new_key",
-        "This Idempotency-Key was used for a different request. Use a new key.",
+        422, "new_key", "This Idempotency-Key was used for a different request. Use a new key."
     ),
-    "rate_limited": Kind(
-        429, "Too Many Requests", "same_key", "Rate limit exceeded. Please retry after a short delay."
-    ),
-    "internal_error": Kind(500, "Internal Server Error", "same_key", "An unexpected error occurred"),
-    "shopify_unavailable": Kind(
-        503, "Service Unavailable", "same_key", "Unable to connect to Shopify to generate the discount code"
-    ),
-    "engine_unavailable": Kind(503, "Service Unavailable", "same_key", DATABASE_UNAVAILABLE),
+    "rate_limited": Kind(429, "same_key", "Rate limit exceeded. Please retry after a short delay."),
+    "internal_error": Kind(500, "same_key", "An unexpected error occurred"),
+    "shopify_unavailable": Kind(503, "same_key", "Unable to connect to Shopify to generate the discount code"),
+    "engine_unavailable": Kind(503, "same_key", DATABASE_UNAVAILABLE),
 }
 
 _SERVICE_ERRORS = {
@@ -150,11 +127,11 @@ class ApiError(Exception):
         super().__init__(self.detail)
 
     def document(self) -> ErrorDocument:
-        """The response body."""
+        status, words = self.kind.status, self.code.replace("_", " ").title()
         error = ErrorObject(
-            status=str(self.kind.status),
+            status=str(status),
             code=self.code,
-            title=self.kind.title,
+            title=words if status in (413, 422) else HTTPStatus(status).phrase,
             detail=self.detail,
             source=self.source,
             meta=ErrorMeta(retry=self.kind.retry),
@@ -162,11 +139,9 @@ class ApiError(Exception):
         return ErrorDocument(errors=[error])
 
     def body(self) -> str:
-        """The response body as JSON."""
         return self.document().model_dump_json(exclude_none=True)
 
     def response(self) -> Response:
-        """The HTTP response."""
         headers = {"Retry-After": str(self.retry_after)} if self.kind.status in (429, 503) else {}
         return Response(self.body(), self.kind.status, headers, media_type="application/json")
 
@@ -181,7 +156,7 @@ def refusal_error(refusal: Refusal, *, customer_identifier: str, reward_id: str 
         RefusalCode.INSUFFICIENT_POINTS: (
             f"Customer has {refusal.points_available} points but this reward costs {refusal.points_cost}"
         ),
-        RefusalCode.REWARD_SOLD_OUT: f"This reward has reached its maximum of {refusal.max_redemptions} redemptions",
+        RefusalCode.REWARD_SOLD_OUT: f"This reward has reached its maximum number of redemptions, {refusal.max_redemptions}",
     }
     return ApiError(refusal.code, details[refusal.code])
 

@@ -142,11 +142,11 @@ def _move_body_schema(operation: Json, schemas: Json) -> None:
 
 def _add_headers(operation: Json) -> None:
     names = {parameter["name"] for parameter in operation.get("parameters", ())}
-    for status, response in operation["responses"].items():
+    for code, response in operation["responses"].items():
         headers = response.pop("headers", {})
         if "Idempotency-Key" in names:
             headers = headers | _KEY_HEADERS
-        if "security" in operation and status != "401":
+        if "security" in operation and code != "401":
             headers = headers | _ALLOWANCE
         if headers:
             response["headers"] = headers

@@ -29,11 +29,8 @@ _NOT_YET = (RPCStatusCode.NOT_FOUND, RPCStatusCode.FAILED_PRECONDITION)
 async def ensure_current(client: Client, version: WorkerDeploymentVersion) -> str:
     """Make a polling version current if its deployment has never had a current one: nothing would be dispatched.
 
-    Returns:
-        The current build id. Empty if an operator made unversioned workers current.
-
-    Raises:
-        TimeoutError: Temporal has not registered the version within 30 s.
+    Returns the current build id; it is empty if an operator made unversioned workers current. Raises `TimeoutError` if
+    Temporal has not registered the version within 30 s.
     """
     async with asyncio.timeout(_REGISTERED_WITHIN.total_seconds()):
         while (current := await _current(client, version)) is None:  # noqa: ASYNC110 - what is awaited is elsewhere
@@ -42,11 +39,7 @@ async def ensure_current(client: Client, version: WorkerDeploymentVersion) -> st
 
 
 async def dispatch(client: Client, task_queue: str) -> Dispatch:
-    """Whether a worker polls that gets new workflows. A dead worker counts as polling for up to 70 s.
-
-    Raises:
-        RPCError: the request failed.
-    """
+    """Whether a worker polls that gets new workflows. A dead worker counts for up to 70 s. Raises `RPCError`."""
     queue = await client.workflow_service.describe_task_queue(
         DescribeTaskQueueRequest(
             namespace=client.namespace,

@@ -40,11 +40,9 @@ class WorkflowRequest(Generic[Answer]):
     """A workflow of an attempt or its refund, to start or to attach to.
 
     Attributes:
-        run: the workflow's run method.
         answer: the workflow's update that waits for the answer.
-        reuse_policy: whether a closed workflow may be followed by another with the same id.
+        reuse_policy: whether a closed workflow can be followed by another with its id.
         timeout: how long to wait for the answer.
-        summary: for the Temporal UI, like `details`.
     """
 
     id: str
@@ -76,12 +74,9 @@ class Gateway:
         details: str | None = None,
         conflict_policy: WorkflowIDConflictPolicy = WorkflowIDConflictPolicy.FAIL,
     ) -> None:
-        """Start a workflow without waiting for it.
+        """Start a workflow. Raises `RPCError`, or `RuntimeError` if a lazy client cannot connect.
 
-        Raises:
-            WorkflowAlreadyStartedError: one with this id is open, and the conflict policy is `FAIL`.
-            RPCError: Temporal refused the request or cannot be reached.
-            RuntimeError: the lazy client cannot connect.
+        Raises `WorkflowAlreadyStartedError` if one with this id is open and the conflict policy is `FAIL`.
         """
         await self._temporal.start_workflow(
             run,
@@ -120,7 +115,7 @@ class Gateway:
         return None
 
     async def waits_for_vendor(self, workflow_id: str) -> bool:
-        """Whether the last attempt of one of the workflow's pending activities was failed by a vendor."""
+        """Whether a vendor has failed the last attempt of one of the workflow's pending activities."""
         try:
             described = await self._temporal.get_workflow_handle(workflow_id).describe()
         except (RPCError, RuntimeError):

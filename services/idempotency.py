@@ -15,7 +15,7 @@ class IdempotencyKeyReused(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """A decided answer. `replayed`: it was stored by an earlier request."""
+    """A decided answer. `replayed`: an earlier request has stored it."""
 
     answer: DecidedAnswer
     replayed: bool
@@ -24,12 +24,15 @@ class Reply:
 async def claim_key(
     session: AsyncSession, shop: Shop, key: str, fingerprint: bytes, new_id: str
 ) -> tuple[IdempotencyKey, bool]:
-    """The key's row, and whether it is new. A new row gets this fingerprint and id.
-
-    Raises:
-        IdempotencyKeyReused: the key has another fingerprint.
-    """
+    """The key's row, and whether it is new, with this fingerprint and id. Raises `IdempotencyKeyReused`."""
     row, is_new = await idempotency.claim_key(session, shop.id, key, fingerprint, new_id)
     if row.fingerprint != fingerprint:
         raise IdempotencyKeyReused
     return row, is_new
+
+
+def stored_answer(row: IdempotencyKey) -> DecidedAnswer | None:
+    """The answer that is stored with the key. None: undecided."""
+    if row.status is None or row.body is None:
+        return None
+    return DecidedAnswer(status=row.status, body=row.body)

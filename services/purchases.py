@@ -19,7 +19,7 @@ from domain.eligibility import Member, Refusal, refusals
 from domain.ids import new_redemption_id, purchase_workflow_id
 from domain.redemptions import RedemptionStatus
 from services.gateway import PAUSE_SECONDS, Gateway, WorkflowRequest
-from services.idempotency import Reply, claim_key
+from services.idempotency import Reply, claim_key, stored_answer
 from workflows.current_details import static_details
 from workflows.outcomes import PurchaseAnswer, PurchaseOutcome
 from workflows.progress import Stage
@@ -51,11 +51,7 @@ class Purchase:
 
 
 class PurchaseUnavailable(Exception):
-    """Nothing was purchased, and the key is undecided: the next request with it makes a new attempt.
-
-    Attributes:
-        for_shopify: Shopify is the cause.
-    """
+    """Nothing was purchased, and the next request with the key makes a new attempt. `for_shopify`: the cause."""
 
     def __init__(self, *, for_shopify: bool) -> None:
         super().__init__("the purchase was not completed")
@@ -71,15 +67,10 @@ class Purchases:
         self._deadline = deadline
 
     async def purchase(self, purchase: Purchase) -> Reply:
-        """Purchase, or repeat the stored answer.
-
-        Raises:
-            IdempotencyKeyReused: the key was used for a different purchase.
-            PurchaseUnavailable: the outcome is undecided.
-        """
+        """Purchase, or repeat the stored answer. Raises `IdempotencyKeyReused` or `PurchaseUnavailable`."""
         claim, is_new = await self._claim(purchase)
-        if claim.status is not None and claim.body is not None:
-            return Reply(answer=DecidedAnswer(status=claim.status, body=claim.body), replayed=not is_new)
+        if stored := stored_answer(claim):
+            return Reply(answer=stored, replayed=not is_new)
         if await self._is_captured(purchase.shop, claim.redemption_id):
             answer = PurchaseAnswer(outcome=PurchaseOutcome.PURCHASED)
         else:

@@ -13,13 +13,7 @@ from domain.points import draw_fifo
 
 @dataclass(frozen=True, kw_only=True)
 class Quote:
-    """What a purchase would do.
-
-    Attributes:
-        refusals: every reason to refuse it, in the order of the purchase's checks.
-        balance: the customer's points before it.
-        draws: lots and the points drawn from each, in order. Empty if it would be refused.
-    """
+    """What a purchase would do: every reason to refuse it, the balance before it, and the points it draws per lot."""
 
     refusals: Sequence[Refusal]
     balance: int

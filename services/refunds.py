@@ -49,9 +49,7 @@ class Refunds:
         """Refund a redemption of the shop, or return the earlier refund. `actor` and `reason` are logged.
 
         The refund request is stored before the workflow starts, so that the refund is made even if the start fails.
-
-        Raises:
-            RefundPending: the refund is not completed within the timeout.
+        Raises `RefundPending` after the timeout.
         """
         requested = await self._request(shop, redemption_id, actor, reason)
         if isinstance(requested, RefundRefusal):

@@ -1,7 +1,8 @@
 """Webhook subscriptions: create, change, rotate and delete them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -11,7 +12,7 @@ from db import subscriptions
 from db.tables import Shop, WebhookSubscription
 from db.vault import Vault
 from domain.ids import new_subscription_id
-from domain.subscriptions import WebhookEvent, new_secret
+from domain.subscriptions import new_secret
 
 
 class SubscriptionNotFound(Exception):
@@ -29,29 +30,21 @@ class Subscriptions:
     vault: Vault
     targets: Targets
 
-    async def create(
-        self, shop: Shop, *, url: str, events: Sequence[WebhookEvent], description: str | None
-    ) -> tuple[WebhookSubscription, str]:
-        """A new subscription and its secret. Raises `TargetRefused`."""
-        await self.targets.check(url)
+    async def create(self, shop: Shop, values: Mapping[str, Any]) -> tuple[WebhookSubscription, str]:
+        """A new subscription with these columns, and its secret. Raises `TargetRefused`."""
+        await self.targets.check(values["url"])
         secret = new_secret()
-        row = WebhookSubscription(
-            id=new_subscription_id(),
-            shop_id=shop.id,
-            url=url,
-            events=list(events),
-            description=description,
-            secret=self.vault.seal_bytes(secret.encode()),
-        )
+        sealed = self.vault.seal_bytes(secret.encode())
+        row = WebhookSubscription(**values, id=new_subscription_id(), shop_id=shop.id, secret=sealed)
         async with self.sessions.begin() as session:
             session.add(row)
             await _write(session, row)
         return row, secret
 
-    async def update(self, shop: Shop, subscription_id: str, changes: Mapping[str, object]) -> WebhookSubscription:
+    async def update(self, shop: Shop, subscription_id: str, changes: Mapping[str, Any]) -> WebhookSubscription:
         """Set columns to new values. Raises `SubscriptionNotFound` or `TargetRefused`."""
         if "url" in changes:
-            await self.targets.check(str(changes["url"]))
+            await self.targets.check(changes["url"])
         async with self.sessions.begin() as session:
             row = await _lock(session, shop, subscription_id)
             for column, value in changes.items():

@@ -9,14 +9,14 @@ from api.auth import Writer
 from api.bodies import json_body
 from api.errors import refusal_error
 from api.openapi import BODY, WRITE, body_schema, errors
-from api.schemas.adjustments import AdjustmentRequest, AdjustmentResource, adjustment_resource
+from api.schemas.adjustments import AdjustmentDocument, AdjustmentRequest, adjustment_resource
 from api.schemas.customers import CustomerIdentifier
-from api.schemas.documents import Document
 from api.state import StateOf
-from db.adjustments import Adjusted
+from db.adjustments import Adjusted, Adjustment
 from db.idempotency import DecidedAnswer, request_fingerprint
 from db.tables import Customer
-from services.adjustments import Adjustment, AdjustmentRefused, adjust
+from domain.ids import new_earning_id
+from services.adjustments import AdjustmentRefused, adjust
 
 router = APIRouter(tags=["Customers"])
 
@@ -24,7 +24,7 @@ router = APIRouter(tags=["Customers"])
 @router.post(
     "/v1/customers/{identifier}/points",
     summary="Adjust a customer's points",
-    response_model=Document[AdjustmentResource],
+    response_model=AdjustmentDocument,
     responses=errors(*BODY, *WRITE, "customer_excluded", "customer_not_found", "idempotency_key_reused"),
     openapi_extra=body_schema(AdjustmentRequest, {"adjustment": 500, "note": "Goodwill gesture after delayed order"}),
 )
@@ -43,20 +43,17 @@ async def adjust_points(
     """
 
     def render(customer: Customer, adjusted: Adjusted) -> DecidedAnswer:
-        document = Document(data=adjustment_resource(customer, adjusted, body.note))
+        document = AdjustmentDocument(data=adjustment_resource(customer, adjusted, body.note))
         return DecidedAnswer(status=200, body=document.model_dump_json())
 
     adjustment = Adjustment(
-        shop=caller.shop,
-        key=key,
-        fingerprint=request_fingerprint("points", identifier, body.model_dump_json()),
-        customer_identifier=identifier,
-        points=body.adjustment,
-        moves_lifetime=body.update_lifetime_points,
-        note=body.note,
-        render=render,
+        id=new_earning_id(), points=body.adjustment, moves_lifetime=body.update_lifetime_points, note=body.note
     )
+    fingerprint = request_fingerprint("points", identifier, body.model_dump_json())
     try:
-        return idempotency.response(key, await adjust(state.sessions, adjustment))
+        reply = await adjust(
+            state.sessions, caller.shop, identifier, adjustment, key=key, fingerprint=fingerprint, render=render
+        )
+        return idempotency.response(key, reply)
     except AdjustmentRefused as error:
         raise refusal_error(error.refusal, customer_identifier=identifier) from None

@@ -11,12 +11,12 @@ from api.errors import ApiError
 from api.openapi import BODY, READ, WRITE, body_schema, errors
 from api.schemas.customers import (
     CustomerChanges,
+    CustomerDocument,
     CustomerIdentifier,
+    CustomerList,
     CustomerQuery,
-    CustomerResource,
     customer_resource,
 )
-from api.schemas.documents import Document, ListDocument
 from api.state import StateOf
 from db import customers
 from db.tables import Customer
@@ -33,9 +33,7 @@ async def find_customer(session: AsyncSession, caller: Caller, identifier: str, 
 
 
 @router.get("/v1/customers", summary="List customers", responses=errors("invalid_request", *READ))
-async def list_customers(
-    query: Annotated[CustomerQuery, Query()], caller: Reader, state: StateOf
-) -> ListDocument[CustomerResource]:
+async def list_customers(query: Annotated[CustomerQuery, Query()], caller: Reader, state: StateOf) -> CustomerList:
     """List the shop's customers.
 
     `current_points` has no expired points. The sort order by `points` still counts them until they are written off,
@@ -46,7 +44,7 @@ async def list_customers(
             session, caller.shop.id, query.page(), email=query.email, excluded=query.is_excluded
         )
         profiles = await customers.profiles(session, caller.shop.id, rows)
-    return ListDocument(data=[customer_resource(profile) for profile in profiles], meta=query.meta(total))
+    return CustomerList(data=[customer_resource(profile) for profile in profiles], meta=query.meta(total))
 
 
 @router.get(
@@ -60,12 +58,12 @@ async def retrieve_customer(
     state: StateOf,
     *,
     exclude_vip: Annotated[bool, Query(description="Leave out the VIP tier: `vip_tier` is null.")] = False,
-) -> Document[CustomerResource]:
+) -> CustomerDocument:
     """Retrieve a customer by Shopify id or email address, with current, lifetime and redeemed points."""
     async with state.sessions() as session:
         row = await find_customer(session, caller, identifier)
         [profile] = await customers.profiles(session, caller.shop.id, [row])
-    return Document(data=customer_resource(profile, without_tier=exclude_vip))
+    return CustomerDocument(data=customer_resource(profile, without_tier=exclude_vip))
 
 
 @router.put(
@@ -79,7 +77,7 @@ async def update_customer(
     caller: Writer,
     body: Annotated[CustomerChanges, Depends(json_body(CustomerChanges))],
     state: StateOf,
-) -> Document[CustomerResource]:
+) -> CustomerDocument:
     """Change the fields in the body; the others stay as they are.
 
     `is_excluded` sets `loyalty_status`. An excluded customer keeps their points and cannot spend them.
@@ -88,6 +86,6 @@ async def update_customer(
         row = await find_customer(session, caller, identifier, locked=True)
         if row.erased_at is not None:
             raise ApiError("customer_excluded", "Customer was erased and stays excluded")
-        await customers.change(session, row, body.changes)
+        await customers.change(session, row, body.given)
         [profile] = await customers.profiles(session, caller.shop.id, [row])
-    return Document(data=customer_resource(profile))
+    return CustomerDocument(data=customer_resource(profile))

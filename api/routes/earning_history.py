@@ -8,8 +8,7 @@ from api.auth import Reader
 from api.openapi import READ, errors
 from api.routes.customers import find_customer
 from api.schemas.customers import CustomerIdentifier
-from api.schemas.documents import ListDocument
-from api.schemas.earning_history import EarningHistoryEntry, EarningQuery, earning_history_entry
+from api.schemas.earning_history import EarningHistoryList, EarningQuery, earning_history_entry
 from api.state import StateOf
 from db.histories import page_of_earnings
 from domain.points import EarningStatus
@@ -24,10 +23,10 @@ router = APIRouter(tags=["Customers"])
 )
 async def list_earning_history(
     identifier: CustomerIdentifier, query: Annotated[EarningQuery, Query()], caller: Reader, state: StateOf
-) -> ListDocument[EarningHistoryEntry]:
+) -> EarningHistoryList:
     """List every award and adjustment. `points` is negative where points were deducted."""
     async with state.sessions() as session:
         customer = await find_customer(session, caller, identifier)
         statuses = [query.status] if query.status else list(EarningStatus)
         rows, total = await page_of_earnings(session, customer, query.page(), statuses=statuses)
-    return ListDocument(data=[earning_history_entry(*row) for row in rows], meta=query.meta(total))
+    return EarningHistoryList(data=[earning_history_entry(*row) for row in rows], meta=query.meta(total))

@@ -14,7 +14,7 @@ from api.schemas.reward_history import RewardHistoryDocument, reward_history_ent
 from api.schemas.rewards import RewardId
 from api.state import StateOf
 from db.idempotency import DecidedAnswer
-from domain.eligibility import Refusal
+from domain.eligibility import Refusal, RefusalCode
 from services.purchases import Purchase, Purchased, PurchaseUnavailable
 
 router = APIRouter(tags=["Rewards"])
@@ -26,17 +26,7 @@ router = APIRouter(tags=["Rewards"])
     status_code=201,
     response_model=RewardHistoryDocument,
     responses=errors(
-        "customer_identifier_missing",
-        *BODY,
-        *WRITE,
-        "customer_excluded",
-        "vip_tier_required",
-        "customer_not_found",
-        "reward_not_found",
-        "insufficient_points",
-        "reward_sold_out",
-        "idempotency_key_reused",
-        "shopify_unavailable",
+        "customer_identifier_missing", *BODY, *WRITE, *RefusalCode, "idempotency_key_reused", "shopify_unavailable"
     ),
     openapi_extra=body_schema(PurchaseRequest, {"customer_identifier": "6789012345"}),
 )
@@ -52,21 +42,16 @@ async def purchase_reward(
     The oldest points are spent first. If no discount code can be generated, the points are released and the status is
     503: the request can be repeated with the same `Idempotency-Key`. All other responses are final for their key.
     """
+    customer = body.customer_identifier
 
     def render(outcome: Purchased | Refusal) -> DecidedAnswer:
         if isinstance(outcome, Refusal):
-            error = refusal_error(outcome, customer_identifier=body.customer_identifier, reward_id=reward_id)
+            error = refusal_error(outcome, customer_identifier=customer, reward_id=reward_id)
             return DecidedAnswer(status=error.kind.status, body=error.body())
         document = RewardHistoryDocument(data=reward_history_entry(outcome.redemption, outcome.code))
         return DecidedAnswer(status=201, body=document.model_dump_json())
 
-    purchase = Purchase(
-        shop=caller.shop,
-        key=key,
-        reward_id=reward_id,
-        customer_identifier=body.customer_identifier,
-        render=render,
-    )
+    purchase = Purchase(shop=caller.shop, key=key, reward_id=reward_id, customer_identifier=customer, render=render)
     try:
         return idempotency.response(key, await state.purchases.purchase(purchase))
     except PurchaseUnavailable as error:

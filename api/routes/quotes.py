@@ -10,9 +10,8 @@ from api.errors import ApiError
 from api.openapi import BODY, READ, body_schema, errors
 from api.routes.customers import find_customer
 from api.schemas.customers import CustomerIdentifier
-from api.schemas.documents import Document, ListDocument
 from api.schemas.purchases import PurchaseRequest
-from api.schemas.quotes import CustomerReward, CustomerRewardQuery, Quote, customer_reward, quote_resource
+from api.schemas.quotes import CustomerRewardList, CustomerRewardQuery, QuoteDocument, customer_reward, quote_resource
 from api.schemas.rewards import RewardId
 from api.state import StateOf
 from db import rewards
@@ -34,7 +33,7 @@ async def quote_reward(
     caller: Reader,
     body: Annotated[PurchaseRequest, Depends(json_body(PurchaseRequest))],
     state: StateOf,
-) -> Document[Quote]:
+) -> QuoteDocument:
     """Return what a purchase would do now: every reason to refuse it, or the lots that it would draw. Nothing changes.
 
     A read-only key is enough. An unknown customer or reward is 404, even if the purchase would report another reason.
@@ -45,7 +44,7 @@ async def quote_reward(
         reward = await rewards.find_active_reward(session, caller.shop.id, reward_id)
         if reward is None:
             raise ApiError("reward_not_found", f"Reward '{reward_id}' not found")
-        return Document(data=quote_resource(reward, customer, await quote(session, customer, reward)))
+        return QuoteDocument(data=quote_resource(reward, customer, await quote(session, customer, reward)))
 
 
 @router.get(
@@ -56,7 +55,7 @@ async def quote_reward(
 )
 async def list_customer_rewards(
     identifier: CustomerIdentifier, query: Annotated[CustomerRewardQuery, Query()], caller: Reader, state: StateOf
-) -> ListDocument[CustomerReward]:
+) -> CustomerRewardList:
     """List the active rewards, cheapest first, each with every reason why the customer cannot purchase it now."""
     async with state.sessions() as session:
         await read_only_snapshot(session)
@@ -64,4 +63,4 @@ async def list_customer_rewards(
         rows, total = await rewards.page_of_rewards(session, caller.shop.id, query.page(), is_active=True)
         refusals = await refusals_of(session, customer, rows)
     data = [customer_reward(row, customer, reasons) for row, reasons in zip(rows, refusals, strict=True)]
-    return ListDocument(data=data, meta=query.meta(total))
+    return CustomerRewardList(data=data, meta=query.meta(total))

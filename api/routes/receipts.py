@@ -5,8 +5,7 @@ from fastapi import APIRouter
 from api.auth import Reader
 from api.errors import ApiError
 from api.openapi import READ, errors
-from api.schemas.documents import Document
-from api.schemas.receipts import ReceiptResource, receipt_resource
+from api.schemas.receipts import ReceiptDocument, receipt_resource
 from api.schemas.reward_history import EntryId
 from api.state import StateOf
 from db.receipts import find_receipt
@@ -19,7 +18,7 @@ router = APIRouter(tags=["Reward history"])
     summary="Retrieve the receipt of a redemption",
     responses=errors("reward_history_entry_not_found", *READ),
 )
-async def retrieve_receipt(entry_id: EntryId, caller: Reader, state: StateOf) -> Document[ReceiptResource]:
+async def retrieve_receipt(entry_id: EntryId, caller: Reader, state: StateOf) -> ReceiptDocument:
     """Retrieve everything that happened to a redemption: steps with their times, lots drawn, deliveries, reversals.
 
     It is read from the ledger, so it stays complete however old the redemption is.
@@ -28,4 +27,4 @@ async def retrieve_receipt(entry_id: EntryId, caller: Reader, state: StateOf) ->
         receipt = await find_receipt(session, entry_id, shop_id=caller.shop.id)
     if receipt is None:
         raise ApiError("reward_history_entry_not_found", f"Reward history entry '{entry_id}' not found")
-    return Document(data=receipt_resource(receipt))
+    return ReceiptDocument(data=receipt_resource(receipt))

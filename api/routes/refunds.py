@@ -20,14 +20,7 @@ router = APIRouter(tags=["Reward history"])
 @router.post(
     "/v1/reward-history/{entry_id}/refund",
     summary="Refund a reward history entry",
-    responses=errors(
-        *BODY,
-        *WRITE,
-        "reward_history_entry_not_found",
-        "reward_already_used",
-        "reward_not_redeemed",
-        "shopify_unavailable",
-    ),
+    responses=errors(*BODY, *WRITE, *RefundRefusal, "shopify_unavailable"),
     openapi_extra=body_schema(RefundRequest, {"reason": "The order was cancelled"}, required=False),
 )
 async def refund_reward_history_entry(

@@ -9,11 +9,10 @@ from api.errors import ApiError
 from api.openapi import READ, errors
 from api.routes.customers import find_customer
 from api.schemas.customers import CustomerIdentifier
-from api.schemas.documents import ListDocument
 from api.schemas.reward_history import (
     EntryId,
     RewardHistoryDocument,
-    RewardHistoryEntry,
+    RewardHistoryList,
     RewardHistoryQuery,
     reward_history_entry,
 )
@@ -31,13 +30,13 @@ router = APIRouter(tags=["Reward history"])
 )
 async def list_reward_history(
     identifier: CustomerIdentifier, query: Annotated[RewardHistoryQuery, Query()], caller: Reader, state: StateOf
-) -> ListDocument[RewardHistoryEntry]:
+) -> RewardHistoryList:
     """List the redemptions that are `active`, `used` or `expired`. Others can be retrieved by id."""
     async with state.sessions() as session:
         customer = await find_customer(session, caller, identifier)
         statuses = [query.status] if query.status else sorted(CAPTURED)
         rows, total = await histories.page_of_redemptions(session, customer, query.page(), statuses=statuses)
-    return ListDocument(data=[reward_history_entry(*row) for row in rows], meta=query.meta(total))
+    return RewardHistoryList(data=[reward_history_entry(*row) for row in rows], meta=query.meta(total))
 
 
 @router.get(

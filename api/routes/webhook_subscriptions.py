@@ -7,14 +7,14 @@ from fastapi import APIRouter, Depends, Query
 from api.auth import Reader, Writer
 from api.bodies import json_body
 from api.openapi import BODY, READ, WRITE, body_schema, errors
-from api.schemas.documents import Document, ListDocument
 from api.schemas.webhook_subscriptions import (
     NewSubscription,
-    SecretResource,
+    SecretDocument,
     SubscriptionChanges,
+    SubscriptionDocument,
     SubscriptionId,
+    SubscriptionList,
     SubscriptionQuery,
-    SubscriptionResource,
     secret_resource,
     subscription_resource,
 )
@@ -37,15 +37,12 @@ _EXAMPLE = {"url": "https://example.com/webhooks", "events": [WebhookEvent.POINT
 )
 async def create_webhook_subscription(
     caller: Writer, body: Annotated[NewSubscription, Depends(json_body(NewSubscription))], state: StateOf
-) -> Document[SecretResource]:
+) -> SecretDocument:
     """Subscribe a public HTTPS URL to events. The response has the secret that signs the deliveries.
 
     Only `points.redeemed` and `points.refunded` are sent. Mage's other events are accepted and never sent.
     """
-    created = await state.subscriptions.create(
-        caller.shop, url=body.url, events=body.events, description=body.description
-    )
-    return Document(data=secret_resource(*created))
+    return SecretDocument(data=secret_resource(*await state.subscriptions.create(caller.shop, body.model_dump())))
 
 
 @router.get(
@@ -53,11 +50,11 @@ async def create_webhook_subscription(
 )
 async def list_webhook_subscriptions(
     query: Annotated[SubscriptionQuery, Query()], caller: Reader, state: StateOf
-) -> ListDocument[SubscriptionResource]:
+) -> SubscriptionList:
     """List the shop's subscriptions, including paused ones."""
     async with state.sessions() as session:
         rows, total = await subscriptions.page_of_subscriptions(session, caller.shop.id, query.page())
-    return ListDocument(data=[subscription_resource(row) for row in rows], meta=query.meta(total))
+    return SubscriptionList(data=[subscription_resource(row) for row in rows], meta=query.meta(total))
 
 
 @router.get(
@@ -67,13 +64,13 @@ async def list_webhook_subscriptions(
 )
 async def retrieve_webhook_subscription(
     subscription_id: SubscriptionId, caller: Reader, state: StateOf
-) -> Document[SubscriptionResource]:
+) -> SubscriptionDocument:
     """Retrieve a subscription, without its secret."""
     async with state.sessions() as session:
         row = await subscriptions.find_subscription(session, caller.shop.id, subscription_id)
     if row is None:
         raise SubscriptionNotFound(subscription_id)
-    return Document(data=subscription_resource(row))
+    return SubscriptionDocument(data=subscription_resource(row))
 
 
 @router.put(
@@ -87,10 +84,10 @@ async def update_webhook_subscription(
     caller: Writer,
     body: Annotated[SubscriptionChanges, Depends(json_body(SubscriptionChanges))],
     state: StateOf,
-) -> Document[SubscriptionResource]:
+) -> SubscriptionDocument:
     """Change the fields in the body. `is_active: false` pauses: events that occur meanwhile are never sent."""
-    row = await state.subscriptions.update(caller.shop, subscription_id, body.changes)
-    return Document(data=subscription_resource(row))
+    row = await state.subscriptions.update(caller.shop, subscription_id, body.given)
+    return SubscriptionDocument(data=subscription_resource(row))
 
 
 @router.delete(
@@ -109,9 +106,6 @@ async def delete_webhook_subscription(subscription_id: SubscriptionId, caller: W
     summary="Rotate the secret of a webhook subscription",
     responses=errors(*WRITE, "webhook_subscription_not_found"),
 )
-async def rotate_webhook_secret(
-    subscription_id: SubscriptionId, caller: Writer, state: StateOf
-) -> Document[SecretResource]:
+async def rotate_webhook_secret(subscription_id: SubscriptionId, caller: Writer, state: StateOf) -> SecretDocument:
     """Replace the secret. The old secret is invalid at once, also for retries."""
-    rotated = await state.subscriptions.rotate_secret(caller.shop, subscription_id)
-    return Document(data=secret_resource(*rotated))
+    return SecretDocument(data=secret_resource(*await state.subscriptions.rotate_secret(caller.shop, subscription_id)))

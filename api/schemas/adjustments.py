@@ -3,7 +3,9 @@
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic.config import JsonDict
 
+from api.schemas.documents import Document
 from db.adjustments import Adjusted
 from db.tables import Customer
 from domain.points import MAX_POINTS
@@ -18,6 +20,16 @@ def _not_zero(points: int) -> int:
     if points == 0:
         raise ValueError("must not be zero")
     return points
+
+
+_EXAMPLE: JsonDict = {
+    "shopify_customer_id": "6789012345",
+    "adjustment": 500,
+    "points_before": 200,
+    "points_after": 700,
+    "current_points": 700,
+    "note": "Goodwill gesture after delayed order",
+}
 
 
 class AdjustmentRequest(BaseModel):
@@ -37,18 +49,7 @@ class AdjustmentRequest(BaseModel):
 class AdjustmentAttributes(BaseModel):
     """The result. `adjustment` is what was applied: a deduction stops at a balance of zero."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {
-                "shopify_customer_id": "6789012345",
-                "adjustment": 500,
-                "points_before": 200,
-                "points_after": 700,
-                "current_points": 700,
-                "note": "Goodwill gesture after delayed order",
-            }
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"example": _EXAMPLE})
 
     shopify_customer_id: str
     adjustment: int
@@ -66,8 +67,10 @@ class AdjustmentResource(BaseModel):
     attributes: AdjustmentAttributes
 
 
+AdjustmentDocument = Document[AdjustmentResource]
+
+
 def adjustment_resource(customer: Customer, adjusted: Adjusted, note: str | None) -> AdjustmentResource:
-    """The result of an adjustment as a resource."""
     attributes = AdjustmentAttributes(
         shopify_customer_id=customer.id,
         adjustment=adjusted.points,

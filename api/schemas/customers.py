@@ -1,29 +1,28 @@
 """Customers."""
 
 from datetime import UTC, date, datetime, time
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from fastapi import Path
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic.config import JsonDict
 
 from api.paging import ListQuery
-from api.schemas.documents import PlainText, Timestamp, without_defaults
+from api.schemas.documents import Changes, Document, ListDocument, PlainText, Timestamp, path_parameter
 from api.schemas.vip_tiers import CustomerTier
 from db.customers import Profile
 
 CustomerIdentifier = Annotated[
     str,
-    Path(
-        description="The Shopify customer id, or the email address in any case.",
-        examples=["6789012345"],
-        json_schema_extra={"maxLength": 100, "pattern": r"^([0-9]{1,20}|[^@/\s\x00-\x1f]+@[^@/\s\x00-\x1f]+)$"},
+    path_parameter(
+        "The Shopify customer id, or the email address in any case.",
+        "6789012345",
+        maxLength=100,
+        pattern=r"^([0-9]{1,20}|[^@/\s\x00-\x1f]+@[^@/\s\x00-\x1f]+)$",
     ),
 ]
 
 
 class CustomerQuery(ListQuery):
-    """Query parameters of the list of customers."""
-
     sort: Literal[
         "created_at",
         "-created_at",
@@ -53,52 +52,44 @@ def _day(value: object) -> object:
 Day = Annotated[date, BeforeValidator(_day), WithJsonSchema({"type": "string", "format": "date"})]
 
 
-class CustomerChanges(BaseModel):
+class CustomerChanges(Changes):
     """A partial update: a field that is left out is not changed."""
-
-    model_config = ConfigDict(json_schema_extra=without_defaults)
 
     date_of_birth: Day | None = None
     anniversary_date: Day | None = None
     excluded: Annotated[bool, Field(alias="is_excluded")] = False
 
-    @property
-    def changes(self) -> dict[str, Any]:
-        """Column → new value."""
-        return self.model_dump(exclude_unset=True)
+
+_EXAMPLE: JsonDict = {
+    "shopify_customer_id": "6789012345",
+    "email": "jane@shopper.io",
+    "first_name": "Jane",
+    "last_name": "Doe",
+    "current_points": 450,
+    "lifetime_points": 1200,
+    "redeemed_points": 750,
+    "loyalty_status": "member",
+    "date_of_birth": "1990-05-15T00:00:00.000Z",
+    "referral_url": "https://mystore.myshopify.com?referral_code=ABC123",
+    "referral_code": "ABC123",
+    "vip_tier": {
+        "id": "tier_gold",
+        "name": "Gold",
+        "points_required": 1000,
+        "points_multiplier": 1.5,
+        "badge_image_url": "https://mystore.example/gold.png",
+        "badge_color": "#FFD700",
+    },
+    "points_expire_at": "2026-12-01T12:00:00.000Z",
+    "created_at": "2026-06-01T12:00:00.000Z",
+    "updated_at": "2026-06-01T12:00:00.000Z",
+}
 
 
 class CustomerAttributes(BaseModel):
     """A customer and their points. `points_expire_at` is when the next points expire."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {
-                "shopify_customer_id": "6789012345",
-                "email": "jane@shopper.io",
-                "first_name": "Jane",
-                "last_name": "Doe",
-                "current_points": 450,
-                "lifetime_points": 1200,
-                "redeemed_points": 750,
-                "loyalty_status": "member",
-                "date_of_birth": "1990-05-15T00:00:00.000Z",
-                "referral_url": "https://mystore.myshopify.com?referral_code=ABC123",
-                "referral_code": "ABC123",
-                "vip_tier": {
-                    "id": "tier_gold",
-                    "name": "Gold",
-                    "points_required": 1000,
-                    "points_multiplier": 1.5,
-                    "badge_image_url": "https://mystore.example/gold.png",
-                    "badge_color": "#FFD700",
-                },
-                "points_expire_at": "2026-12-01T12:00:00.000Z",
-                "created_at": "2026-06-01T12:00:00.000Z",
-                "updated_at": "2026-06-01T12:00:00.000Z",
-            }
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"example": _EXAMPLE})
 
     shopify_customer_id: str
     email: str | None
@@ -125,8 +116,11 @@ class CustomerResource(BaseModel):
     attributes: CustomerAttributes
 
 
+CustomerDocument = Document[CustomerResource]
+CustomerList = ListDocument[CustomerResource]
+
+
 def customer_resource(profile: Profile, *, without_tier: bool = False) -> CustomerResource:
-    """A customer's row as a resource."""
     row = profile.customer
     attributes = CustomerAttributes(
         shopify_customer_id=row.id,

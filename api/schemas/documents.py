@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import AfterValidator, BaseModel, Field, PlainSerializer, StringConstraints, WithJsonSchema
+from fastapi import Path
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints, WithJsonSchema
 
 Resource = TypeVar("Resource", bound=BaseModel)
 
@@ -28,6 +29,11 @@ PlainText = Annotated[
     AfterValidator(str.strip),
 ]
 """Text that is not blank and has no control characters."""
+
+
+def path_parameter(description: str, example: str, **schema: Any) -> Any:
+    """A path parameter. The schema is documented but not enforced: an impossible id is unknown, 404."""
+    return Path(description=description, examples=[example], json_schema_extra=schema)
 
 
 class ListMeta(BaseModel):
@@ -66,7 +72,17 @@ def _stem(resource: type[BaseModel]) -> str:
     return resource.__name__.removesuffix("Resource").removesuffix("Entry")
 
 
-def without_defaults(schema: dict[str, Any]) -> None:
-    """Remove the defaults from the schema of a partial update: a field that is left out is not changed."""
+def _without_defaults(schema: dict[str, Any]) -> None:
     for field in schema["properties"].values():
         field.pop("default", None)
+
+
+class Changes(BaseModel):
+    """Base of partial updates. The defaults are not documented, as a field that is left out is not changed."""
+
+    model_config = ConfigDict(json_schema_extra=_without_defaults)
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """Field → new value, for the fields in the request."""
+        return self.model_dump(exclude_unset=True)

@@ -4,19 +4,37 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 
 from api.paging import ListQuery
-from api.schemas.documents import Number, Timestamp
+from api.schemas.documents import ListDocument, Number, Timestamp
 from db.tables import Earning
 
 
 class EarningQuery(ListQuery):
-    """Query parameters of the earning history."""
-
     sort: Literal["created_at", "-created_at", "points", "-points", "points_given_at", "-points_given_at"] = (
         "-created_at"
     )
     status: Annotated[Literal["pending", "approved", "rejected"] | None, Field(alias="filter[status]")] = None
+
+
+_EXAMPLE: JsonDict = {
+    "earning_rule_id": None,
+    "action": "adjustment",
+    "points": 150,
+    "base_points": 150,
+    "points_multiplier": 1.0,
+    "status": "approved",
+    "order_id": None,
+    "order_number": None,
+    "shopify_date": None,
+    "points_due_at": None,
+    "points_given_at": "2026-06-01T12:00:00.000Z",
+    "points_expiry_at": None,
+    "manual_intervention": True,
+    "created_at": "2026-06-01T12:00:00.000Z",
+    "updated_at": "2026-06-01T12:00:00.000Z",
+}
 
 
 class EarningHistoryAttributes(BaseModel):
@@ -25,27 +43,7 @@ class EarningHistoryAttributes(BaseModel):
     Fields of earning rules and orders are always null, `points_multiplier` is always 1, `status` is never `pending`.
     """
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {
-                "earning_rule_id": None,
-                "action": "adjustment",
-                "points": 150,
-                "base_points": 150,
-                "points_multiplier": 1.0,
-                "status": "approved",
-                "order_id": None,
-                "order_number": None,
-                "shopify_date": None,
-                "points_due_at": None,
-                "points_given_at": "2026-06-01T12:00:00.000Z",
-                "points_expiry_at": None,
-                "manual_intervention": True,
-                "created_at": "2026-06-01T12:00:00.000Z",
-                "updated_at": "2026-06-01T12:00:00.000Z",
-            }
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"example": _EXAMPLE})
 
     earning_rule_id: str | None = None
     action: Literal["import", "adjustment"]
@@ -70,6 +68,9 @@ class EarningHistoryEntry(BaseModel):
     type: Literal["earning_history_entry"] = "earning_history_entry"
     id: str = Field(examples=["cp_4k1t9zq0m2x7c8v5b3n6"])
     attributes: EarningHistoryAttributes
+
+
+EarningHistoryList = ListDocument[EarningHistoryEntry]
 
 
 def earning_history_entry(row: Earning, expires_at: datetime | None) -> EarningHistoryEntry:

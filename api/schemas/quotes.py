@@ -7,15 +7,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.errors import refusal_error
 from api.paging import ListQuery
-from api.schemas.documents import Timestamp
+from api.schemas.documents import Document, ListDocument, Timestamp
 from db.tables import Customer, Reward
 from domain.eligibility import Refusal
 from services import quotes
 
 
 class CustomerRewardQuery(ListQuery):
-    """Query parameters of the list of a customer's rewards."""
-
     sort: Literal["points_cost", "-points_cost", "created_at", "-created_at"] = "points_cost"
 
 
@@ -62,6 +60,9 @@ class Quote(BaseModel):
     attributes: QuoteAttributes
 
 
+QuoteDocument = Document[Quote]
+
+
 class CustomerRewardAttributes(BaseModel):
     """A reward, and whether the customer can purchase it now."""
 
@@ -80,8 +81,10 @@ class CustomerReward(BaseModel):
     attributes: CustomerRewardAttributes
 
 
+CustomerRewardList = ListDocument[CustomerReward]
+
+
 def quote_resource(reward: Reward, customer: Customer, quote: quotes.Quote) -> Quote:
-    """A quote as a resource."""
     attributes = QuoteAttributes(
         customer_id=customer.id,
         reward_name=reward.name,

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from api.schemas.documents import Number, Timestamp
+from api.schemas.documents import Document, Number, Timestamp
 from db.receipts import Receipt
 from domain.events import EventKind
 
@@ -84,6 +84,9 @@ class ReceiptResource(BaseModel):
     type: Literal["receipt"] = "receipt"
     id: str = Field(examples=["cr_4k1t9zq0m2x7c8v5b3n6"])
     attributes: ReceiptAttributes
+
+
+ReceiptDocument = Document[ReceiptResource]
 
 
 def receipt_resource(receipt: Receipt) -> ReceiptResource:

@@ -2,51 +2,41 @@
 
 from typing import Annotated, Literal
 
-from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 
 from api.paging import ListQuery
-from api.schemas.documents import Document, Timestamp
+from api.schemas.documents import Document, ListDocument, Timestamp, path_parameter
 from db.tables import Redemption
 
-EntryId = Annotated[
-    str,
-    Path(
-        description="The id of the reward history entry.",
-        examples=["cr_4k1t9zq0m2x7c8v5b3n6"],
-        json_schema_extra={"pattern": "^cr_[a-z0-9]{20}$"},
-    ),
-]
+EntryId = Annotated[str, path_parameter("The entry's id.", "cr_4k1t9zq0m2x7c8v5b3n6", pattern="^cr_[a-z0-9]{20}$")]
 
 
 class RewardHistoryQuery(ListQuery):
-    """Query parameters of the reward history."""
-
     sort: Literal["created_at", "-created_at", "points_spent", "-points_spent"] = "-created_at"
     status: Annotated[Literal["active", "used", "expired"] | None, Field(alias="filter[status]")] = None
+
+
+_EXAMPLE: JsonDict = {
+    "reward_id": "reward_abc",
+    "reward_name": "£5 off your next order",
+    "reward_discount_type": "fixed_amount",
+    "points_spent": 500,
+    "discount_code": "MAGE-7K2Q9XWDFM",
+    "status": "active",
+    "is_refunded": False,
+    "discount_code_redeemed_at": None,
+    "redeemed_at": None,
+    "expires_at": "2026-07-01T12:00:00.000Z",
+    "created_at": "2026-06-01T12:00:00.000Z",
+    "updated_at": "2026-06-01T12:00:00.000Z",
+}
 
 
 class RewardHistoryAttributes(BaseModel):
     """A redemption. `discount_code` is null until the purchase is complete, `redeemed_at` until the code is used."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {
-                "reward_id": "reward_abc",
-                "reward_name": "£5 off your next order",
-                "reward_discount_type": "fixed_amount",
-                "points_spent": 500,
-                "discount_code": "MAGE-7K2Q9XWDFM",
-                "status": "active",
-                "is_refunded": False,
-                "discount_code_redeemed_at": None,
-                "redeemed_at": None,
-                "expires_at": "2026-07-01T12:00:00.000Z",
-                "created_at": "2026-06-01T12:00:00.000Z",
-                "updated_at": "2026-06-01T12:00:00.000Z",
-            }
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"example": _EXAMPLE})
 
     reward_id: str
     reward_name: str
@@ -71,10 +61,10 @@ class RewardHistoryEntry(BaseModel):
 
 
 RewardHistoryDocument = Document[RewardHistoryEntry]
+RewardHistoryList = ListDocument[RewardHistoryEntry]
 
 
 def reward_history_entry(row: Redemption, code: str | None) -> RewardHistoryEntry:
-    """A redemption's row as a resource."""
     attributes = RewardHistoryAttributes.model_validate(
         {
             "reward_id": row.reward_id,

@@ -2,29 +2,21 @@
 
 from typing import Annotated, Literal
 
-from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from api.paging import ListQuery
-from api.schemas.documents import Number, Timestamp
+from api.schemas.documents import Document, ListDocument, Number, Timestamp, path_parameter
 from db.tables import Reward
 from domain.discounts import DiscountType
 
-# The pattern is documented but not enforced: an impossible id is answered with 404, like an unknown one.
 RewardId = Annotated[
     str,
-    Path(
-        description="The id of the reward.",
-        examples=["reward_abc"],
-        json_schema_extra={"minLength": 1, "maxLength": 255, "pattern": r"^[^/\x00-\x1f\x7f]+$"},
-    ),
+    path_parameter("The reward's id.", "reward_abc", minLength=1, maxLength=255, pattern=r"^[^/\x00-\x1f\x7f]+$"),
 ]
 
 
 class RewardQuery(ListQuery):
-    """Query parameters of the list of rewards."""
-
     sort: Literal["created_at", "-created_at", "points_cost", "-points_cost"] = "-created_at"
     is_active: Annotated[bool | None, Field(alias="filter[is_active]")] = None
 
@@ -76,6 +68,9 @@ class RewardResource(BaseModel):
     attributes: RewardAttributes
 
 
+RewardDocument = Document[RewardResource]
+RewardList = ListDocument[RewardResource]
+
+
 def reward_resource(row: Reward) -> RewardResource:
-    """A reward's row as a resource."""
     return RewardResource(id=row.id, attributes=RewardAttributes.model_validate(row))

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 
 from api.schemas.documents import Number, Timestamp
 from api.schemas.rewards import REWARD_EXAMPLE, RewardAttributes
@@ -16,6 +17,19 @@ class TierReward(RewardAttributes):
     model_config = ConfigDict(json_schema_extra={"example": {"id": "reward_gold", **REWARD_EXAMPLE}})
 
     id: str = Field(examples=["reward_abc"])
+
+
+_EXAMPLE: JsonDict = {
+    "name": "Gold",
+    "description": "Our best customers.",
+    "points_required": 1000,
+    "points_multiplier": 1.5,
+    "badge_image_url": None,
+    "badge_color": "#FFD700",
+    "rewards": [],
+    "created_at": "2026-06-01T12:00:00.000Z",
+    "updated_at": "2026-06-01T12:00:00.000Z",
+}
 
 
 class CustomerTier(BaseModel):
@@ -34,22 +48,7 @@ class CustomerTier(BaseModel):
 class TierAttributes(BaseModel):
     """A level that customers reach by lifetime points. `points_multiplier` is informational and not applied."""
 
-    model_config = ConfigDict(
-        from_attributes=True,
-        json_schema_extra={
-            "example": {
-                "name": "Gold",
-                "description": "Our best customers.",
-                "points_required": 1000,
-                "points_multiplier": 1.5,
-                "badge_image_url": None,
-                "badge_color": "#FFD700",
-                "rewards": [],
-                "created_at": "2026-06-01T12:00:00.000Z",
-                "updated_at": "2026-06-01T12:00:00.000Z",
-            }
-        },
-    )
+    model_config = ConfigDict(from_attributes=True, json_schema_extra={"example": _EXAMPLE})
 
     name: str
     description: str | None
@@ -77,7 +76,6 @@ class TierList(BaseModel):
 
 
 def tier_resource(row: VipTier, rewards: Iterable[Reward]) -> TierResource:
-    """A tier's row as a resource."""
     attributes = TierAttributes.model_validate(row)
     attributes.rewards = [TierReward.model_validate(reward) for reward in rewards]
     return TierResource(id=row.id, attributes=attributes)

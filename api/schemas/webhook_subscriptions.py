@@ -1,23 +1,17 @@
 """Webhook subscriptions."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.config import JsonDict
 
 from api.paging import ListQuery
-from api.schemas.documents import Timestamp, without_defaults
+from api.schemas.documents import Changes, Document, ListDocument, Timestamp, path_parameter
 from db.tables import WebhookSubscription
 from domain.subscriptions import WebhookEvent
 
 SubscriptionId = Annotated[
-    str,
-    Path(
-        description="The id of the subscription.",
-        examples=["whsub_4k1t9zq0m2x7c8v5b3n6"],
-        json_schema_extra={"pattern": "^whsub_[a-z0-9]{20}$"},
-    ),
+    str, path_parameter("The subscription's id.", "whsub_4k1t9zq0m2x7c8v5b3n6", pattern="^whsub_[a-z0-9]{20}$")
 ]
 Url = Annotated[
     str,
@@ -39,8 +33,6 @@ _EXAMPLE: JsonDict = {
 
 
 class SubscriptionQuery(ListQuery):
-    """Query parameters of the list of subscriptions."""
-
     sort: Literal["created_at", "-created_at"] = "-created_at"
 
 
@@ -52,26 +44,19 @@ class NewSubscription(BaseModel):
     description: Description = None
 
 
-class SubscriptionChanges(BaseModel):
+class SubscriptionChanges(Changes):
     """A partial update: a field that is left out is not changed."""
 
-    model_config = ConfigDict(json_schema_extra=without_defaults)
-
     url: Url = ""
-    events: Events = []
+    events: Events = Field(default_factory=list[WebhookEvent])
     is_active: bool = True
     description: Description = None
-
-    @property
-    def changes(self) -> dict[str, Any]:
-        """Column → new value."""
-        return self.model_dump(mode="json", exclude_unset=True)
 
 
 class SubscriptionAttributes(BaseModel):
     """A URL and the events that are sent to it. `is_active` is false while the subscription is paused."""
 
-    model_config = ConfigDict(json_schema_extra={"example": _EXAMPLE})
+    model_config = ConfigDict(from_attributes=True, json_schema_extra={"example": _EXAMPLE})
 
     url: str
     events: list[WebhookEvent]
@@ -87,6 +72,10 @@ class SubscriptionResource(BaseModel):
     type: Literal["webhook_subscription"] = "webhook_subscription"
     id: str = Field(examples=["whsub_4k1t9zq0m2x7c8v5b3n6"])
     attributes: SubscriptionAttributes
+
+
+SubscriptionDocument = Document[SubscriptionResource]
+SubscriptionList = ListDocument[SubscriptionResource]
 
 
 class SecretAttributes(SubscriptionAttributes):
@@ -105,15 +94,14 @@ class SecretResource(BaseModel):
     attributes: SecretAttributes
 
 
+SecretDocument = Document[SecretResource]
+
+
 def subscription_resource(row: WebhookSubscription) -> SubscriptionResource:
     """A subscription's row as a resource, without the secret."""
-    return SubscriptionResource(id=row.id, attributes=SubscriptionAttributes.model_validate(_attributes(row)))
+    return SubscriptionResource(id=row.id, attributes=SubscriptionAttributes.model_validate(row))
 
 
 def secret_resource(row: WebhookSubscription, secret: str) -> SecretResource:
-    """A subscription's row as a resource, with the secret."""
-    return SecretResource(id=row.id, attributes=SecretAttributes.model_validate({**_attributes(row), "secret": secret}))
-
-
-def _attributes(row: WebhookSubscription) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in SubscriptionAttributes.model_fields}
+    attributes = dict(SubscriptionAttributes.model_validate(row))
+    return SecretResource(id=row.id, attributes=SecretAttributes(**attributes, secret=secret))
