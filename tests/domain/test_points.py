@@ -1,10 +1,10 @@
 """Drawing points. The invariants, for any lots and any cost:
 
-1. A draw takes exactly what was asked for, or refuses and takes nothing.
-2. No lot gives more than it has.
+1. A draw takes exactly the requested points, or raises and takes nothing.
+2. No lot is overdrawn.
 3. An expired lot is never drawn.
-4. An older usable lot is never skipped for a newer one: only the last lot drawn may keep something.
-5. Whoever has enough is never refused.
+4. Lots are drawn oldest first: only the last one may have points left.
+5. A draw is never refused if the usable lots have enough points.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -43,7 +43,7 @@ _lots = st.lists(
 
 
 @given(lots=_lots, points=st.integers(1, 3_000))
-def test_a_draw_is_exact_oldest_first_and_all_or_nothing(lots: list[Lot], points: int) -> None:
+def test_a_draw_is_exact_and_oldest_first(lots: list[Lot], points: int) -> None:
     usable = sorted((lot for lot in lots if lot.is_usable(NOW)), key=lambda lot: (lot.earned_at, lot.id))
     available = sum(lot.remaining for lot in usable)
 
@@ -60,24 +60,24 @@ def test_a_draw_is_exact_oldest_first_and_all_or_nothing(lots: list[Lot], points
     assert all(draw.points == lot.remaining for draw, lot in zip(draws[:-1], usable, strict=False))
 
 
-def test_the_older_lot_is_emptied_before_the_newer_one_is_touched() -> None:
+def test_the_older_lot_is_drawn_first() -> None:
     lots = [a_lot(1, points=500, days_old=1), a_lot(2, points=300, days_old=9)]
 
     assert draw_fifo(lots, 400, now=NOW) == [Draw(lot_id=2, points=300), Draw(lot_id=1, points=100)]
 
 
-def test_lots_of_one_instant_are_drawn_in_the_order_of_their_ids() -> None:
+def test_lots_of_the_same_time_are_drawn_by_id() -> None:
     assert draw_fifo([a_lot(7), a_lot(3)], 100, now=NOW) == [Draw(lot_id=3, points=100)]
 
 
-def test_a_lot_is_gone_at_the_instant_it_expires() -> None:
+def test_a_lot_is_unusable_when_it_expires() -> None:
     with pytest.raises(InsufficientPoints) as refusal:
         draw_fifo([a_lot(expires_in=timedelta())], 1, now=NOW)
 
     assert refusal.value.available == 0
 
 
-def test_points_that_come_back_to_an_expired_lot_can_be_spent_for_a_while() -> None:
+def test_returned_points_expire_after_a_grace_period() -> None:
     week = timedelta(days=7)
 
     assert expiry_after_release(NOW - timedelta(seconds=1), now=NOW, grace=week) == NOW + week

@@ -1,4 +1,4 @@
-"""What the redemption's row says to an attempt, and the codes and ids it goes by."""
+"""Standing of attempts, eligibility, codes and ids."""
 
 import re
 
@@ -6,7 +6,15 @@ import pytest
 
 from domain.discounts import new_code
 from domain.eligibility import Member, Offer, RefusalCode, refusals
-from domain.redemptions import Standing, new_redemption_id, standing, workflow_id
+from domain.ids import (
+    attempt_workflow_ids,
+    new_redemption_id,
+    parse_workflow_id,
+    purchase_workflow_id,
+    refund_workflow_id,
+    webhook_workflow_id,
+)
+from domain.redemptions import RedemptionStatus, Standing, standing
 
 
 @pytest.mark.parametrize(
@@ -24,8 +32,8 @@ from domain.redemptions import Standing, new_redemption_id, standing, workflow_i
         (1, 2, "expired", Standing.CAPTURED),
     ],
 )
-def test_the_row_is_the_arbiter(attempt: int, row_attempt: int, row_status: str, expected: Standing) -> None:
-    assert standing(attempt, row_attempt=row_attempt, row_status=row_status) is expected
+def test_the_row_decides_between_attempts(attempt: int, row_attempt: int, row_status: str, expected: Standing) -> None:
+    assert standing(attempt, row_attempt=row_attempt, row_status=RedemptionStatus(row_status)) is expected
 
 
 def a_member(*, excluded: bool = False, vip_tier_id: str | None = None, points: int = 500) -> Member:
@@ -36,40 +44,41 @@ def an_offer(*, vip_tier_id: str | None = None, redemptions: int = 0) -> Offer:
     return Offer(points_cost=500, vip_tier_id=vip_tier_id, vip_tier="Gold", max_redemptions=10, redemptions=redemptions)
 
 
-def test_a_member_with_just_enough_points_is_not_refused() -> None:
-    assert list(refusals(a_member(points=500), an_offer())) == []
+def codes(member: Member | None, offer: Offer | None) -> list[RefusalCode]:
+    return [refusal.code for refusal in refusals(member, offer)]
 
 
-def test_reasons_come_in_the_order_customer_reward_tier_points_cap() -> None:
-    member = a_member(excluded=True, points=499)
-    offer = an_offer(vip_tier_id="tier_gold", redemptions=10)
+def test_just_enough_points_are_enough() -> None:
+    assert codes(a_member(points=500), an_offer()) == []
 
-    assert [refusal.code for refusal in refusals(member, offer)] == [
+
+def test_refusals_are_ordered() -> None:
+    assert codes(a_member(excluded=True, points=499), an_offer(vip_tier_id="tier_gold", redemptions=10)) == [
         RefusalCode.CUSTOMER_EXCLUDED,
         RefusalCode.VIP_TIER_REQUIRED,
         RefusalCode.INSUFFICIENT_POINTS,
         RefusalCode.REWARD_SOLD_OUT,
     ]
+    assert codes(None, None) == [RefusalCode.CUSTOMER_NOT_FOUND, RefusalCode.REWARD_NOT_FOUND]
 
 
-def test_an_unknown_customer_is_told_of_before_an_unknown_reward() -> None:
-    assert [refusal.code for refusal in refusals(None, None)] == [
-        RefusalCode.CUSTOMER_NOT_FOUND,
-        RefusalCode.REWARD_NOT_FOUND,
-    ]
+def test_a_higher_tier_does_not_include_lower_ones() -> None:
+    member, offer = a_member(vip_tier_id="gold"), an_offer(vip_tier_id="silver")
+
+    assert codes(member, offer) == [RefusalCode.VIP_TIER_REQUIRED]
 
 
-def test_a_higher_tier_does_not_open_the_reward_of_a_lower_one() -> None:
-    codes = [refusal.code for refusal in refusals(a_member(vip_tier_id="gold"), an_offer(vip_tier_id="silver"))]
-
-    assert codes == [RefusalCode.VIP_TIER_REQUIRED]
-
-
-def test_codes_and_ids_have_their_form_and_do_not_repeat() -> None:
+def test_codes_and_ids_are_unique_and_well_formed() -> None:
     codes = {new_code("MAGE") for _ in range(1_000)}
     ids = {new_redemption_id() for _ in range(1_000)}
 
     assert len(codes) == len(ids) == 1_000
     assert all(re.fullmatch(r"MAGE-[0-9A-HJKMNP-TV-Z]{10}", code) for code in codes)
     assert all(re.fullmatch(r"cr_[a-z0-9]{20}", one) for one in ids)
-    assert workflow_id("cr_abc", 2) == "redemption-cr_abc-2"
+
+
+def test_workflow_ids_can_be_parsed() -> None:
+    assert purchase_workflow_id("cr_abc", 2) == "redemption-cr_abc-2"
+    assert [parse_workflow_id(one) for one in attempt_workflow_ids("cr_abc", 2)] == [("cr_abc", 2)] * 2
+    assert parse_workflow_id(refund_workflow_id("cr_abc")) == ("cr_abc", None)
+    assert parse_workflow_id(webhook_workflow_id("a.myshopify.com", "1")) is None

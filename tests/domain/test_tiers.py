@@ -15,26 +15,24 @@ REQUIRED = {"gold": 1000, "bronze": 0, "silver": 500}
         ("bronze", 499, 5000, "gold"),
         ("gold", 1000, 999, "silver"),
         ("gold", 1000, 0, "bronze"),
-        # Given, not earned.
+        # Assigned, not earned.
         ("gold", 0, 600, "gold"),
         ("gold", 600, 0, "gold"),
         ("silver", 10, 1000, "gold"),
         ("silver", 1500, 1400, "gold"),
         (None, 1500, 1400, "gold"),
-        # Points that do not count change nothing.
+        # Lifetime points that do not change.
         (None, 1500, 1500, None),
         ("silver", 1500, 1500, "silver"),
     ],
 )
-def test_the_tier_follows_the_points_unless_it_was_given(
-    current: str | None, before: int, after: int, expected: str
-) -> None:
+def test_an_earned_tier_follows_the_points(current: str | None, before: int, after: int, expected: str) -> None:
     assert tier_after(current, REQUIRED, before=before, after=after) == expected
 
 
-def test_below_the_first_tier_there_is_none() -> None:
+def test_there_is_no_tier_below_the_first() -> None:
     assert tier_after("gold", {"gold": 1000}, before=1000, after=999) is None
 
 
-def test_a_shop_without_tiers_has_nobody_on_one() -> None:
+def test_a_shop_can_have_no_tiers() -> None:
     assert tier_after(None, {}, before=0, after=10) is None
