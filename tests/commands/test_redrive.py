@@ -132,7 +132,7 @@ async def test_repeats_without_a_worker_act_once(idle: Service, impatient: pytes
     shop = await open_shop(idle, 3)
     async with idle.worker():
         ids = await buy_rejected(shop)
-    await idle.heal("klaviyo")
+    await idle.clear_faults("klaviyo")
 
     for _ in range(2):
         result = await pointsaga("redrive", *ids, "--yes", "--json", status=1)
