@@ -52,7 +52,7 @@ def _has_data(body: bytes) -> bool:
 
 def _body_error(error: ErrorDetails) -> ApiError:
     if not error["loc"]:
-        return ApiError("invalid_json", None if error["type"] == "json_invalid" else "The body is not a JSON object")
+        return ApiError("invalid_json", "" if error["type"] == "json_invalid" else "The body is not a JSON object")
     field = "/".join(str(part) for part in error["loc"])
     source = ErrorSource(pointer=f"/{field}")
     code = f"{error['loc'][-1]}_missing"

@@ -1,6 +1,6 @@
 """Every error of the API, in one table, and the JSON that all errors have."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
 from typing import Literal
@@ -55,7 +55,7 @@ KINDS = {
     "payload_too_large": Kind(413, "never", "The body is larger than 16384 bytes"),
     "unsupported_media_type": Kind(415, "never", "Content-Type must be application/json, not text/plain"),
     "insufficient_points": Kind(422, "new_key", "Customer has 200 points but this reward costs 500"),
-    "reward_sold_out": Kind(422, "new_key", "This reward has reached its maximum number of redemptions, 100"),
+    "reward_sold_out": Kind(422, "new_key", "The maximum number of redemptions is reached: 100"),
     "reward_already_used": Kind(422, "never", "The discount code has already been used"),
     "reward_not_redeemed": Kind(422, "never", "This entry is pending or failed, so it has no points to refund"),
     "idempotency_key_reused": Kind(
@@ -108,23 +108,18 @@ class ErrorDocument(BaseModel):
     errors: list[ErrorObject]
 
 
+@dataclass(eq=False)
 class ApiError(Exception):
-    """An error of the table. `detail` is for the client's developer and never contains a stack trace."""
+    """An error of the table. `detail` is for the client's developer; default: the table's."""
 
-    def __init__(
-        self,
-        code: str,
-        detail: str | None = None,
-        *,
-        source: ErrorSource | None = None,
-        retry_after: int = RETRY_AFTER_SECONDS,
-    ) -> None:
-        self.code = code
-        self.kind = KINDS[code]
-        self.detail = detail or self.kind.detail
-        self.source = source
-        self.retry_after = retry_after
-        super().__init__(self.detail)
+    code: str
+    detail: str = ""
+    source: ErrorSource | None = field(default=None, kw_only=True)
+    retry_after: int = field(default=RETRY_AFTER_SECONDS, kw_only=True)
+
+    def __post_init__(self) -> None:
+        self.kind = KINDS[self.code]
+        self.detail = self.detail or self.kind.detail
 
     def document(self) -> ErrorDocument:
         status, words = self.kind.status, self.code.replace("_", " ").title()
@@ -150,13 +145,13 @@ def refusal_error(refusal: Refusal, *, customer_identifier: str, reward_id: str 
     """The error that reports a refusal."""
     details = {
         RefusalCode.CUSTOMER_NOT_FOUND: f"Customer '{customer_identifier}' not found",
-        RefusalCode.CUSTOMER_EXCLUDED: None,
+        RefusalCode.CUSTOMER_EXCLUDED: "",
         RefusalCode.REWARD_NOT_FOUND: f"Reward '{reward_id}' not found",
         RefusalCode.VIP_TIER_REQUIRED: f"This reward is only available to customers on the {refusal.vip_tier} tier",
         RefusalCode.INSUFFICIENT_POINTS: (
             f"Customer has {refusal.points_available} points but this reward costs {refusal.points_cost}"
         ),
-        RefusalCode.REWARD_SOLD_OUT: f"This reward has reached its maximum number of redemptions, {refusal.max_redemptions}",
+        RefusalCode.REWARD_SOLD_OUT: f"The maximum number of redemptions is reached: {refusal.max_redemptions}",
     }
     return ApiError(refusal.code, details[refusal.code])
 

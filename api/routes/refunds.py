@@ -41,7 +41,7 @@ async def refund_reward_history_entry(
         raise _pending(pending) from None
     if isinstance(refunded, RefundRefusal):
         is_unknown = refunded is RefundRefusal.NOT_FOUND
-        raise ApiError(refunded, f"Reward history entry '{entry_id}' not found" if is_unknown else None)
+        raise ApiError(refunded, f"Reward history entry '{entry_id}' not found" if is_unknown else "")
     entry = reward_history_entry(refunded.redemption, refunded.code)
     return RefundDocument(data=entry, meta=RefundMeta(code_removed=refunded.code_removed))
 

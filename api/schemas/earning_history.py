@@ -77,15 +77,12 @@ def earning_history_entry(row: Earning, expires_at: datetime | None) -> EarningH
     """An earning's row as a resource. It never changes, so all its times are the same."""
     attributes = EarningHistoryAttributes.model_validate(
         {
-            "action": row.action,
-            "points": row.points,
+            **vars(row),
             "base_points": row.points,
             "points_multiplier": 1,
-            "status": row.status,
             "points_given_at": row.created_at,
             "points_expiry_at": expires_at,
             "manual_intervention": row.action == "adjustment",
-            "created_at": row.created_at,
             "updated_at": row.created_at,
         }
     )

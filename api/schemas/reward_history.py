@@ -65,20 +65,9 @@ RewardHistoryList = ListDocument[RewardHistoryEntry]
 
 
 def reward_history_entry(row: Redemption, code: str | None) -> RewardHistoryEntry:
-    attributes = RewardHistoryAttributes.model_validate(
-        {
-            "reward_id": row.reward_id,
-            "reward_name": row.reward_name,
-            "reward_discount_type": row.discount_type,
-            "points_spent": row.points_spent,
-            "discount_code": code,
-            "status": row.status,
-            "is_refunded": row.is_refunded,
-            "discount_code_redeemed_at": row.discount_code_redeemed_at,
-            "redeemed_at": row.discount_code_redeemed_at,
-            "expires_at": row.expires_at,
-            "created_at": row.created_at,
-            "updated_at": row.updated_at,
-        }
-    )
-    return RewardHistoryEntry(id=row.id, attributes=attributes)
+    more = {
+        "discount_code": code,
+        "reward_discount_type": row.discount_type,
+        "redeemed_at": row.discount_code_redeemed_at,
+    }
+    return RewardHistoryEntry(id=row.id, attributes=RewardHistoryAttributes.model_validate({**vars(row), **more}))
