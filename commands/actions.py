@@ -96,7 +96,7 @@ def _print_planned(planned: dict[str, list[Action]]) -> None:
 
 def actions_of(service: Service) -> Actions:
     """Actions in this deployment."""
-    return Actions(store=service.store, temporal=service.temporal, task_queue=service.settings.temporal_task_queue)
+    return Actions(store=service.store, temporal=service.temporal, gateway=service.gateway)
 
 
 async def require_known(service: Service, ids: Sequence[str]) -> None:

@@ -12,6 +12,7 @@ from temporalio.service import RPCError
 
 from commands.output import TROUBLE, fail
 from database import Sessions, connect, sessions
+from services.gateway import Gateway
 from settings import Settings, connect_temporal, read_settings
 
 Result = TypeVar("Result")
@@ -24,6 +25,11 @@ class Service:
     settings: Settings
     store: Sessions
     temporal: Client
+
+    @property
+    def gateway(self) -> Gateway:
+        """The gateway to the deployment's workflows."""
+        return Gateway(self.temporal, task_queue=self.settings.temporal_task_queue)
 
 
 def with_engine(work: Callable[[AsyncEngine], Coroutine[Any, Any, Result]], settings: Settings | None = None) -> Result:

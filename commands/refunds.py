@@ -9,7 +9,6 @@ from database import Sessions
 from db.receipts import Receipt, find_receipt
 from db.tables import Redemption, Shop
 from domain.refunds import RefundRefusal
-from services.gateway import Gateway
 from services.refunds import Refunded, RefundPending, Refunds
 
 REFUSALS = {
@@ -57,8 +56,7 @@ async def _refund(
 ) -> Refunded | RefundRefusal | RefundPending:
     async with service.store() as session:
         shop = await session.get_one(Shop, (await session.get_one(Redemption, redemption_id)).shop_id)
-    gateway = Gateway(service.temporal, task_queue=service.settings.temporal_task_queue)
-    refunds = Refunds(service.store, gateway, timeout=service.settings.purchase_deadline)
+    refunds = Refunds(service.store, service.gateway, timeout=service.settings.purchase_deadline)
     try:
         return await refunds.refund(shop, redemption_id, actor=actor, reason=reason)
     except RefundPending as pending:

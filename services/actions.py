@@ -5,7 +5,6 @@ follows the third one. The key identifies both the activity-log entry and the wo
 neither performed nor logged twice.
 """
 
-import asyncio
 from collections.abc import AsyncGenerator, Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
@@ -14,7 +13,7 @@ from typing import Any
 
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import ResetActivityRequest
-from temporalio.client import Client, WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
+from temporalio.client import Client, WorkflowUpdateFailedError
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 
@@ -118,7 +117,7 @@ class Actions:
 
     store: Sessions
     temporal: Client
-    task_queue: str
+    gateway: Gateway
 
     async def plan_retry(self, redemption_id: str, channels: Collection[Channel] = ()) -> list[Action]:
         """Retry the deliveries on these channels, or on all. Without an open workflow: start a recovery workflow."""
@@ -233,7 +232,7 @@ class Actions:
         facts = {"attempt": attempt.number, "channels": action.retry_channels}
         await self._log(action, operator, ActivityKind.RESTART_REQUESTED, key, facts)
         try:
-            await Gateway(self.temporal, task_queue=self.task_queue).start(
+            await self.gateway.start(
                 recovery.run,
                 attempt,
                 workflow_id=recovery.id,
@@ -257,16 +256,12 @@ class Actions:
 
     async def _update(self, action: Action, update: Any, arguments: list[Any]) -> None:
         assert action.workflow_id is not None
-        handle = self.temporal.get_workflow_handle(action.workflow_id)
-        seconds = UPDATE_TIMEOUT.total_seconds()
         try:
-            async with asyncio.timeout(seconds):
-                await handle.execute_update(update, args=arguments, id=action.key)  # pyright: ignore[reportUnknownMemberType]
-        except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                # The SDK swallows a cancellation.
-                raise asyncio.CancelledError from None
+            await self.gateway.update(
+                action.workflow_id, update, arguments, update_id=action.key, patience=UPDATE_TIMEOUT
+            )
+        except TimeoutError:
+            seconds = UPDATE_TIMEOUT.total_seconds()
             raise ActionFailed(f"no worker responded within {seconds:.0f} s; it may still be performed") from None
 
 

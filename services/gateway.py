@@ -1,7 +1,7 @@
 """The one place that starts workflows and waits for their answers."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Generic, TypeVar
@@ -113,6 +113,21 @@ class Gateway:
             reason = f"Temporal refused the request: {error}"
         log.error("no answer from the workflow", redemption_id=request.attempt.redemption_id, reason=reason)
         return None
+
+    async def update(
+        self, workflow_id: str, update: Any, arguments: Sequence[Any], *, update_id: str, patience: timedelta
+    ) -> None:
+        """Update an open workflow. Raises `TimeoutError` if no worker responds: the update may still be performed.
+
+        Raises `WorkflowUpdateFailedError` if the workflow rejects the update, and `RPCError`.
+        """
+        handle = self._temporal.get_workflow_handle(workflow_id)
+        try:
+            async with asyncio.timeout(patience.total_seconds()):
+                await handle.execute_update(update, args=arguments, id=update_id)  # pyright: ignore[reportUnknownMemberType]
+        except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):
+            _raise_if_cancelled()
+            raise TimeoutError from None
 
     async def waits_for_vendor(self, workflow_id: str) -> bool:
         """Whether a vendor has failed the last attempt of one of the workflow's pending activities."""
