@@ -35,8 +35,8 @@ def redrive_many(
 ) -> None:
     """Resume stalled purchases and refunds.
 
-    Rejected deliveries are retried, and recovery workflows replace workflows that are gone. Without ids and --query,
-    everything is resumed that `stuck` lists and that does not continue by itself. Safe to interrupt and to repeat.
+    Retries rejected deliveries, and starts a recovery workflow where the workflow is gone. Without ids and --query: for
+    everything that `stuck` lists and that does not continue by itself. Safe to interrupt and to repeat.
 
     Example: `pointsaga redrive --query "ShopDomain = 'demo.myshopify.com' AND ExecutionStatus = 'Terminated'"`
     """
