@@ -13,6 +13,7 @@ from cryptography.fernet import Fernet
 from pydantic import SecretStr
 from sqlalchemy import delete, text
 from sqlalchemy.ext.asyncio import AsyncEngine
+from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
@@ -128,6 +129,14 @@ async def idle(
 ) -> AsyncGenerator[Service]:
     """The service without a worker."""
     async with Service.running(settings, engine, temporal.client, working=False) as service:
+        yield service
+
+
+@pytest.fixture
+async def without_temporal(settings: Settings, engine: AsyncEngine, _empty_database: None) -> AsyncGenerator[Service]:
+    """The service without worker and Temporal."""
+    client = await Client.connect("127.0.0.1:1", lazy=True)
+    async with Service.running(settings, engine, client, working=False) as service:
         yield service
 
 

@@ -1,20 +1,20 @@
-"""Deliveries, when runs overlap, and when a shop's credentials go under them."""
+"""Deliveries that overlap, or whose shop has lost its credentials."""
 
 import pytest
 
-from activities.deliveries import Deliver, Deliveries
+from activities.deliveries import Deliver, Deliveries, Sender
 from activities.senders import EventSender
 from clients.klaviyo import Klaviyo
 from db.vault import Vault
 from domain.channels import Channel
 from domain.events import EventKind
-from tests.activities.conftest import Steps
-from tests.service import Service, sealed_by_a_lost_key
+from tests.builders import encrypt_with_lost_key
+from tests.steps import Steps
 
 
-class _Sender:
+class RecordingSender:
     repeatable = True
-    oldest = None
+    max_age = None
 
     def __init__(self) -> None:
         self.sent = 0
@@ -23,56 +23,58 @@ class _Sender:
         self.sent += 1
 
 
-async def test_a_channel_that_the_captured_purchase_did_not_have_is_skipped(service: Service, steps: Steps) -> None:
-    await steps.points.reserve_points(steps.first)
-    await steps.discounts.generate_discount_code(steps.first)
-    deliveries = Deliveries(service.store, {Channel.OMNISEND: (sender := _Sender())})
+async def deliver(steps: Steps, channel: Channel, sender: Sender, *, retry_failed: bool = False) -> tuple[str, str]:
+    """Deliver; returns status and reason."""
     attempt = steps.first
-    order = Deliver(shop_id=attempt.shop_id, redemption_id=attempt.redemption_id, channel=Channel.OMNISEND)
+    request = Deliver(
+        shop_id=attempt.shop_id, redemption_id=attempt.redemption_id, channel=channel, retry_failed=retry_failed
+    )
+    outcome = await Deliveries(steps.service.store, {channel: sender}).deliver(request)
+    return outcome.status, outcome.reason or ""
 
-    assert (await deliveries.deliver(order)).status == "skipped"
 
-    assert sender.sent == 0
+async def test_a_channel_added_after_the_capture_is_skipped(steps: Steps) -> None:
+    await steps.capture()
+    sender = RecordingSender()
+
+    status, _ = await deliver(steps, Channel.OMNISEND, sender)
+
+    assert (status, sender.sent) == ("skipped", 0)
 
 
-async def test_news_that_was_sent_is_not_sent_again(service: Service, steps: Steps) -> None:
-    await steps.points.reserve_points(steps.first)
-    await steps.discounts.generate_discount_code(steps.first)
-    deliveries = Deliveries(service.store, {Channel.KLAVIYO: (sender := _Sender())})
-    attempt = steps.first
-    order = Deliver(shop_id=attempt.shop_id, redemption_id=attempt.redemption_id, channel=Channel.KLAVIYO)
+async def test_a_sent_event_is_not_sent_again(steps: Steps) -> None:
+    await steps.capture()
+    sender = RecordingSender()
 
-    assert [(await deliveries.deliver(order)).status for _ in range(2)] == ["sent", "sent"]
+    assert [await deliver(steps, Channel.KLAVIYO, sender) for _ in range(2)] == [("sent", ""), ("sent", "")]
 
     assert sender.sent == 1
 
 
 @pytest.mark.parametrize(
-    ("left", "reason"),
+    ("credentials", "reason"),
     [
-        ({}, "the shop has no credentials for it any more"),
-        ({"klaviyo": sealed_by_a_lost_key(api_key="pk_lost")}, "none of ENCRYPTION_KEYS opens the shop's credentials"),
+        ({}, "the shop has no credentials"),
+        (
+            {"klaviyo": encrypt_with_lost_key(api_key="pk_lost")},
+            "none of ENCRYPTION_KEYS decrypts the shop's credentials",
+        ),
     ],
 )
-async def test_credentials_that_are_gone_when_it_is_sent_end_the_delivery_until_they_are_back(
-    service: Service, steps: Steps, left: dict[str, str], reason: str
-) -> None:
-    await steps.points.reserve_points(steps.first)
-    await steps.discounts.generate_discount_code(steps.first)
-    before = (await service.caller(steps.shop.full_key)).credentials
-    await steps.shop.keep_credentials(**left)
-    deliveries = Deliveries(service.store, {Channel.KLAVIYO: klaviyo(service)})
-    attempt = steps.first
-    order = Deliver(shop_id=attempt.shop_id, redemption_id=attempt.redemption_id, channel=Channel.KLAVIYO)
+async def test_missing_credentials_fail_the_delivery(steps: Steps, credentials: dict[str, str], reason: str) -> None:
+    await steps.capture()
+    before = (await steps.shop.row()).credentials
+    await steps.shop.set_credentials(**credentials)
+    sender = klaviyo_sender(steps)
 
-    outcome = await deliveries.deliver(order)
+    assert await deliver(steps, Channel.KLAVIYO, sender) == ("failed", reason)
 
-    assert (outcome.status, outcome.reason) == ("failed", reason)
-    await steps.shop.keep_credentials(**before)
-    assert (await deliveries.deliver(order.model_copy(update={"again": True}))).status == "sent"
+    await steps.shop.set_credentials(**before)
+    assert await deliver(steps, Channel.KLAVIYO, sender, retry_failed=True) == ("sent", "")
 
 
-def klaviyo(service: Service) -> EventSender:
-    settings = service.settings
-    client = Klaviyo(service.worker_http, base_url=settings.klaviyo_url, revision=settings.klaviyo_revision)
-    return EventSender(service.store, Vault(settings.encryption_keys), "klaviyo", client.send_event, repeatable=True)
+def klaviyo_sender(steps: Steps) -> EventSender:
+    settings = steps.service.settings
+    client = Klaviyo(steps.service.worker_http, base_url=settings.klaviyo_url, revision=settings.klaviyo_revision)
+    vault = Vault(settings.encryption_keys)
+    return EventSender(steps.service.store, vault, "klaviyo", client.send_event, repeatable=True)

@@ -1,4 +1,4 @@
-"""Making codes and making them impossible, when answers are lost and tries overlap."""
+"""Creating and voiding codes, with unknown outcomes and overlapping calls."""
 
 import asyncio
 from dataclasses import replace
@@ -10,73 +10,71 @@ import pytest
 from sqlalchemy import func, select, text, update
 
 from clients.outcomes import NotExecuted, Unknown
-from clients.shopify import Store
 from db.tables import Customer, DiscountCode, Redemption, Reward
-from db.vault import Vault
-from domain.discounts import Discount, DiscountType
 from domain.errors import RedemptionClosed
-from tests.activities.conftest import Steps
-from tests.service import Service, until
+from tests.faults import CREATE_CODE, VendorFault
+from tests.service import Service
+from tests.steps import Steps
+from tests.waiting import wait_until
 
 
-async def codes(service: Service, steps: Steps) -> list[DiscountCode]:
-    query = select(DiscountCode).where(DiscountCode.redemption_id == steps.first.redemption_id)
-    async with service.store() as session:
-        return list(await session.scalars(query.order_by(DiscountCode.id)))
+async def inject(steps: Steps, fault: VendorFault, **settings: Any) -> None:
+    """Add a fault to the next creation of a code."""
+    await steps.service.add_fault("shopify", **fault.script(operation=CREATE_CODE, **settings))
 
 
-async def planned(service: Service, steps: Steps) -> tuple[Store, Discount]:
-    """What Shopify will be asked for."""
-    [code] = await codes(service, steps)
-    row, shop = await steps.row(), await service.caller(steps.shop.full_key)
-    discount = Discount(
-        code=code.code,
-        redemption_id=row.id,
-        title=row.reward_name,
-        type=DiscountType.FIXED_AMOUNT,
-        amount=row.discount_amount,
-        minimum_spend=None,
-        product_variant_id=None,
-        customer_id=row.customer_id,
-        starts_at=row.created_at,
-        ends_at=row.expires_at,
-    )
-    token = Vault(service.settings.encryption_keys).open(shop, "shopify", "access_token")
-    return Store(shop.domain, token), discount
-
-
-async def a_lost_answer_and_a_release(service: Service, steps: Steps, *, times: int) -> None:
-    """The first attempt's code is live at Shopify, which nobody heard, and its points are back."""
+async def generate_slowly(steps: Steps, seconds: float = 0.5) -> "asyncio.Future[None]":
+    """A generation whose request waits at Shopify for so long, and is not executed yet."""
     await steps.points.reserve_points(steps.first)
-    await service.fault("shopify", operation="discountCodeBasicCreate", kind="execute_then_drop", times=times)
+    await inject(steps, VendorFault.SLOW, seconds=seconds)
+    generation = asyncio.ensure_future(steps.discounts.generate_discount_code(steps.first))
+    await wait_until(lambda: requests(steps.service))
+    return generation
+
+
+async def lose_a_code(steps: Steps, *, times: int = 1) -> None:
+    """Release an attempt whose code exists at Shopify, after its response was lost."""
+    await steps.points.reserve_points(steps.first)
+    await inject(steps, VendorFault.LOST, times=times)
     with pytest.raises(Unknown):
         await steps.discounts.generate_discount_code(steps.first)
     await steps.points.release_points(steps.first)
 
 
-async def test_generating_twice_makes_one_code_and_one_set_of_deliveries(steps: Steps) -> None:
-    await steps.points.reserve_points(steps.first)
+async def requests(service: Service) -> int:
+    return (await service.vendor("shopify"))["requests"]
 
-    await steps.discounts.generate_discount_code(steps.first)
+
+async def states(steps: Steps) -> list[str]:
+    return [code.state for code in await steps.codes()]
+
+
+async def statuses(steps: Steps) -> list[str]:
+    """Statuses of the discounts at Shopify, without deleted ones."""
+    return [one["status"] for one in await steps.shop.discounts() if one["status"] != "deleted"]
+
+
+async def test_generating_twice_creates_one_code(steps: Steps) -> None:
+    await steps.capture()
     await steps.discounts.generate_discount_code(steps.first)
 
     assert len(await steps.shop.discounts()) == 1
     assert await steps.shop.deliveries() == {"klaviyo": "pending"}
 
 
-async def test_overlapping_tries_make_one_code_and_none_deletes_the_others(service: Service, steps: Steps) -> None:
+async def test_overlapping_generations_leave_one_code(steps: Steps) -> None:
     await steps.points.reserve_points(steps.first)
-    await service.fault("shopify", operation="discountCodeBasicCreate", kind="latency", seconds=0.3, times=2)
+    await inject(steps, VendorFault.SLOW, seconds=0.3, times=2)
 
-    tries = (steps.discounts.generate_discount_code(steps.first) for _ in range(3))
-    await asyncio.gather(*tries, return_exceptions=True)
+    generations = (steps.discounts.generate_discount_code(steps.first) for _ in range(3))
+    await asyncio.gather(*generations, return_exceptions=True)
     await steps.discounts.generate_discount_code(steps.first)
 
     assert (await steps.row()).status == "active"
     assert len(await steps.shop.discounts("live")) == 1
 
 
-async def test_a_generate_that_finds_the_points_released_makes_no_code(steps: Steps) -> None:
+async def test_released_points_buy_no_code(steps: Steps) -> None:
     await steps.points.reserve_points(steps.first)
     await steps.points.release_points(steps.first)
 
@@ -86,39 +84,30 @@ async def test_a_generate_that_finds_the_points_released_makes_no_code(steps: St
     assert await steps.shop.discounts() == []
 
 
-async def test_a_generate_that_loses_to_the_release_voids_what_it_made(service: Service, steps: Steps) -> None:
-    await steps.points.reserve_points(steps.first)
-    await service.fault("shopify", operation="discountCodeBasicCreate", kind="latency", seconds=0.5)
-    generate = asyncio.ensure_future(steps.discounts.generate_discount_code(steps.first))
-    await asyncio.sleep(0.2)  # inside the latency: Shopify has been asked and has not answered
+async def test_a_release_during_the_creation_deletes_the_code(steps: Steps) -> None:
+    generation = await generate_slowly(steps)
 
     assert await steps.points.release_points(steps.first)
 
     with pytest.raises(RedemptionClosed):
-        await generate
+        await generation
     assert await steps.shop.discounts("live") == []
     assert await steps.shop.lots() == [300, 400]
 
 
-async def test_a_code_that_is_ready_after_the_deadline_is_not_captured(service: Service, steps: Steps) -> None:
-    await steps.points.reserve_points(steps.first)
-    await service.fault("shopify", operation="discountCodeBasicCreate", kind="latency", seconds=0.5)
-    generate = asyncio.ensure_future(steps.discounts.generate_discount_code(steps.first))
-    await asyncio.sleep(0.2)  # inside the latency: Shopify has been asked and has not answered
-    async with service.store.begin() as session:
-        mine = Redemption.id == steps.first.redemption_id
-        await session.execute(update(Redemption).where(mine).values(deadline=func.now() - timedelta(seconds=1)))
+async def test_a_deadline_during_the_creation_deletes_the_code(steps: Steps) -> None:
+    generation = await generate_slowly(steps)
+    await steps.change_row(deadline=func.now() - timedelta(seconds=1))
 
     with pytest.raises(RedemptionClosed):
-        await generate
+        await generation
 
     assert (await steps.row()).status == "pending"
     assert await steps.shop.discounts("live") == []
 
 
-async def test_a_release_after_the_capture_turns_the_saga_forward(steps: Steps) -> None:
-    await steps.points.reserve_points(steps.first)
-    await steps.discounts.generate_discount_code(steps.first)
+async def test_a_captured_attempt_cannot_be_released(steps: Steps) -> None:
+    await steps.capture()
 
     assert await steps.points.release_points(steps.first) is False
 
@@ -126,22 +115,20 @@ async def test_a_release_after_the_capture_turns_the_saga_forward(steps: Steps) 
     assert await steps.shop.lots() == [0, 200]
 
 
-async def test_an_attempt_that_failed_does_not_take_the_next_ones_capture_for_its_own(
-    service: Service, steps: Steps
-) -> None:
-    await a_lost_answer_and_a_release(service, steps, times=1)
-    await steps.points.reserve_points(steps.second)
-    await steps.discounts.generate_discount_code(steps.second)
+async def test_compensation_does_not_void_the_next_attempts_code(steps: Steps) -> None:
+    await lose_a_code(steps)
+    await steps.capture(steps.second)
 
     assert await steps.points.release_points(steps.first) is True
     await steps.discounts.void_discount_code(steps.first)
 
-    assert len(await steps.shop.discounts("live")) == 1
+    fenced, live = await steps.codes()
+    assert (fenced.state, live.state) == ("fenced", "live")
+    assert [one["code"] for one in await steps.shop.discounts("live")] == [live.code]
 
 
-async def test_a_new_attempt_of_a_captured_redemption_buys_nothing_more(steps: Steps) -> None:
-    await steps.points.reserve_points(steps.first)
-    await steps.discounts.generate_discount_code(steps.first)
+async def test_a_captured_redemption_is_not_captured_again(steps: Steps) -> None:
+    await steps.capture()
 
     assert await steps.points.reserve_points(steps.second) is None
     await steps.discounts.generate_discount_code(steps.second)
@@ -150,29 +137,25 @@ async def test_a_new_attempt_of_a_captured_redemption_buys_nothing_more(steps: S
     assert len(await steps.shop.discounts()) == 1
 
 
-async def test_somebody_elses_discount_with_our_code_is_left_alone_and_ours_gets_another(
-    service: Service, steps: Steps
-) -> None:
+async def test_a_code_taken_by_another_discount_is_replaced(steps: Steps) -> None:
     await steps.points.reserve_points(steps.first)
-    store, ours = await planned(service, steps)
+    store, ours = await steps.planned_discount()
     await steps.shopify.create_discount(store, replace(ours, redemption_id="cr_of_somebody_else"))
 
     with pytest.raises(NotExecuted):
         await steps.discounts.generate_discount_code(steps.first)
     await steps.discounts.generate_discount_code(steps.first)
 
-    foreign, live = await codes(service, steps)
+    foreign, live = await steps.codes()
     assert (foreign.code, foreign.state, live.state) == (ours.code, "foreign", "live")
     assert foreign.code != live.code
     assert {one["code"] for one in await steps.shop.discounts("live")} == {foreign.code, live.code}
 
 
 @pytest.mark.parametrize("change", [{"customer_id": "999"}, {"amount": Decimal("50.00")}], ids=str)
-async def test_a_discount_that_is_not_as_it_was_asked_for_is_not_given_to_the_customer(
-    service: Service, steps: Steps, change: dict[str, Any]
-) -> None:
+async def test_a_discount_with_other_values_is_replaced(steps: Steps, change: dict[str, Any]) -> None:
     await steps.points.reserve_points(steps.first)
-    store, ours = await planned(service, steps)
+    store, ours = await steps.planned_discount()
     await steps.shopify.create_discount(store, replace(ours, **change))
 
     with pytest.raises(NotExecuted):
@@ -184,19 +167,19 @@ async def test_a_discount_that_is_not_as_it_was_asked_for_is_not_given_to_the_cu
     assert live["asked"]["customerGets"]["value"]["discountAmount"]["amount"] == "5.00"
 
 
-async def test_a_code_that_was_never_asked_for_is_voided_without_asking_shopify(service: Service, steps: Steps) -> None:
+async def test_a_code_never_requested_is_voided_without_shopify(steps: Steps) -> None:
     await steps.points.reserve_points(steps.first)
     await steps.points.release_points(steps.first)
 
     assert await steps.discounts.void_discount_code(steps.first)
 
-    assert (await service.vendor("shopify"))["requests"] == 0
-    assert [code.state for code in await codes(service, steps)] == ["void"]
+    assert await requests(steps.service) == 0
+    assert await states(steps) == ["void"]
 
 
-async def test_a_code_of_unknown_outcome_is_fenced_against_its_late_commit(service: Service, steps: Steps) -> None:
+async def test_the_fence_prevents_a_late_creation(steps: Steps) -> None:
     await steps.points.reserve_points(steps.first)
-    await service.fault("shopify", operation="discountCodeBasicCreate", kind="execute_late", seconds=1)
+    await inject(steps, VendorFault.LATE, seconds=0.5)
     with pytest.raises(Unknown):
         await steps.discounts.generate_discount_code(steps.first)
     await steps.points.release_points(steps.first)
@@ -204,57 +187,51 @@ async def test_a_code_of_unknown_outcome_is_fenced_against_its_late_commit(servi
     assert await steps.discounts.void_discount_code(steps.first)
     assert await steps.discounts.void_discount_code(steps.first)
 
-    await asyncio.sleep(1.2)  # the late execution has come by now, and met the fence
+    await asyncio.sleep(0.7)  # the late execution is rejected by now
     assert [one["status"] for one in await steps.shop.discounts()] == ["expired"]
-    assert [code.state for code in await codes(service, steps)] == ["fenced"]
+    assert await states(steps) == ["fenced"]
 
 
-async def test_a_creation_that_meets_its_own_fence_changes_nothing(service: Service, steps: Steps) -> None:
-    await steps.points.reserve_points(steps.first)
-    await service.fault("shopify", operation="discountCodeBasicCreate", kind="latency", seconds=0.7)
-    generate = asyncio.ensure_future(steps.discounts.generate_discount_code(steps.first))
-    await asyncio.sleep(0.2)  # inside the latency: Shopify has been asked and has not executed
+async def test_a_creation_cannot_replace_its_fence(steps: Steps) -> None:
+    generation = await generate_slowly(steps)
     await steps.points.release_points(steps.first)
 
     assert await steps.discounts.void_discount_code(steps.first)
 
     with pytest.raises(RedemptionClosed):
-        await generate
-    assert [code.state for code in await codes(service, steps)] == ["fenced"]
+        await generation
+    assert await states(steps) == ["fenced"]
     assert [one["status"] for one in await steps.shop.discounts()] == ["expired"]
 
 
-async def test_a_code_voided_while_a_slow_try_was_about_to_ask_is_never_asked_for(
-    service: Service, steps: Steps
-) -> None:
+async def test_a_code_voided_before_its_request_is_not_requested(steps: Steps) -> None:
     await steps.points.reserve_points(steps.first)
     mine = DiscountCode.redemption_id == steps.first.redemption_id
-    async with service.store.begin() as session:
+    async with steps.service.store.begin() as session:
         await session.execute(select(DiscountCode).where(mine).with_for_update())
-        generate = asyncio.ensure_future(steps.discounts.generate_discount_code(steps.first))
+        generation = asyncio.ensure_future(steps.discounts.generate_discount_code(steps.first))
         await steps.points.release_points(steps.first)
         await session.execute(update(DiscountCode).where(mine).values(state="void"))
 
     with pytest.raises(RedemptionClosed):
-        await generate
-    assert (await service.vendor("shopify"))["requests"] == 0
+        await generation
+    assert await requests(steps.service) == 0
 
 
-async def test_the_fence_knows_its_code_after_the_reward_has_changed(service: Service, steps: Steps) -> None:
-    await a_lost_answer_and_a_release(service, steps, times=1)
-    async with service.store.begin() as session:
+async def test_the_fence_works_after_a_change_of_the_reward(steps: Steps) -> None:
+    await lose_a_code(steps)
+    async with steps.service.store.begin() as session:
         mine = Reward.shop_id == steps.first.shop_id
         await session.execute(update(Reward).where(mine).values(discount_amount=Decimal("6.00")))
-    await steps.points.reserve_points(steps.second)
-    await steps.discounts.generate_discount_code(steps.second)
+    await steps.capture(steps.second)
 
     assert await steps.discounts.void_discount_code(steps.first)
 
-    _, live = await codes(service, steps)
+    _, live = await steps.codes()
     assert [one["code"] for one in await steps.shop.discounts("live")] == [live.code]
 
 
-async def test_captures_and_releases_that_race_never_deadlock_and_never_both_win(steps: Steps) -> None:
+async def test_either_the_capture_or_the_release_wins(steps: Steps) -> None:
     for number in range(1, 8):
         attempt = steps.first.model_copy(update={"number": number})
         await steps.points.reserve_points(attempt)
@@ -272,48 +249,34 @@ async def test_captures_and_releases_that_race_never_deadlock_and_never_both_win
             return
 
 
-async def test_a_capture_waits_for_the_customer_before_it_touches_the_redemption(
-    service: Service, steps: Steps
-) -> None:
+async def test_a_capture_locks_the_customer_before_the_redemption(steps: Steps) -> None:
     await steps.points.reserve_points(steps.first)
-    async with service.store.begin() as session:
+    async with steps.service.store.begin() as session:
         mine = Customer.id == steps.first.customer_id
         await session.execute(select(Customer).where(mine).with_for_update())
-        generate = asyncio.ensure_future(steps.discounts.generate_discount_code(steps.first))
-        await until(lambda: steps.shop.discounts("live"))
-        await until(lambda: _somebody_waits(service))
+        generation = asyncio.ensure_future(steps.discounts.generate_discount_code(steps.first))
+        await wait_until(lambda: steps.shop.discounts("live"))
+        await wait_until(lambda: locks_waited_for(steps.service))
 
-        # Locked the other way round, the two would wait for each other.
+        # In the other order this would be a deadlock.
         row = select(Redemption).where(Redemption.id == steps.first.redemption_id)
         await session.execute(row.with_for_update(nowait=True))
 
-    await generate
+    await generation
     assert (await steps.row()).status == "active"
 
 
-async def _somebody_waits(service: Service) -> bool:
+async def locks_waited_for(service: Service) -> int:
     async with service.store() as session:
         waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
-        return (await session.execute(waiting)).scalar_one() > 0
+        return (await session.execute(waiting)).scalar_one()
 
 
-async def test_the_fence_goes_on_where_a_lost_answer_left_it(service: Service, steps: Steps) -> None:
-    await a_lost_answer_and_a_release(service, steps, times=2)
+async def test_voiding_continues_after_a_lost_response(steps: Steps) -> None:
+    await lose_a_code(steps, times=2)
     with pytest.raises(Unknown):
         await steps.discounts.void_discount_code(steps.first)
 
     assert await steps.discounts.void_discount_code(steps.first)
 
-    assert [one["status"] for one in await steps.shop.discounts() if one["status"] != "deleted"] == ["expired"]
-
-
-async def test_the_fence_of_one_attempt_never_touches_the_next_ones_code(service: Service, steps: Steps) -> None:
-    await a_lost_answer_and_a_release(service, steps, times=1)
-    await steps.points.reserve_points(steps.second)
-    await steps.discounts.generate_discount_code(steps.second)
-
-    assert await steps.discounts.void_discount_code(steps.first)
-
-    fenced, live = await codes(service, steps)
-    assert (fenced.state, live.state) == ("fenced", "live")
-    assert [one["code"] for one in await steps.shop.discounts("live")] == [live.code]
+    assert await statuses(steps) == ["expired"]

@@ -1,20 +1,21 @@
-"""The sweep of what has had its time, beside everything else that can happen to the same points."""
+"""The sweep, beside everything else that can happen to the same points."""
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select
 
 from activities.expiry import Expiry
 from db.customers import lock_customer
-from db.tables import ActivityLog, LedgerEntry, PointLot, Redemption
+from db.tables import LedgerEntry
 from domain.redemptions import USE_GRACE
-from tests.activities.conftest import Steps, steps_for
-from tests.activities.test_points import an_hour_after_expiry
-from tests.service import Service, Shop, a_lot
+from tests.builders import a_lot
+from tests.service import Service
+from tests.shop import Shop
+from tests.steps import Steps, steps_for
+
+HOUR_AGO = timedelta(hours=-1)
 
 
 @pytest.fixture
@@ -23,35 +24,23 @@ def expiry(service: Service) -> Expiry:
 
 
 async def sweep(expiry: Expiry) -> None:
-    """Until nothing is left that can be expired now."""
     while await expiry.expire_points(None):
         pass
 
 
-async def log_of(shop: Shop) -> list[tuple[str, object]]:
-    """What the merchant reads of the shop's customers."""
-    query = select(ActivityLog.kind, ActivityLog.facts).where(ActivityLog.customer_id.in_(shop.customers))
-    async with shop.service.store() as session:
-        return [(kind, facts) for kind, facts in await session.execute(query.order_by(ActivityLog.id))]
+async def logged(shop: Shop) -> list[tuple[str, object]]:
+    return [(entry.kind, entry.facts) for entry in await shop.activity_log()]
 
 
 async def expired(shop: Shop) -> list[int]:
-    """The shop's `expire` entries."""
+    """Points of the shop's `expire` entries."""
     mine = LedgerEntry.customer_id.in_(shop.customers) & (LedgerEntry.kind == "expire")
     async with shop.service.store() as session:
         return list(await session.scalars(select(LedgerEntry.points).where(mine).order_by(LedgerEntry.id)))
 
 
-@asynccontextmanager
-async def busy(service: Service, steps: Steps) -> AsyncGenerator[None]:
-    """Somebody is in the middle of a transaction about the customer."""
-    async with service.store.begin() as session:
-        await lock_customer(session, steps.first.shop_id, steps.first.customer_id)
-        yield
-
-
-async def test_expired_points_leave_the_ledger_and_no_balance_moves(service: Service, expiry: Expiry) -> None:
-    gone = [a_lot(points, expires_in=-timedelta(hours=1)) for points in (30, 70)]
+async def test_a_sweep_changes_no_balance(service: Service, expiry: Expiry) -> None:
+    gone = [a_lot(points, expires_in=HOUR_AGO) for points in (30, 70)]
     steps = await steps_for(service, *gone, a_lot(500, expires_in=timedelta(hours=1)), a_lot(200))
     assert await steps.shop.balance() == 700
 
@@ -59,23 +48,24 @@ async def test_expired_points_leave_the_ledger_and_no_balance_moves(service: Ser
 
     assert await steps.shop.balance() == 700
     assert await steps.shop.lots() == [0, 0, 500, 200]
-    assert await log_of(steps.shop) == [("points_expired", {"points": 100})]
+    assert await logged(steps.shop) == [("points_expired", {"points": 100})]
     assert await service.audit() == []
 
 
-async def test_two_sweeps_at_once_expire_once(service: Service, expiry: Expiry) -> None:
-    steps = await steps_for(service, *(a_lot(10, expires_in=-timedelta(hours=1)) for _ in range(20)))
+async def test_parallel_sweeps_expire_once(service: Service, expiry: Expiry) -> None:
+    steps = await steps_for(service, *(a_lot(10, expires_in=HOUR_AGO) for _ in range(20)))
 
     await asyncio.gather(*(sweep(expiry) for _ in range(4)))
 
     assert await expired(steps.shop) == [-10] * 20
-    assert await log_of(steps.shop) == [("points_expired", {"points": 200})]
+    assert await logged(steps.shop) == [("points_expired", {"points": 200})]
 
 
-async def test_a_customer_who_is_busy_is_left_to_the_next_round(service: Service, expiry: Expiry) -> None:
-    steps = await steps_for(service, a_lot(10, expires_in=-timedelta(hours=1)))
+async def test_a_locked_customer_is_left_to_the_next_sweep(service: Service, expiry: Expiry) -> None:
+    steps = await steps_for(service, a_lot(10, expires_in=HOUR_AGO))
 
-    async with busy(service, steps):
+    async with service.store.begin() as session:
+        await lock_customer(session, steps.first.shop_id, steps.first.customer_id)
         await sweep(expiry)
     assert await steps.shop.lots() == [10]
 
@@ -83,12 +73,11 @@ async def test_a_customer_who_is_busy_is_left_to_the_next_round(service: Service
     assert await steps.shop.lots() == [0]
 
 
-async def test_a_purchase_at_the_very_moment_draws_the_points_or_they_expire(service: Service, expiry: Expiry) -> None:
-    for milliseconds in range(0, 80, 16):
-        lasts = timedelta(milliseconds=150)
+async def test_expiring_points_are_either_drawn_or_expired(service: Service, expiry: Expiry) -> None:
+    for milliseconds in range(110, 190, 16):
         steps = await steps_for(service, a_lot(500))
-        await _expires_in(steps, lasts)
-        await asyncio.sleep((lasts - timedelta(milliseconds=40) + timedelta(milliseconds=milliseconds)).total_seconds())
+        await steps.expire_lots(timedelta(milliseconds=150))
+        await asyncio.sleep(milliseconds / 1000)
 
         refusal, *_ = await asyncio.gather(
             steps.points.reserve_points(steps.first), expiry.expire_points(None), expiry.expire_points(None)
@@ -102,25 +91,17 @@ async def test_a_purchase_at_the_very_moment_draws_the_points_or_they_expire(ser
     assert await service.audit() == []
 
 
-async def _expires_in(steps: Steps, lasts: timedelta) -> None:
-    mine = PointLot.customer_id == steps.first.customer_id
-    async with steps.shop.service.store.begin() as session:
-        await session.execute(update(PointLot).where(mine).values(expires_at=func.now() + lasts))
-
-
-@pytest.mark.parametrize("first", ["the sweep", "the release", "both at once"])
-async def test_reserved_points_outlive_a_sweep_and_come_back_with_time_to_spend_them(
-    service: Service, expiry: Expiry, first: str
-) -> None:
+@pytest.mark.parametrize("first", ["sweep", "release", "both"])
+async def test_reserved_points_survive_a_sweep(service: Service, expiry: Expiry, first: str) -> None:
     steps = await steps_for(service, a_lot(800, expires_in=timedelta(days=1)))
     await steps.points.reserve_points(steps.first)
-    await an_hour_after_expiry(service, steps)
+    await steps.expire_lots()
 
     match first:
-        case "the sweep":
+        case "sweep":
             await sweep(expiry)
             await steps.points.release_points(steps.first)
-        case "the release":
+        case "release":
             await steps.points.release_points(steps.first)
         case _:
             await asyncio.gather(sweep(expiry), steps.points.release_points(steps.first))
@@ -131,13 +112,13 @@ async def test_reserved_points_outlive_a_sweep_and_come_back_with_time_to_spend_
     assert await service.audit() == []
 
 
-async def test_points_that_came_back_expire_in_their_turn(service: Service, expiry: Expiry) -> None:
+async def test_returned_points_expire_later(service: Service, expiry: Expiry) -> None:
     steps = await steps_for(service, a_lot(800, expires_in=timedelta(days=1)))
     await steps.points.reserve_points(steps.first)
-    await an_hour_after_expiry(service, steps)
+    await steps.expire_lots()
     await sweep(expiry)
     await steps.points.release_points(steps.first)
-    await an_hour_after_expiry(service, steps)
+    await steps.expire_lots()
 
     await sweep(expiry)
 
@@ -150,33 +131,24 @@ async def test_points_that_came_back_expire_in_their_turn(service: Service, expi
     ("since_the_end", "status"),
     [(timedelta(minutes=-1), "active"), (USE_GRACE / 2, "active"), (USE_GRACE + timedelta(minutes=1), "expired")],
 )
-async def test_a_redemption_expires_when_no_order_can_bring_its_code_any_more(
-    service: Service, steps: Steps, expiry: Expiry, since_the_end: timedelta, status: str
+async def test_a_redemption_expires_after_a_grace_period(
+    steps: Steps, expiry: Expiry, since_the_end: timedelta, status: str
 ) -> None:
-    await steps.points.reserve_points(steps.first)
-    await steps.discounts.generate_discount_code(steps.first)
-    await _ended(steps, since_the_end)
+    await steps.capture()
+    await steps.change_row(expires_at=func.now() - since_the_end)
 
     await expiry.expire_redemptions(None)
 
     assert (await steps.row()).status == status
     assert await steps.shop.lots() == [0, 200]
-    assert await service.audit() == []
+    assert await steps.service.audit() == []
 
 
 @pytest.mark.parametrize("status", ["pending", "used"])
-async def test_only_an_active_redemption_expires(steps: Steps, expiry: Expiry, status: str) -> None:
-    await steps.points.reserve_points(steps.first)
-    if status == "used":
-        await steps.discounts.generate_discount_code(steps.first)
-    await _ended(steps, timedelta(days=1), status=status)
+async def test_only_active_redemptions_expire(steps: Steps, expiry: Expiry, status: str) -> None:
+    await steps.capture()
+    await steps.change_row(expires_at=func.now() - timedelta(days=1), status=status)
 
     await expiry.expire_redemptions(None)
 
     assert (await steps.row()).status == status
-
-
-async def _ended(steps: Steps, ago: timedelta, **values: str) -> None:
-    mine = Redemption.id == steps.first.redemption_id
-    async with steps.shop.service.store.begin() as session:
-        await session.execute(update(Redemption).where(mine).values(expires_at=func.now() - ago, **values))

@@ -1,4 +1,4 @@
-"""What changes outside a redemption is told to the shop's theme, once, and as it is when it is told."""
+"""Stale metafields are written once, with the customer's latest state."""
 
 import asyncio
 import json
@@ -6,38 +6,35 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import delete, select, update
+from sqlalchemy import select, update
 
 from activities.metafields import Metafields
 from activities.senders import MetafieldsSender
-from clients.shopify import Shopify
 from db.metafields import mark_stale
 from db.tables import StaleMetafield
 from db.vault import Vault
-from tests.activities.conftest import Steps
-from tests.service import ALL_VENDORS, Json, Service, Shop, a_customer, a_lot, a_shop, sealed_by_a_lost_key, until
+from tests.builders import ALL_VENDORS, Json, a_customer, a_lot, a_shop, encrypt_with_lost_key
+from tests.service import Service
+from tests.shop import Shop
+from tests.steps import Steps, shopify_client
+from tests.waiting import wait_until
 
 
 @pytest.fixture
 async def metafields(service: Service) -> Metafields:
-    """The step, with nothing to do that other tests left."""
-    async with service.store.begin() as session:
-        await session.execute(delete(StaleMetafield))
-    template, version = service.settings.shopify_admin_url, service.settings.shopify_api_version
-    shopify = Shopify(service.worker_http, url_template=template, api_version=version)
     vault = Vault(service.settings.encryption_keys)
-    return Metafields(service.store, MetafieldsSender(service.store, vault, shopify))
+    return Metafields(service.store, MetafieldsSender(service.store, vault, shopify_client(service)))
 
 
-async def changed(service: Service, *, customers: int = 1, vendors: Sequence[str] = ALL_VENDORS) -> Shop:
-    """A shop whose customers' points have just changed."""
+async def stale_shop(service: Service, *, customers: int = 1, vendors: Sequence[str] = ALL_VENDORS) -> Shop:
+    """A shop whose customers' metafields are stale."""
     shop = await service.open_shop(a_shop(*(a_customer(a_lot(500)) for _ in range(customers)), vendors=vendors))
     await mark(shop)
     return shop
 
 
 async def mark(shop: Shop) -> None:
-    shop_id = (await shop.service.caller(shop.full_key)).id
+    shop_id = (await shop.row()).id
     async with shop.service.store.begin() as session:
         for customer in shop.customers:
             await mark_stale(session, shop_id, customer)
@@ -48,10 +45,10 @@ async def a_minute_later(service: Service) -> None:
         await session.execute(update(StaleMetafield).values(due_at=StaleMetafield.due_at - timedelta(minutes=1)))
 
 
-async def told(service: Service) -> dict[str, int]:
-    """Customer → points, as Shopify has them."""
-    held = (await service.vendor("shopify"))["metafields"]
-    return {one["ownerId"].rpartition("/")[2]: json.loads(one["value"])["points_balance"] for one in held}
+async def written(service: Service) -> dict[str, int]:
+    """Customer → points in the metafield at Shopify."""
+    stored = (await service.vendor("shopify"))["metafields"]
+    return {one["ownerId"].rpartition("/")[2]: json.loads(one["value"])["points_balance"] for one in stored}
 
 
 async def stale(service: Service) -> set[str]:
@@ -59,32 +56,27 @@ async def stale(service: Service) -> set[str]:
         return set(await session.scalars(select(StaleMetafield.customer_id)))
 
 
-async def is_asked(service: Service) -> bool:
-    return (await service.vendor("shopify"))["requests"] > 0
+async def requests(service: Service) -> int:
+    return (await service.vendor("shopify"))["requests"]
 
 
-async def writes(service: Service) -> int:
-    calls = (await service.vendor("shopify"))["calls"]
-    return [call["operation"] for call in calls].count("metafieldsSet")
-
-
-async def test_a_change_is_told_once(service: Service, metafields: Metafields) -> None:
-    shop = await changed(service, customers=3)
+async def test_a_change_is_written_once(service: Service, metafields: Metafields) -> None:
+    shop = await stale_shop(service, customers=3)
 
     assert [await metafields.sync_metafields(None), await metafields.sync_metafields(None)] == [3, 0]
 
-    assert await told(service) == dict.fromkeys(shop.customers, 500)
+    assert await written(service) == dict.fromkeys(shop.customers, 500)
     assert await stale(service) == set()
-    assert await writes(service) == 3
+    assert await requests(service) == 3
 
 
-async def test_a_change_that_comes_while_one_is_told_is_told_too(service: Service, metafields: Metafields) -> None:
-    shop = await changed(service)
-    await service.fault("shopify", "latency", operation="metafieldsSet", seconds=0.5)
-    telling = asyncio.ensure_future(metafields.sync_metafields(None))
-    await until(lambda: is_asked(service))
+async def test_a_change_during_a_write_is_written_too(service: Service, metafields: Metafields) -> None:
+    shop = await stale_shop(service)
+    await service.add_fault("shopify", "latency", operation="metafieldsSet", seconds=0.5)
+    sync = asyncio.ensure_future(metafields.sync_metafields(None))
+    await wait_until(lambda: requests(service))
     await mark(shop)
-    await telling
+    await sync
     assert await stale(service) == set(shop.customers)
 
     await metafields.sync_metafields(None)
@@ -92,17 +84,17 @@ async def test_a_change_that_comes_while_one_is_told_is_told_too(service: Servic
     assert await stale(service) == set()
 
 
-async def test_released_points_are_told(service: Service, steps: Steps, metafields: Metafields) -> None:
+async def test_released_points_are_written(service: Service, steps: Steps, metafields: Metafields) -> None:
     await steps.points.reserve_points(steps.first)
     await steps.points.release_points(steps.first)
 
     await metafields.sync_metafields(None)
 
-    assert await told(service) == {steps.first.customer_id: 700}
+    assert await written(service) == {steps.first.customer_id: 700}
 
 
-async def test_a_shop_without_shopify_keeps_its_marks(service: Service, metafields: Metafields) -> None:
-    shop = await changed(service, vendors=["klaviyo"])
+async def test_without_shopify_metafields_stay_stale(service: Service, metafields: Metafields) -> None:
+    shop = await stale_shop(service, vendors=["klaviyo"])
 
     assert await metafields.sync_metafields(None) == 0
 
@@ -110,69 +102,61 @@ async def test_a_shop_without_shopify_keeps_its_marks(service: Service, metafiel
 
 
 @pytest.mark.parametrize("fault", [{"kind": "down"}, {"kind": "throttled"}, {"kind": "status", "status": 503}])
-async def test_what_shopify_does_not_take_now_is_told_in_a_later_round(
-    service: Service, metafields: Metafields, fault: Json
-) -> None:
-    shop = await changed(service)
-    await service.fault("shopify", **fault)
+async def test_a_failed_write_is_retried_a_minute_later(service: Service, metafields: Metafields, fault: Json) -> None:
+    shop = await stale_shop(service)
+    await service.add_fault("shopify", **fault)
 
     assert await metafields.sync_metafields(None) == 0
-    await service.heal("shopify")
+    await service.clear_faults("shopify")
     assert await metafields.sync_metafields(None) == 0, "not at once"
     await a_minute_later(service)
     assert await metafields.sync_metafields(None) == 1
 
-    assert await told(service) == dict.fromkeys(shop.customers, 500)
+    assert await written(service) == dict.fromkeys(shop.customers, 500)
 
 
-async def test_a_token_that_shopify_refuses_is_tried_once_a_round_and_keeps_no_other_shop_waiting(
-    service: Service, metafields: Metafields
-) -> None:
-    broken, sound = await changed(service, customers=5), await changed(service)
+async def test_a_rejected_token_is_used_once_per_batch(service: Service, metafields: Metafields) -> None:
+    broken, sound = await stale_shop(service, customers=5), await stale_shop(service)
     await service.vendors.put(f"/_sandbox/shopify/shops/{broken.domain}", json={"access_token": "another"})
 
     await metafields.sync_metafields(None)
     await metafields.sync_metafields(None)
 
-    assert await told(service) == dict.fromkeys(sound.customers, 500)
+    assert await written(service) == dict.fromkeys(sound.customers, 500)
     assert await stale(service) == set(broken.customers)
-    assert await writes(service) == 2
+    assert await requests(service) == 2
 
 
-async def test_credentials_that_cannot_be_read_keep_no_other_shop_waiting(
-    service: Service, metafields: Metafields
-) -> None:
-    broken, sound = await changed(service), await changed(service)
-    await broken.keep_credentials(shopify=sealed_by_a_lost_key(access_token="shpat_lost"))
+async def test_unreadable_credentials_do_not_affect_other_shops(service: Service, metafields: Metafields) -> None:
+    broken, sound = await stale_shop(service), await stale_shop(service)
+    await broken.set_credentials(shopify=encrypt_with_lost_key(access_token="shpat_lost"))
 
     assert await metafields.sync_metafields(None) == 1
 
     assert await stale(service) == set(broken.customers)
-    assert await told(service) == dict.fromkeys(sound.customers, 500)
+    assert await written(service) == dict.fromkeys(sound.customers, 500)
 
 
-async def test_a_customer_whom_shopify_does_not_know_is_not_asked_about_again(
-    service: Service, metafields: Metafields
-) -> None:
-    shop = await changed(service, customers=2)
+async def test_a_customer_unknown_to_shopify_is_skipped(service: Service, metafields: Metafields) -> None:
+    shop = await stale_shop(service, customers=2)
     unknown = {"field": ["metafields", "0", "ownerId"], "code": "INVALID", "message": "Owner does not exist."}
     answer = {"data": {"metafieldsSet": {"metafields": None, "userErrors": [unknown]}}}
-    await service.fault("shopify", "status", status=200, body=answer)
+    await service.add_fault("shopify", "status", status=200, body=answer)
 
     await metafields.sync_metafields(None)
 
-    assert len(await told(service)) == 1
+    assert len(await written(service)) == 1
     assert await stale(service) == set()
 
     await mark(shop)
     await metafields.sync_metafields(None)
-    assert len(await told(service)) == 2
+    assert len(await written(service)) == 2
 
 
-async def test_two_rounds_at_once_write_each_metafield_once(service: Service, metafields: Metafields) -> None:
-    shop = await changed(service, customers=10)
+async def test_parallel_batches_write_each_metafield_once(service: Service, metafields: Metafields) -> None:
+    shop = await stale_shop(service, customers=10)
 
     await asyncio.gather(*(metafields.sync_metafields(None) for _ in range(4)))
 
-    assert await told(service) == dict.fromkeys(shop.customers, 500)
-    assert await writes(service) == 10
+    assert await written(service) == dict.fromkeys(shop.customers, 500)
+    assert await requests(service) == 10

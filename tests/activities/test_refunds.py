@@ -1,145 +1,148 @@
-"""Taking codes and giving points back, when answers are lost, tries overlap, and a use comes in between."""
+"""Removing codes and refunding points, with unknown outcomes, overlapping calls and uses."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import select
 
 from clients.outcomes import Unknown, VendorError
 from database import Sessions
 from db import redemptions, refunds
-from db.tables import Delivery, DiscountCode, PointLot, Redemption, Refund
-from tests.activities.conftest import Steps, steps_for
-from tests.service import Service, a_lot, until
+from db.tables import Delivery, Redemption, Refund
+from tests.builders import a_lot
+from tests.faults import CREATE_CODE, DEACTIVATE_CODE, DELETE_CODE, FIND_CODE, VendorFault
+from tests.service import Service
+from tests.steps import Steps, steps_for
+from tests.waiting import wait_until
 
 
-async def wished(service: Service, steps: Steps) -> None:
-    """A redemption that is captured, and that somebody wants refunded."""
-    await steps.points.reserve_points(steps.first)
-    await steps.discounts.generate_discount_code(steps.first)
-    async with service.store.begin() as session:
+@pytest.fixture
+async def steps(steps: Steps) -> Steps:
+    """A captured redemption with a refund request."""
+    return await capture_and_request(steps)
+
+
+async def capture_and_request(steps: Steps) -> Steps:
+    await steps.capture()
+    async with steps.service.store.begin() as session:
         row = await session.get_one(Redemption, steps.first.redemption_id)
-        await refunds.ask(session, row, actor="an operator", reason=None, channels=["klaviyo"])
+        await refunds.request_refund(session, row, actor="an operator", reason=None, channels=["klaviyo"])
+    return steps
 
 
-async def refund_of(service: Service, steps: Steps) -> Refund:
-    async with service.store() as session:
+async def refund_of(steps: Steps) -> Refund:
+    async with steps.service.store() as session:
         return await session.get_one(Refund, steps.first.redemption_id)
 
 
+async def refund(steps: Steps) -> None:
+    assert await steps.refunds.remove_discount_code(steps.first)
+    assert await steps.refunds.refund_points(steps.first)
+
+
 async def use(store: Sessions, steps: Steps) -> bool:
-    """What the order's webhook does."""
+    """Use the code, as an order's webhook does."""
     async with store.begin() as session:
         return await redemptions.use(session, steps.first.redemption_id, at=datetime.now(UTC))
 
 
-async def test_refunding_twice_gives_the_points_back_once(service: Service, steps: Steps) -> None:
-    await wished(service, steps)
+async def statuses(steps: Steps) -> list[str]:
+    """Statuses of the discounts at Shopify."""
+    return [one["status"] for one in await steps.shop.discounts()]
 
-    for _ in range(2):
-        assert await steps.refunds.remove_discount_code(steps.first)
-        assert await steps.refunds.refund_points(steps.first)
+
+async def test_refunding_twice_returns_the_points_once(service: Service, steps: Steps) -> None:
+    await refund(steps)
+    await refund(steps)
 
     assert await steps.shop.lots() == [300, 400]
     assert await steps.shop.deliveries("reward_refunded") == {"klaviyo": "pending"}
     assert await service.audit() == []
 
 
-async def test_overlapping_tries_refund_once(service: Service, steps: Steps) -> None:
-    await wished(service, steps)
-    await service.fault("shopify", operation="discountCodeDelete", kind="latency", seconds=0.2, times=2)
+async def test_overlapping_refunds_return_the_points_once(service: Service, steps: Steps) -> None:
+    await service.add_fault("shopify", **VendorFault.SLOW.script(operation=DELETE_CODE, seconds=0.2, times=2))
 
     assert all(await asyncio.gather(*(steps.refunds.remove_discount_code(steps.first) for _ in range(3))))
     assert all(await asyncio.gather(*(steps.refunds.refund_points(steps.first) for _ in range(3))))
 
     assert await steps.shop.lots() == [300, 400]
-    assert (await refund_of(service, steps)).code_removed is True
+    assert (await refund_of(steps)).code_removed is True
     assert await service.audit() == []
 
 
-@pytest.mark.parametrize("operation", ["discountCodeDeactivate", "discountCodeDelete", "codeDiscountNodeByCode"])
-@pytest.mark.parametrize("kind", ["execute_then_drop", "drop", "broken_json", "down"])
-async def test_a_lost_answer_does_not_make_us_forget_that_the_code_was_there(
-    service: Service, steps: Steps, operation: str, kind: str
+@pytest.mark.parametrize("operation", [DEACTIVATE_CODE, DELETE_CODE, FIND_CODE])
+@pytest.mark.parametrize("fault", [VendorFault.LOST, VendorFault.DROPPED, VendorFault.GARBLED, VendorFault.DOWN])
+async def test_a_retry_keeps_the_record_of_the_removal(
+    service: Service, steps: Steps, operation: str, fault: VendorFault
 ) -> None:
-    await wished(service, steps)
-    await service.fault("shopify", operation=operation, kind=kind, times=1)
+    await service.add_fault("shopify", **fault.script(operation=operation, times=1))
 
     with pytest.raises(VendorError):
         await steps.refunds.remove_discount_code(steps.first)
     assert await steps.shop.lots() == [0, 200]
     assert await steps.refunds.remove_discount_code(steps.first)
 
-    assert (await refund_of(service, steps)).code_removed is True
-    assert [one["status"] for one in await steps.shop.discounts()] == ["deleted"]
+    assert (await refund_of(steps)).code_removed is True
+    assert await statuses(steps) == ["deleted"]
 
 
-async def test_a_discount_that_outlives_its_deletion_is_deleted_again(service: Service, steps: Steps) -> None:
-    await wished(service, steps)
+async def test_a_discount_that_survives_its_deletion_is_deleted_again(service: Service, steps: Steps) -> None:
     done: dict[str, Any] = {"data": {"discountCodeDelete": {"userErrors": []}}}
-    await service.fault("shopify", operation="discountCodeDelete", kind="status", status=200, body=done)
+    await service.add_fault("shopify", operation=DELETE_CODE, kind="status", status=200, body=done)
 
     with pytest.raises(Unknown):
         await steps.refunds.remove_discount_code(steps.first)
     assert await steps.refunds.remove_discount_code(steps.first)
 
-    assert [one["status"] for one in await steps.shop.discounts()] == ["deleted"]
+    assert await statuses(steps) == ["deleted"]
 
 
-async def test_a_code_that_shopify_makes_late_does_not_come_back_after_its_refund(
-    service: Service, steps: Steps
-) -> None:
+async def test_a_late_creation_cannot_restore_a_refunded_code(service: Service) -> None:
+    steps = await steps_for(service, a_lot(700))
     await steps.points.reserve_points(steps.first)
-    await service.fault("shopify", operation="discountCodeBasicCreate", kind="execute_late", seconds=1)
+    await service.add_fault("shopify", **VendorFault.LATE.script(operation=CREATE_CODE, seconds=0.5))
     with pytest.raises(Unknown):
         await steps.discounts.generate_discount_code(steps.first)
-    await wished(service, steps)
+    await capture_and_request(steps)
 
-    assert await steps.refunds.remove_discount_code(steps.first)
-    assert await steps.refunds.refund_points(steps.first)
+    await refund(steps)
 
-    await asyncio.sleep(1.2)
-    assert [one["status"] for one in await steps.shop.discounts()] == ["expired"]
+    await asyncio.sleep(0.7)
+    assert await statuses(steps) == ["expired"]
 
 
-async def test_nobody_can_use_a_code_between_the_count_and_its_end(service: Service, steps: Steps) -> None:
-    await wished(service, steps)
+async def test_a_code_cannot_be_used_during_its_removal(service: Service, steps: Steps) -> None:
     [discount] = await steps.shop.discounts()
-    await service.fault("shopify", operation="discountCodeDelete", kind="latency", seconds=0.5)
-    removing = asyncio.ensure_future(steps.refunds.remove_discount_code(steps.first))
-    await until(lambda: is_noted(service, steps))
+    await service.add_fault("shopify", **VendorFault.SLOW.script(operation=DELETE_CODE, seconds=0.5))
+    removal = asyncio.ensure_future(steps.refunds.remove_discount_code(steps.first))
+    await wait_until(lambda: is_deactivated(steps))
 
-    with pytest.raises(AssertionError, match="does not work"):
-        await steps.shop.use(discount["code"])
+    with pytest.raises(AssertionError, match="not usable"):
+        await steps.shop.use_code(discount["code"])
 
-    assert await removing
-
-
-async def is_noted(service: Service, steps: Steps) -> bool:
-    return (await refund_of(service, steps)).code_removed is True
+    assert await removal
 
 
-async def test_a_use_that_is_told_of_after_the_code_was_removed_keeps_the_points(
-    service: Service, steps: Steps
-) -> None:
-    await wished(service, steps)
+async def is_deactivated(steps: Steps) -> bool:
+    return (await refund_of(steps)).code_removed is True
+
+
+async def test_a_use_after_the_removal_keeps_the_points_spent(service: Service, steps: Steps) -> None:
     assert await steps.refunds.remove_discount_code(steps.first)
     assert await use(service.store, steps)
 
     assert await steps.refunds.refund_points(steps.first) is False
 
-    assert ((await refund_of(service, steps)).state, (await steps.row()).status) == ("refused", "used")
+    assert ((await refund_of(steps)).status, (await steps.row()).status) == ("refused", "used")
     assert await steps.shop.lots() == [0, 200]
     assert await service.audit() == []
 
 
 @pytest.mark.parametrize("refund_first", [True, False])
-async def test_of_a_use_and_a_refund_the_one_that_commits_first_wins(
-    service: Service, steps: Steps, *, refund_first: bool
-) -> None:
-    await wished(service, steps)
+async def test_the_first_commit_of_use_and_refund_wins(service: Service, steps: Steps, *, refund_first: bool) -> None:
     mine, number = steps.first.redemption_id, steps.first.number
     async with service.store() as first:
         if refund_first:
@@ -159,10 +162,9 @@ async def test_of_a_use_and_a_refund_the_one_that_commits_first_wins(
     assert await service.audit() == []
 
 
-async def test_a_use_and_a_refund_at_once_never_both_happen(service: Service) -> None:
+async def test_a_redemption_is_either_used_or_refunded(service: Service) -> None:
     for _ in range(10):
-        steps = await steps_for(service, a_lot(500))
-        await wished(service, steps)
+        steps = await capture_and_request(await steps_for(service, a_lot(500)))
 
         used, refunded = await asyncio.gather(use(service.store, steps), steps.refunds.refund_points(steps.first))
 
@@ -171,33 +173,24 @@ async def test_a_use_and_a_refund_at_once_never_both_happen(service: Service) ->
     assert await service.audit() == []
 
 
-async def test_a_lot_that_expired_meanwhile_gets_its_points_back_with_a_week_to_spend_them(service: Service) -> None:
-    steps = await steps_for(service, a_lot(10_000, expires_in=timedelta(days=1)))
-    await wished(service, steps)
-    mine = PointLot.customer_id == steps.first.customer_id
-    async with service.store.begin() as session:
-        await session.execute(update(PointLot).where(mine).values(expires_at=func.now() - timedelta(hours=1)))
+async def test_points_refunded_to_an_expired_lot_can_be_spent(service: Service) -> None:
+    steps = await capture_and_request(await steps_for(service, a_lot(10_000, expires_in=timedelta(days=1))))
+    await steps.expire_lots()
 
-    await steps.refunds.remove_discount_code(steps.first)
-    assert await steps.refunds.refund_points(steps.first)
+    await refund(steps)
 
-    # The 9500 beside them have expired and stay so.
+    # The other 9,500 stay expired.
     assert await steps.shop.lots() == [9500, 500]
     assert await steps.shop.balance() == 500
     assert await service.audit() == []
 
 
-async def test_nobody_is_sent_a_code_that_was_taken_back(service: Service, steps: Steps) -> None:
-    await wished(service, steps)
-
-    await steps.refunds.remove_discount_code(steps.first)
-    await steps.refunds.refund_points(steps.first)
+async def test_a_refunded_code_is_not_delivered(service: Service, steps: Steps) -> None:
+    await refund(steps)
 
     assert await steps.shop.deliveries() == {"klaviyo": "skipped"}
     assert await steps.shop.deliveries("reward_refunded") == {"klaviyo": "pending"}
+    assert [code.state for code in await steps.codes()] == ["void"]
     async with service.store() as session:
-        codes = select(DiscountCode.state).where(DiscountCode.redemption_id == steps.first.redemption_id)
-        assert list(await session.scalars(codes)) == ["void"]
-        mine = Delivery.redemption_id == steps.first.redemption_id
-        whys = await session.scalars(select(Delivery.last_error).where(mine, Delivery.status == "skipped"))
-        assert list(whys) == ["refunded before it was sent"]
+        reasons = await session.scalars(select(Delivery.last_error).where(Delivery.status == "skipped"))
+        assert list(reasons) == ["refunded before it was sent"]
