@@ -290,7 +290,7 @@ class State:
     Attributes:
         discounts: every discount that Shopify ever had for the shop.
         costs, caps: by reward.
-        removable: redemptions whose code need not work any more: it was used, or its refund has begun.
+        removable: redemptions whose code need not work any more, beside used ones: an order has it, or a refund began.
         voided: attempts whose code has been voided. None: of every attempt without a purchase.
     """
 
@@ -331,14 +331,17 @@ class Evidence(State):
             findings = await audit(session)
         async with store() as session:
             ledger = await read(session, Records, domain=domain)
-            other_shops = select(tables.Redemption.id).join(tables.Shop).where(tables.Shop.domain != domain)
-            others = set(await session.scalars(other_shops))
+            shop = select(tables.Shop.id).where(tables.Shop.domain == domain).scalar_subquery()
+            query = select(tables.Redemption.id).where(tables.Redemption.shop_id != shop)
+            of_other_shops = set(await session.scalars(query))
 
         async def view(vendor: str) -> Json:
             return (await sandbox.get(f"/_sandbox/{vendor}")).raise_for_status().json()
 
-        arrived = {vendor: arrivals(vendor, (await view(vendor))["events"]) for vendor in MARKETING}
-        own = {vendor: [one for one in every if one.redemption_id not in others] for vendor, every in arrived.items()}
+        arrived: dict[Channel, list[Arrival]] = {}
+        for vendor in MARKETING:
+            every = arrivals(vendor, (await view(vendor))["events"])
+            arrived[vendor] = [one for one in every if one.redemption_id not in of_other_shops]
         customers = {row.customer_id for row in (*ledger.point_lots, *ledger.redemptions)}
         subjects = {f"shop {domain}", *(f"lot {lot.id}" for lot in ledger.point_lots)}
         subjects |= {f"customer {one}" for one in customers} | {f"redemption {one}" for one in ledger.by_id}
@@ -346,7 +349,7 @@ class Evidence(State):
             ledger=ledger,
             discounts=[one for one in (await view("shopify"))["discounts"] if one["shop"] == domain],
             findings=[finding for finding in findings if finding.subject in subjects],
-            **{**known, "arrivals": own | known.get("arrivals", {})},
+            **{**known, "arrivals": arrived | known.get("arrivals", {})},
         )
 
     @cached_property

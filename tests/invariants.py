@@ -4,6 +4,7 @@
 ended; the crash matrix, the end-to-end tests and chaos check it.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -66,24 +67,24 @@ def costs_are_held(state: State) -> Problems:
 
 
 def codes_work_while_paid(state: State) -> Problems:
-    working: dict[str, list[list[str]]] = {}
-    for discount in state.discounts:
-        if discount["status"] == "live":
-            working.setdefault(discount["code"], []).append(discount["customers"])
+    working = [discount for discount in state.discounts if discount["status"] == "live"]
     for code in state.ledger.discount_codes:
-        customers = working.pop(code.code, [])
+        customers = [discount["customers"] for discount in working if discount["code"] == code.code]
         if code.state is CodeState.FOREIGN:
             continue
         row = state.ledger.by_id[code.redemption_id]
         is_paid = row.is_paid and code.attempt == row.attempt
         is_voided = not is_paid if state.voided is None else (row.id, code.attempt) in state.voided
-        least, most = is_paid and row.id not in state.removable, not (is_voided or row.is_refunded)
+        may_be_gone = row.status is RedemptionStatus.USED or row.id in state.removable
+        least, most = is_paid and not may_be_gone, not (is_voided or row.is_refunded)
         if (code.state is CodeState.LIVE) != is_paid:
             yield row.id, f"{row}: the code {code.code} of attempt {code.attempt} is {code.state}"
         if not least <= len(customers) <= most or any(one != [row.customer_id] for one in customers):
             yield row.id, f"{row} by {row.customer_id}: the code {code.code} works for {customers}"
-    for code, customers in working.items():
-        yield code, f"works for {customers}, but belongs to no redemption"
+    known = {code.code for code in state.ledger.discount_codes}
+    for discount in working:
+        if discount["code"] not in known:
+            yield discount["code"], f"works for {discount['customers']}, with {discount['tags']}, but is unknown"
 
 
 def caps_hold(state: State) -> Problems:
@@ -166,14 +167,16 @@ def _delivery(
 
 
 def nothing_else_is_delivered(evidence: Evidence) -> Problems:
+    redemptions = {code.code: code.redemption_id for code in evidence.ledger.discount_codes}
     happened = {(evidence.code_of(row), event) for row in evidence.ledger.redemptions for event in row.events}
     for channel, arrived in evidence.arrivals.items():
         ids: dict[tuple[str, EventKind], str] = {}
         for one in arrived:
+            subject = redemptions.get(one.code, one.code)
             if (one.code, one.event) not in happened:
-                yield one.redemption_id, f"{one.event} of {one.code} arrived at {channel} and did not happen"
+                yield subject, f"{one.event} of {one.code} arrived at {channel} and did not happen"
             if ids.setdefault((one.code, one.event), one.id) != one.id:
-                yield one.redemption_id, f"{one.event} arrived at {channel} with several ids"
+                yield subject, f"{one.event} arrived at {channel} with several ids"
     for delivery in evidence.ledger.deliveries:
         if delivery.event not in evidence.ledger.by_id[delivery.redemption_id].events:
             yield delivery.redemption_id, f"a delivery of {delivery.event} on {delivery.channel}, which did not happen"
@@ -191,7 +194,8 @@ def everything_has_ended(evidence: Evidence) -> Problems:
             yield code.redemption_id, f"the code of attempt {code.attempt} is planned"
     for workflow_id, status in evidence.workflows.items():
         if status == "RUNNING":
-            yield workflow_id, "the workflow is open"
+            redemption = re.search("cr_[a-z0-9]+", workflow_id)
+            yield redemption[0] if redemption else workflow_id, f"the workflow {workflow_id} is open"
 
 
 def audit_is_clean(evidence: Evidence) -> Problems:

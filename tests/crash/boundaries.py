@@ -1,7 +1,6 @@
-"""The boundaries of every step, as the running code shows them: nobody lists them, so a new step joins by itself."""
+"""Hooks at the boundaries of every activity. The running code determines them: a new activity needs no entry here."""
 
 import os
-import signal
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +14,14 @@ from sqlalchemy.orm import Session
 from temporalio import activity
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
 
+from tests.faults import Boundary, kill
+
 _step: ContextVar["Step"] = ContextVar("step")
 
 
 @dataclass
 class Step:
-    """One try of one activity, and how many commits and calls it has come to."""
+    """One attempt of one activity, and how many commits and calls it has made."""
 
     name: str
     commits: int = 0
@@ -28,75 +29,75 @@ class Step:
 
     @classmethod
     def of(cls, info: activity.Info) -> "Step":
-        """The step under way, by its kind, by what tells it apart from others of its kind, and by its try."""
+        """Named by activity type, by activity id where several have one type, and by attempt."""
         names = [info.activity_type, *([info.activity_id] if info.activity_id != info.activity_type else [])]
-        tries = f", try {info.attempt}" if info.attempt > 1 else ""
-        return cls(" ".join(names) + tries)
+        attempt = f", attempt {info.attempt}" if info.attempt > 1 else ""
+        return cls(" ".join(names) + attempt)
 
 
 class Boundaries:
-    """Notes each boundary that the process comes to, and kills the process at the deadly one."""
+    """Records every boundary that the process reaches, and kills the process at `die_at`."""
 
-    def __init__(self, notes: Path, *, deadly: str | None) -> None:
-        self._notes = os.open(notes, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-        self._deadly = deadly
+    def __init__(self, record: Path, *, die_at: str | None) -> None:
+        self._record = os.open(record, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        self._die_at = die_at
 
-    def reach(self, where: str) -> None:
-        """Here is a boundary of the step under way."""
-        name = f"{_step.get().name}: {where}"
-        os.write(self._notes, f"{name}\n".encode())
-        if name == self._deadly:
-            os.kill(os.getpid(), signal.SIGKILL)
+    def reach(self, boundary: Boundary, number: int | None = None) -> None:
+        """A boundary of the current step, with the number of the commit or call."""
+        name = f"{_step.get().name}: {boundary}" + (f" {number}" if number else "")
+        os.write(self._record, f"{name}\n".encode())
+        if name == self._die_at:
+            kill(os.getpid())
 
-    def watch_commits(self) -> None:
-        """From now on, before and after every commit of this process."""
+    def hook_commits(self) -> None:
+        """Before and after every commit of this process."""
         event.listen(Session, "before_commit", self._before_commit)
         event.listen(Session, "after_commit", self._after_commit)
 
-    def watch_calls(self, http: httpx.AsyncClient) -> None:
-        """From now on, before every request of this client, and once the vendor has answered it."""
+    def hook_calls(self, http: httpx.AsyncClient) -> None:
+        """Before every request of this client, and after its response."""
         http.event_hooks = {"request": [self._before_call], "response": [self._after_call]}
 
-    def watch_steps(self, client: temporalio.client.Client) -> temporalio.client.Client:
-        """The client whose workers stop by before each step starts, and after it, before its result is told."""
+    def hook_activities(self, client: temporalio.client.Client) -> temporalio.client.Client:
+        """A client whose workers pass the boundaries around each activity attempt, before its result is reported."""
         config = client.config()
-        config["interceptors"] = [_Watch(self)]
+        config["interceptors"] = [_Interceptor(self)]
         return temporalio.client.Client(**config)
 
     def _before_commit(self, _session: Session) -> None:
         _step.get().commits += 1
-        self.reach(f"before commit {_step.get().commits}")
+        self.reach(Boundary.BEFORE_COMMIT, _step.get().commits)
 
     def _after_commit(self, _session: Session) -> None:
-        self.reach(f"after commit {_step.get().commits}")
+        self.reach(Boundary.AFTER_COMMIT, _step.get().commits)
 
     async def _before_call(self, _request: httpx.Request) -> None:
         _step.get().calls += 1
-        self.reach(f"before call {_step.get().calls}")
+        self.reach(Boundary.BEFORE_CALL, _step.get().calls)
 
     async def _after_call(self, _response: httpx.Response) -> None:
-        self.reach(f"after call {_step.get().calls}")
+        self.reach(Boundary.AFTER_CALL, _step.get().calls)
 
 
-class _Watch(temporalio.client.Interceptor, temporalio.worker.Interceptor):
-    """A client's interceptors are its workers' too, around those that the worker has of its own."""
+class _Interceptor(temporalio.client.Interceptor, temporalio.worker.Interceptor):
+    """Workers inherit the interceptors of their client, outside of their own ones."""
 
     def __init__(self, boundaries: Boundaries) -> None:
         self._boundaries = boundaries
 
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:  # noqa: A002
-        return _WatchedStep(next, self._boundaries)
+        return _ActivityInterceptor(next, self._boundaries)
 
 
-class _WatchedStep(ActivityInboundInterceptor):
+class _ActivityInterceptor(ActivityInboundInterceptor):
     def __init__(self, inner: ActivityInboundInterceptor, boundaries: Boundaries) -> None:
         super().__init__(inner)
         self._boundaries = boundaries
 
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002
         _step.set(Step.of(activity.info()))
-        self._boundaries.reach("before it starts")
+        self._boundaries.reach(Boundary.ACTIVITY_START)
         try:
             return await super().execute_activity(input)
         finally:
-            self._boundaries.reach("after it has finished")
+            self._boundaries.reach(Boundary.ACTIVITY_END)

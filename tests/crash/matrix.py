@@ -1,4 +1,4 @@
-"""One purchase or refund, one death, another worker; and many at a time, as they mostly wait for time-outs."""
+"""Cases of the crash matrix: one purchase or refund, one death, another worker. Many run at a time, as most wait."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine
@@ -20,191 +20,186 @@ from db.audit import Finding, audit
 from db.tables import Redemption
 from local_stack.options import vendor_settings
 from local_stack.stack import LocalStack
-from settings import Settings
-from tests.activities.conftest import steps_for
-from tests.crash.stories import Story
-from tests.crash.verdict import POINTS, Ended
-from tests.crash.worker import Orders, start_worker
-from tests.service import Service, Shop, a_customer, a_lot, a_shop, ending, until
+from tests.builders import a_customer, a_lot, a_shop
+from tests.crash.expectations import CHANNELS, KEY, POINTS, problems
+from tests.crash.scenarios import Scenario
+from tests.crash.worker import WorkerOptions, start_worker
+from tests.service import Service, in_process
+from tests.shop import Shop
+from tests.stacks import client_of, settings_of
+from tests.steps import steps_for
+from tests.waiting import wait_for_end, wait_until
 
 DEADLINE_SECONDS = 60
-"""A step whose worker died is tried again after 15 seconds: that must leave time for it, however busy the machine."""
+"""Leaves time for the retry of an activity whose worker died, which comes after 15 seconds, on a busy machine."""
 WORKERS_AT_ONCE = 6
-"""Of those that are to die: when many share a processor, a step may time out that nobody stopped."""
+"""Workers that are to die. More of them can slow each other down until activities time out."""
 CASE_SECONDS = 240
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A story, and where its worker dies; nowhere in the rehearsal."""
+    """A scenario and the boundary at which its worker dies. None: it does not die, but records its boundaries."""
 
-    story: Story
-    deadly: str | None = None
+    scenario: Scenario
+    die_at: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.story.name} · {self.deadly or 'nobody dies'}"
+        return f"{self.scenario.name} · {self.die_at or 'no death'}"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What came of a case: the boundaries that its worker came to, and what is wrong."""
-
+class Result:
     case: Case
     boundaries: list[str]
-    objections: list[str]
+    """Each once, in the order in which the worker first reached them."""
+    problems: list[str]
 
 
 @dataclass(kw_only=True)
 class Matrix:
-    """Runs cases, each with its own shop, task queue, API and worker, and for the time being with its own vendors."""
+    """Runs cases, each with its own shop, task queue, API and worker, and with a sandbox that it returns."""
 
     stack: LocalStack
     engine: AsyncEngine
     temporal: Client
-    vendors: "asyncio.Queue[str]"
+    sandboxes: "asyncio.Queue[str]"
     home: Path
     _workers: asyncio.Semaphore = field(default_factory=partial(asyncio.Semaphore, WORKERS_AT_ONCE))
     _numbers: "count[int]" = field(default_factory=partial(count, 1))
 
-    async def run(self, case: Case) -> Outcome:
-        """Play the case to its end."""
-        notes = self.home / f"{next(self._numbers)}.boundaries"
-        vendors = await self.vendors.get()
+    async def run(self, case: Case) -> Result:
+        record = self.home / f"{next(self._numbers)}.boundaries"
+        sandbox = await self.sandboxes.get()
         try:
-            async with asyncio.timeout(CASE_SECONDS), self._service(vendors) as service:
-                objections = await self._play(case, service, notes)
-        except Exception as error:  # noqa: BLE001 - one case that goes wrong must not hide the others
-            objections = [f"did not come to its end: {error!r}"]
+            async with asyncio.timeout(CASE_SECONDS), self._service(sandbox) as service:
+                found = await self._run(case, service, record)
+        except Exception as error:  # noqa: BLE001 - an error of one case must not hide the others
+            found = [f"did not end: {error!r}"]
         finally:
-            self.vendors.put_nowait(vendors)
-        return Outcome(case=case, boundaries=_noted(notes), objections=objections)
+            self.sandboxes.put_nowait(sandbox)
+        return Result(case=case, boundaries=_recorded(record), problems=found)
 
-    async def findings(self) -> list[Finding]:
-        """What breaks an invariant of the ledger, of all that was played."""
+    async def audit(self) -> list[Finding]:
+        """Audit the ledger of all cases."""
         async with sessions(self.engine).begin() as session:
             return await audit(session)
 
-    async def _play(self, case: Case, service: Service, notes: Path) -> list[str]:
-        shop, ask = await (_to_refund(service) if case.story.is_refund else _to_purchase(service))
-        for fault in filter(None, (case.story.mishap, case.story.refusal)):
-            await service.fault("shopify", **fault)
+    async def _run(self, case: Case, service: Service, record: Path) -> list[str]:
+        scenario = case.scenario
+        shop, request = await (_prepare_refund(service) if scenario.is_refund else _prepare_purchase(service))
+        for fault in filter(None, (scenario.fault, scenario.rejection)):
+            await service.add_fault("shopify", **fault)
         async with self._workers:
-            answer = asyncio.ensure_future(ask)
-            asked = Asked(service=service, shop=shop, answer=answer, is_refund=case.story.is_refund)
-            await _live(start_worker(self._orders(case, service, notes)), asked)
-        if case.deadly and case.story.refusal:
-            await service.fault("shopify", **case.story.refusal)
+            response = asyncio.ensure_future(request)
+            run = Run(service=service, shop=shop, response=response, is_refund=scenario.is_refund)
+            await _until_death(start_worker(self._worker_options(case, service, record)), run)
+        if case.die_at and scenario.rejection:
+            await service.add_fault("shopify", **scenario.rejection)
         async with service.worker():
-            ended = await asked.end()
-        return [*_surprises(case, ended.answer, notes), *await ended.objections()]
+            return await run.problems(case, _recorded(record))
 
-    def _orders(self, case: Case, service: Service, notes: Path) -> Orders:
+    def _worker_options(self, case: Case, service: Service, record: Path) -> WorkerOptions:
         own = {"TEMPORAL_TASK_QUEUE": service.settings.temporal_task_queue}
         env = {**self.stack.env, **vendor_settings(str(service.vendors.base_url).rstrip("/")), **own}
-        return Orders(env=env, notes=notes, output=notes.with_suffix(".log"), deadly=case.deadly)
+        return WorkerOptions(env=env, record=record, log=record.with_suffix(".log"), die_at=case.die_at)
 
     @asynccontextmanager
-    async def _service(self, vendors: str) -> AsyncGenerator[Service]:
-        settings = self._settings(vendors)
+    async def _service(self, sandbox_url: str) -> AsyncGenerator[Service]:
+        settings = settings_of(
+            self.stack,
+            **{name.lower(): value for name, value in vendor_settings(sandbox_url).items()},
+            temporal_task_queue=f"crash-{next(self._numbers)}",
+            purchase_deadline_seconds=DEADLINE_SECONDS,
+            log_level="ERROR",
+        )
         app = create_app(settings, self.temporal)
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(app.router.lifespan_context(app))
-            transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-            sandbox = await stack.enter_async_context(a_client_of_vendors(vendors))
+            sandbox = await stack.enter_async_context(client_of(sandbox_url))
             (await sandbox.delete("/_sandbox")).raise_for_status()
+            transport = httpx.ASGITransport(app, raise_app_exceptions=False)
             yield Service(
                 settings=settings,
                 store=sessions(self.engine),
                 temporal=self.temporal,
-                api=await stack.enter_async_context(
-                    httpx.AsyncClient(transport=transport, base_url="http://test", trust_env=False)
-                ),
+                api=await stack.enter_async_context(in_process(transport)),
                 vendors=sandbox,
                 worker_http=await stack.enter_async_context(httpx.AsyncClient(trust_env=False, verify=False)),
             )
 
-    def _settings(self, vendors: str) -> Settings:
-        own = {"temporal_task_queue": f"crash-{next(self._numbers)}", "purchase_deadline_seconds": DEADLINE_SECONDS}
-        stack = {name.lower(): value for name, value in {**self.stack.env, **vendor_settings(vendors)}.items()}
-        return Settings.model_validate({**stack, **own, "log_level": "ERROR"})
-
-
-def a_client_of_vendors(url: str) -> httpx.AsyncClient:
-    """Without connections kept alive: they break when the vendors tire of them just as they are used again."""
-    limits = httpx.Limits(max_keepalive_connections=0)
-    return httpx.AsyncClient(base_url=url, timeout=60, trust_env=False, verify=False, limits=limits)
-
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
-    """What the API was asked for, and who works on it."""
+class Run:
+    """A request to the API, and the workflow that it starts."""
 
     service: Service
     shop: Shop
-    answer: "asyncio.Future[httpx.Response]"
+    response: "asyncio.Future[httpx.Response]"
     is_refund: bool
 
-    async def is_over(self) -> bool:
-        """Whether the caller has an answer, and nobody works on it any more."""
-        if not self.answer.done():
+    async def has_ended(self) -> bool:
+        if not self.response.done():
             return False
         rows = await self.shop.redemptions()
-        return bool(rows) and all([(await self._run(row).describe()).close_time is not None for row in rows])
+        return bool(rows) and all([(await self._workflow(row).describe()).close_time is not None for row in rows])
 
-    async def end(self) -> Ended:
-        """Wait for the end."""
-        answer = await self.answer
+    async def problems(self, case: Case, boundaries: list[str]) -> list[str]:
+        """Wait for the end, and check everything."""
+        response = await self.response
         [row] = await self.shop.redemptions()
-        return Ended(service=self.service, shop=self.shop, answer=answer, workflow=await ending(self._run(row)))
+        status = await wait_for_end(self._workflow(row))
+        found = await problems(
+            self.service, self.shop, response, redemption_id=row.id, workflow=status, is_refund=self.is_refund
+        )
+        if case.die_at not in {None, *boundaries}:
+            found.append(f"the worker did not reach this boundary, only {boundaries}")
+        if response.status_code != case.scenario.status:
+            found.append(f"answered {response.status_code} instead of {case.scenario.status}: {response.text}")
+        return found
 
-    def _run(self, row: Redemption) -> "WorkflowHandle[Any, Any]":
-        return self.service.refund_of(row.id) if self.is_refund else self.service.run_of(row.id, row.attempt)
+    def _workflow(self, row: Redemption) -> "WorkflowHandle[Any, Any]":
+        return (
+            self.service.refund_workflow(row.id)
+            if self.is_refund
+            else self.service.purchase_workflow(row.id, row.attempt)
+        )
 
 
-Ask = tuple[Shop, Coroutine[Any, Any, httpx.Response]]
-"""A shop, and what it will ask the API for."""
+Prepared = tuple[Shop, Coroutine[Any, Any, httpx.Response]]
+"""A shop and the request to be sent."""
 
 
-async def _to_purchase(service: Service) -> Ask:
+async def _prepare_purchase(service: Service) -> Prepared:
     shop = await service.open_shop(a_shop(a_customer(a_lot(POINTS))))
-    return shop, shop.purchase()
+    return shop, shop.purchase(key=KEY)
 
 
-async def _to_refund(service: Service) -> Ask:
-    """Of a redemption that was captured, and announced nowhere."""
+async def _prepare_refund(service: Service) -> Prepared:
+    """Of a captured redemption whose event has not been delivered."""
     steps = await steps_for(service, a_lot(POINTS))
-    await steps.points.reserve_points(steps.first)
-    await steps.discounts.generate_discount_code(steps.first)
-    return steps.shop, steps.shop.refund(steps.first.redemption_id)
+    attempt = steps.first.model_copy(update={"channels": list(CHANNELS)})
+    await steps.points.reserve_points(attempt)
+    await steps.discounts.generate_discount_code(attempt)
+    return steps.shop, steps.shop.refund(attempt.redemption_id)
 
 
-async def _live(worker: ForkServerProcess, asked: Asked) -> None:
-    """The worker's life: until it kills itself, or has nothing left to do."""
+async def _until_death(worker: ForkServerProcess, run: Run) -> None:
+    """Wait until the worker kills itself or has nothing left to do."""
+
+    async def is_dead() -> bool:
+        return not worker.is_alive()
+
+    async def is_over() -> bool:
+        return not worker.is_alive() or await run.has_ended()
+
     try:
-        await until(partial(_is_over, worker, asked), seconds=60)
+        await wait_until(is_over, seconds=60)
     finally:
         worker.kill()
-        await until(partial(_is_dead, worker))
+        await wait_until(is_dead)
         worker.close()
 
 
-async def _is_over(worker: ForkServerProcess, asked: Asked) -> bool:
-    return await _is_dead(worker) or await asked.is_over()
-
-
-async def _is_dead(worker: ForkServerProcess) -> bool:
-    return not worker.is_alive()
-
-
-def _surprises(case: Case, answer: httpx.Response, notes: Path) -> list[str]:
-    """What differs from the story."""
-    reached = _noted(notes)
-    surprises = [f"the worker never came there; it came to {reached}"] if case.deadly not in {None, *reached} else []
-    if answer.status_code != case.story.answer:
-        surprises.append(f"answered {answer.status_code} instead of {case.story.answer}: {answer.text}")
-    return surprises
-
-
-def _noted(notes: Path) -> list[str]:
-    """Each boundary once, in the order in which they were first reached."""
-    return list(dict.fromkeys(notes.read_text().splitlines())) if notes.exists() else []
+def _recorded(record: Path) -> list[str]:
+    return list(dict.fromkeys(record.read_text().splitlines())) if record.exists() else []

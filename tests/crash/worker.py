@@ -1,13 +1,14 @@
-"""The product's worker, watched at its boundaries, in a process that is forked from one that has imported it all."""
+"""The product's worker with hooks at its boundaries, and the sandbox, as processes forked from a warm server."""
 
 import os
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
-from multiprocessing.context import ForkServerContext, ForkServerProcess
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from typing import Any
 
 import httpx
 from temporalio.client import Client
@@ -21,73 +22,70 @@ from sandbox.__main__ import serve
 from settings import Settings
 from tests.crash.boundaries import Boundaries
 
-# Starting a hundred workers anew would take more of the processor than all that they do.
-IMPORTED_LATE = ["asyncpg", "httpcore", "pytest", "temporalio.bridge.worker", "uvicorn.protocols.http.h11_impl"]
+# Imported once by the fork server: starting a hundred interpreters would take longer than all their work.
+PRELOADED = [
+    __name__, "asyncpg", "httpcore", "pytest", "temporalio.bridge.worker", "uvicorn.protocols.http.h11_impl"
+]  # fmt: skip
 load_default_build_id()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Orders:
-    """Where the worker works, what it notes where, and at which boundary it dies."""
+class WorkerOptions:
+    """Settings of the worker, its file of reached boundaries, its log, and the boundary at which it dies."""
 
     env: Mapping[str, str]
-    notes: Path
-    output: Path
-    deadly: str | None
+    record: Path
+    log: Path
+    die_at: str | None
 
 
-def start_worker(orders: Orders) -> ForkServerProcess:
-    """A worker that follows orders."""
-    return _started(_context().Process(target=_work, args=(orders,), daemon=True))
+def start_worker(options: WorkerOptions) -> ForkServerProcess:
+    return _start(_run_worker, options)
 
 
-def start_sandbox(port: int, output: Path) -> ForkServerProcess:
-    """Vendors that nobody else deals with."""
-    return _started(_context().Process(target=_play, args=(port, output), daemon=True))
+def start_sandbox(port: int, log: Path) -> ForkServerProcess:
+    return _start(_run_sandbox, port, log)
 
 
-def _context() -> ForkServerContext:
+def _start(target: Callable[..., None], *args: Any) -> ForkServerProcess:
     context = get_context("forkserver")
-    context.set_forkserver_preload([__name__, *IMPORTED_LATE])
-    return context
-
-
-def _started(process: ForkServerProcess) -> ForkServerProcess:
+    context.set_forkserver_preload(PRELOADED)
+    process = context.Process(target=target, args=args, daemon=True)
     process.start()
     return process
 
 
-def _work(orders: Orders) -> None:
-    _become_a_program(orders.output)
-    settings = process_environment(orders.env)
+def _run_worker(options: WorkerOptions) -> None:
+    _detach(options.log)
+    environment = process_environment(options.env)
     os.environ.clear()
-    os.environ.update(settings)
-    boundaries = Boundaries(orders.notes, deadly=orders.deadly)
-    boundaries.watch_commits()
+    os.environ.update(environment)
+    boundaries = Boundaries(options.record, die_at=options.die_at)
+    boundaries.hook_commits()
     build = worker.build_worker
 
-    def build_watched(client: Client, settings: Settings, store: Sessions, http: httpx.AsyncClient) -> Worker:
-        boundaries.watch_calls(http)
-        return build(boundaries.watch_steps(client), settings, store, http)
+    def build_hooked(client: Client, settings: Settings, store: Sessions, http: httpx.AsyncClient) -> Worker:
+        boundaries.hook_calls(http)
+        return build(boundaries.hook_activities(client), settings, store, http)
 
-    worker.build_worker = build_watched
+    worker.build_worker = build_hooked
     worker.main()
 
 
-def _play(port: int, output: Path) -> None:
-    _become_a_program(output)
+def _run_sandbox(port: int, log: Path) -> None:
+    _detach(log)
     serve(port=port)
 
 
-def _become_a_program(output: Path) -> None:
-    """With a log of its own, and no longer alive than whoever started it."""
-    descriptor = os.open(output, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+def _detach(log: Path) -> None:
+    """Write to an own log, and end with the process that started this one."""
+    descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     for stream in (sys.stdout, sys.stderr):
         os.dup2(descriptor, stream.fileno())
-    threading.Thread(target=_follow_the_parent, daemon=True).start()
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
 
 
-def _follow_the_parent() -> None:
+def _exit_with_parent() -> None:
     parent = parent_process()
     assert parent is not None
     parent.join()
