@@ -1,17 +1,17 @@
-"""Rewards and VIP tiers as a client reads them."""
+"""/v1/rewards and /v1/vip-tiers"""
 
 import pytest
 from sqlalchemy import func, update
 
 from db.tables import Reward
-from tests.api.answers import error_of, ids_of, values_of
+from tests.api.support import attributes_of, error_of, ids_of, values_of
 from tests.builders import a_reward, a_shop
 from tests.service import Service
 from tests.shop import Shop
 
 TIERS = [
     {"id": "tier_gold", "name": "Gold", "points_required": 1000, "points_multiplier": "1.5", "badge_color": "#FFD700"},
-    {"id": "tier_bronze", "name": "Bronze", "points_required": 0, "description": "Where everybody begins."},
+    {"id": "tier_bronze", "name": "Bronze", "points_required": 0, "description": "The first tier."},
 ]
 
 
@@ -26,7 +26,7 @@ async def shop(service: Service) -> Shop:
     return await service.open_shop(a_shop(rewards=rewards, vip_tiers=TIERS))
 
 
-async def test_a_reward_has_every_field_of_the_reference(shop: Shop) -> None:
+async def test_a_reward_has_the_reference_fields(shop: Shop) -> None:
     answer = await shop.get("/v1/rewards/five")
 
     reward = answer.json()["data"]
@@ -47,36 +47,35 @@ async def test_a_reward_has_every_field_of_the_reference(shop: Shop) -> None:
     }
 
 
-async def test_a_reward_for_one_tier_says_so_and_one_without_a_figure_has_none(shop: Shop) -> None:
-    gold = (await shop.get("/v1/rewards/gold_only")).json()["data"]["attributes"]
-    shipping = (await shop.get("/v1/rewards/shipping")).json()["data"]["attributes"]
+async def test_tier_rewards_and_rewards_without_amount(shop: Shop) -> None:
+    gold = attributes_of(await shop.get("/v1/rewards/gold_only"))
+    shipping = attributes_of(await shop.get("/v1/rewards/shipping"))
 
     assert gold["reward_type"] == "tier"
     assert (shipping["discount_amount"], shipping["minimum_spend"], shipping["description"]) == (None, None, None)
 
 
 async def test_rewards_are_listed_sorted_and_filtered(shop: Shop) -> None:
-    everything = await shop.get("/v1/rewards?sort=-points_cost")
+    every = await shop.get("/v1/rewards?sort=-points_cost")
     active = await shop.get("/v1/rewards?sort=points_cost&filter[is_active]=true&page[size]=2")
     inactive = await shop.get("/v1/rewards?filter[is_active]=false")
 
-    assert ids_of(everything) == ["gold_only", "five", "off", "shipping"]
+    assert ids_of(every) == ["gold_only", "five", "off", "shipping"]
     assert (ids_of(active), ids_of(inactive)) == (["shipping", "five"], ["off"])
     assert active.json()["meta"] == {"total": 3, "page": 1, "per_page": 2, "total_pages": 2}
     assert values_of(inactive, "is_active") == [False]
 
 
-async def test_a_deleted_reward_is_gone(service: Service, shop: Shop) -> None:
-    whose = Reward.shop_id == (await shop.row()).id
+async def test_a_deleted_reward_is_not_found(service: Service, shop: Shop) -> None:
     async with service.store.begin() as session:
-        await session.execute(update(Reward).where(whose, Reward.id == "gold_only").values(deleted_at=func.now()))
+        await session.execute(update(Reward).where(Reward.id == "gold_only").values(deleted_at=func.now()))
 
     assert error_of(await shop.get("/v1/rewards/gold_only"))["code"] == "reward_not_found"
     assert "gold_only" not in ids_of(await shop.get("/v1/rewards"))
     assert values_of(await shop.get("/v1/vip-tiers"), "rewards") == [[], []]
 
 
-async def test_tiers_come_lowest_first_on_one_page_with_the_rewards_that_are_only_for_them(shop: Shop) -> None:
+async def test_tiers_are_listed_with_their_rewards(shop: Shop) -> None:
     answer = await shop.get("/v1/vip-tiers")
 
     assert set(answer.json()) == {"data"}
@@ -92,7 +91,7 @@ async def test_tiers_come_lowest_first_on_one_page_with_the_rewards_that_are_onl
     assert gold["rewards"] == [{"id": "gold_only", **alone["attributes"]}]
 
 
-async def test_another_shops_rewards_and_tiers_do_not_exist(service: Service, shop: Shop) -> None:
+async def test_other_shops_rewards_and_tiers_are_not_found(service: Service, shop: Shop) -> None:
     other = await service.open_shop(a_shop(rewards=[a_reward("theirs")]))
 
     assert error_of(await other.get("/v1/rewards/five"))["code"] == "reward_not_found"
@@ -100,7 +99,7 @@ async def test_another_shops_rewards_and_tiers_do_not_exist(service: Service, sh
     assert ids_of(await other.get("/v1/vip-tiers")) == []
 
 
-async def test_what_the_list_does_not_know_is_refused(shop: Shop) -> None:
+async def test_invalid_parameters_are_refused_by_name(shop: Shop) -> None:
     for query in ("filter[is_active]=perhaps", "sort=name", "page[size]=0", "filter[name]=five"):
         answer = await shop.get(f"/v1/rewards?{query}")
         assert (answer.status_code, error_of(answer)["source"]["parameter"]) == (400, query.partition("=")[0])

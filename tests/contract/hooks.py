@@ -1,4 +1,4 @@
-"""What Schemathesis does not know: how Shopify signs, and that nothing may be sent to strangers."""
+"""Hooks of Schemathesis: they sign Shopify webhooks, and prevent webhooks to public addresses."""
 
 import os
 from typing import Any
@@ -9,21 +9,21 @@ from pydantic import SecretStr
 from clients.shopify_webhooks import signature
 
 URL = "https://8.8.8.8/hooks"
+# Is never sent.
 EVENT = "points.earned"
-"""One that nobody sends."""
 
 
 @schemathesis.hook  # pyright: ignore[reportUnknownMemberType]
 def before_call(_: Any, case: Any, kwargs: dict[str, Any]) -> None:
-    """Subscriptions bring nobody any request; what Shopify tells is signed."""
+    """Replace the URL and events of subscriptions, and sign webhooks."""
     body: Any = case.body
     if isinstance(body, dict):
-        _silence(body)
+        _replace_subscription(body)
     if case.path == "/webhooks/shopify":
         kwargs["auth"] = _sign
 
 
-def _silence(body: Any) -> None:
+def _replace_subscription(body: Any) -> None:
     if str(body.get("url")).startswith("https://"):
         body["url"] = URL
     if isinstance(body.get("events"), list):

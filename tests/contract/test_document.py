@@ -1,4 +1,4 @@
-"""What OpenAPI says: enough for whoever reads it, and true of whatever it shows."""
+"""The OpenAPI document: complete, and consistent with itself"""
 
 import re
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ def operations(document: Json) -> list[Json]:
     return [operation for path in document["paths"].values() for operation in path.values()]
 
 
-def test_every_operation_says_what_it_is(document: Json) -> None:
+def test_every_operation_is_described(document: Json) -> None:
     tags = {tag["name"] for tag in document["tags"] if tag["description"]}
     ids = [operation["operationId"] for operation in operations(document)]
 
@@ -43,18 +43,18 @@ def test_every_operation_says_what_it_is(document: Json) -> None:
     assert {operation["tags"][0] for operation in operations(document)} == tags
 
 
-def test_whatever_has_a_body_has_an_example_that_fits(document: Json) -> None:
-    shown = 0
+def test_every_body_has_a_valid_example(document: Json) -> None:
+    checked = 0
     for where, content in bodies(document):
         for example in examples(content):
             assert not errors_of(document, content["schema"], example), where
-            shown += 1
+            checked += 1
 
-    assert shown > 150
+    assert checked > 150
 
 
 def bodies(document: Json) -> Iterator[tuple[str, Json]]:
-    """Everything that goes to or comes from an operation, and where that is said."""
+    """Every documented request and response body, with its operation and status."""
     for operation in operations(document):
         name = operation["operationId"]
         for content in operation.get("requestBody", {}).get("content", {}).values():
@@ -71,11 +71,11 @@ def examples(content: Json) -> list[Any]:
 
 
 def errors_of(document: Json, schema: Json, value: Any) -> list[str]:
-    checked: Any = Draft202012Validator({**schema, "components": document["components"]})
-    return [error.message for error in checked.iter_errors(value)]
+    validator: Any = Draft202012Validator({**schema, "components": document["components"]})
+    return [error.message for error in validator.iter_errors(value)]
 
 
-def test_every_error_is_documented_where_it_can_happen(document: Json) -> None:
+def test_every_error_is_documented(document: Json) -> None:
     documented: set[str] = set()
     for operation in operations(document):
         for status, answer in operation["responses"].items():
@@ -84,11 +84,11 @@ def test_every_error_is_documented_where_it_can_happen(document: Json) -> None:
                 assert (error["code"], error["status"]) == (code, status) == (code, str(KINDS[code].status))
                 documented.add(code)
 
-    # These two are not of any operation; the document's description tells of them.
+    # These two belong to no operation; the description of the document has them.
     assert documented == KINDS.keys() - {"not_found", "method_not_allowed"}
 
 
-def test_what_takes_a_key_takes_it_from_readers_or_writers_only(document: Json) -> None:
+def test_writes_need_a_full_key(document: Json) -> None:
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             keyed = path.startswith("/v1/")
@@ -99,7 +99,7 @@ def test_what_takes_a_key_takes_it_from_readers_or_writers_only(document: Json) 
                 assert refused is writes, (method, path)
 
 
-def test_what_takes_an_idempotency_key_tells_it_with_every_answer(document: Json) -> None:
+def test_idempotency_headers_are_documented(document: Json) -> None:
     taking = [one for one in operations(document) if "Idempotency-Key" in str(one.get("parameters"))]
 
     assert {one["operationId"] for one in taking} == {"purchase_reward", "adjust_points"}
@@ -108,7 +108,55 @@ def test_what_takes_an_idempotency_key_tells_it_with_every_answer(document: Json
             assert {"Idempotency-Key", "Idempotency-Replayed"} <= answer["headers"].keys()
 
 
-async def test_another_method_is_refused_and_all_the_right_ones_are_named(app: FastAPI, document: Json) -> None:
+def test_every_operation_with_a_key_documents_the_limit(document: Json) -> None:
+    for operation in operations(document):
+        responses = operation["responses"]
+        assert ("429" in responses) is ("security" in operation)
+        if "security" in operation:
+            assert {"401", "429", "500", "503"} <= responses.keys()
+            assert "Retry-After" in responses["429"]["headers"]
+            for status, response in responses.items():
+                assert ("RateLimit-Remaining" in response.get("headers", {})) is (status != "401")
+
+
+BODY = {"invalid_json", "invalid_request", "payload_too_large", "unsupported_media_type"}
+READ = {"unauthorized", "rate_limited", "internal_error", "engine_unavailable"}
+WRITE = {"read_only_key", *READ}
+ERRORS = {
+    "purchase_reward": {
+        *(*BODY, *WRITE, "customer_identifier_missing", "customer_excluded", "vip_tier_required"),
+        *("customer_not_found", "reward_not_found", "insufficient_points", "reward_sold_out"),
+        *("idempotency_key_reused", "shopify_unavailable"),
+    },
+    "refund_reward_history_entry": {
+        *(*BODY, *WRITE, "reward_history_entry_not_found", "reward_already_used", "reward_not_redeemed"),
+        "shopify_unavailable",
+    },
+    "update_webhook_subscription": {*BODY, *WRITE, "webhook_subscription_not_found"},
+    "delete_webhook_subscription": {*WRITE, "webhook_subscription_not_found"},
+    "receive_shopify_webhook": {
+        *("invalid_json", "invalid_request", "unauthorized", "payload_too_large"),
+        *("internal_error", "engine_unavailable"),
+    },
+}
+
+
+def test_operations_document_their_errors(document: Json) -> None:
+    documented = {
+        operation["operationId"]: set(re.findall(r"'(\w+)': {'value'", str(operation["responses"])))
+        for operation in operations(document)
+    }
+    assert {name: documented[name] for name in ERRORS} == ERRORS
+
+
+def test_attributes_have_complete_examples(document: Json) -> None:
+    for noun in ("Reward", "Tier", "Customer", "EarningHistory", "RewardHistory", "Adjustment"):
+        schema = document["components"]["schemas"][f"{noun}Attributes"]
+        never_null = {name for name, field in schema["properties"].items() if "null" not in str(field)}
+        assert never_null <= set(schema["example"]) <= set(schema["properties"]), noun
+
+
+async def test_other_methods_are_refused_with_allow(app: FastAPI, document: Json) -> None:
     async with in_process(httpx.ASGITransport(app)) as api:
         for path, methods in document["paths"].items():
             answer = await api.patch(re.sub("{.*?}", "1", path))

@@ -1,4 +1,4 @@
-"""The contract against a running stack: whatever is sent, and a client that a public generator writes."""
+"""The contract against a running stack: generated requests, and a generated client"""
 
 import asyncio
 import importlib
@@ -16,34 +16,29 @@ import pytest
 from database import connect, sessions
 from local_stack.options import StackOptions
 from local_stack.stack import LocalStack
-from settings import Settings, connect_temporal
+from settings import connect_temporal
 from tests.builders import a_customer, a_lot, a_shop
 from tests.service import Service
 from tests.shop import Shop
-from tests.stacks import client_of
+from tests.stacks import client_of, settings_of
 
 ROOT = Path(__file__).parents[2]
 SECRET = "what-shopify-signs-with"
-# Of a Java program that runs for two seconds, the compiler is most.
+# Compiles less: the program runs for two seconds.
 QUICK_JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 
 
 @pytest.fixture(scope="module")
 async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[LocalStack]:
-    """Every part in a process of its own, with the demo shop, whose ids are those of the document's examples."""
-    env = {
-        "RATE_LIMIT": "100000/second",
-        "LOG_LEVEL": "WARNING",
-        "SHOPIFY_WEBHOOK_SECRETS": SECRET,
-    }
+    """The local stack with the demo shop. The document's examples have its ids."""
+    env = {"RATE_LIMIT": "100000/second", "LOG_LEVEL": "WARNING", "SHOPIFY_WEBHOOK_SECRETS": SECRET}
     async with LocalStack(StackOptions.on_free_ports(tmp_path_factory.mktemp("contract"), env=env)) as stack:
         yield stack
 
 
 @pytest.fixture
 async def shop(stack: LocalStack) -> AsyncGenerator[Shop]:
-    """A shop that nobody else uses."""
-    settings = Settings.model_validate({name.lower(): value for name, value in stack.env.items()})
+    settings = settings_of(stack)
     engine, temporal = connect(settings.database_url), await connect_temporal(settings)
     async with client_of(stack.api_url) as api, client_of(stack.vendor_url) as vendors:
         service = Service(
@@ -58,35 +53,33 @@ async def shop(stack: LocalStack) -> AsyncGenerator[Shop]:
     await engine.dispose()
 
 
-async def test_every_request_is_answered_as_documented(
-    stack: LocalStack, tmp_path: Path, pytestconfig: pytest.Config
-) -> None:
+async def test_responses_match_the_document(stack: LocalStack, tmp_path: Path, pytestconfig: pytest.Config) -> None:
     seed = str(pytestconfig.getoption("hypothesis_seed"))
 
-    endings = await asyncio.gather(
-        _ask_everything(stack, tmp_path, "demo-full-key", seed),
-        _ask_everything(stack, tmp_path, "demo-read-key", seed, "--phases=examples,coverage,fuzzing"),
+    results = await asyncio.gather(
+        _test_operations(stack, tmp_path, "demo-full-key", seed),
+        _test_operations(stack, tmp_path, "demo-read-key", seed, "--phases=examples,coverage,fuzzing"),
     )
 
-    for status, said in endings:
-        assert status == 0, said
-    cases = [int(number) for _, said in endings for number in re.findall(r"(\d+) generated", said)]
+    for status, output in results:
+        assert status == 0, output
+    cases = [int(number) for _, output in results for number in re.findall(r"(\d+) generated", output)]
     assert sum(cases) >= 2000, cases
     await stack.run("audit", sys.executable, "-m", "cli", "audit", "--ledger-only")
 
 
-async def _ask_everything(stack: LocalStack, home: Path, key: str, seed: str, *options: str) -> tuple[int, str]:
-    """Call every operation with all that its schema allows, and much that it forbids."""
+async def _test_operations(stack: LocalStack, home: Path, key: str, seed: str, *options: str) -> tuple[int, str]:
+    """Send valid and invalid requests to every operation."""
     run = ("run", f"{stack.api_url}/openapi.json", f"--header=Authorization: {key}", f"--seed={seed}", *options)
     return await _program("schemathesis", f"--config-file={ROOT}/tests/contract/schemathesis.toml", *run, cwd=home)
 
 
-async def test_a_generated_client_buys_lists_and_refunds(
+async def test_a_generated_client_purchases_and_refunds(
     stack: LocalStack, shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = await _generated(stack, tmp_path, monkeypatch)
 
-    await asyncio.to_thread(_go_shopping, client, stack.api_url, shop)
+    await asyncio.to_thread(_purchase_and_refund, client, stack.api_url, shop)
 
     assert await shop.lots() == [300, 400]
     assert await shop.discounts("live") == []
@@ -94,29 +87,28 @@ async def test_a_generated_client_buys_lists_and_refunds(
 
 async def _generated(stack: LocalStack, home: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     target = ("-g", "python", "-o", str(home), "--package-name", "generated_client")
-    status, said = await _program(
+    status, output = await _program(
         "openapi-generator-cli", "generate", "-i", f"{stack.api_url}/openapi.json", *target, cwd=home
     )
-    assert status == 0, said
+    assert status == 0, output
     monkeypatch.setattr(sys, "path", [str(home), *sys.path])
     return importlib.import_module("generated_client")
 
 
-def _go_shopping(client: Any, url: str, shop: Shop) -> None:
-    """As an integrator would: nothing is known but the document."""
+def _purchase_and_refund(client: Any, url: str, shop: Shop) -> None:
     configuration = client.Configuration(host=url, api_key={"ApiKey": shop.full_key})
     with client.ApiClient(configuration) as connection:
         rewards, history = client.RewardsApi(connection), client.RewardHistoryApi(connection)
         [reward] = rewards.list_rewards(filter_is_active=True).data
         order = client.PurchaseRequest(customer_identifier=shop.customers[0])
 
-        bought = rewards.purchase_reward_with_http_info(reward.id, order, idempotency_key="order-17")
+        purchased = rewards.purchase_reward_with_http_info(reward.id, order, idempotency_key="order-17")
         [listed] = history.list_reward_history(shop.customers[0], filter_status="active").data
         refunded = history.refund_reward_history_entry(listed.id, client.RefundRequest(reason="cancelled"))
         receipt = history.retrieve_receipt(listed.id).data
 
-        assert (bought.status_code, bought.headers["idempotency-key"]) == (201, "order-17")
-        assert listed == bought.data.data
+        assert (purchased.status_code, purchased.headers["idempotency-key"]) == (201, "order-17")
+        assert listed == purchased.data.data
         assert (refunded.data.attributes.is_refunded, refunded.meta.code_removed) == (True, True)
         assert [(lot.points, lot.id == receipt.attributes.lots[0].id) for lot in receipt.attributes.lots] == [
             (300, True),
@@ -124,25 +116,20 @@ def _go_shopping(client: Any, url: str, shop: Shop) -> None:
         ]
         assert [one.kind for one in receipt.attributes.reversals] == ["refund"]
         with pytest.raises(client.exceptions.NotFoundException) as unknown:
-            rewards.retrieve_reward("nobodys")
+            rewards.retrieve_reward("unknown")
         assert json.loads(unknown.value.body)["errors"][0]["code"] == "reward_not_found"
 
 
 async def _program(name: str, *arguments: str, cwd: Path) -> tuple[int, str]:
-    """Run one of the tools beside Python to its end: its exit status, and all it said."""
+    """Run a program of the virtual environment; returns exit status and output."""
     process = await asyncio.create_subprocess_exec(
         str(Path(sys.executable).with_name(name)),
         *arguments,
         cwd=cwd,
-        env={
-            **os.environ,
-            "PYTHONPATH": str(ROOT),
-            "SHOPIFY_WEBHOOK_SECRETS": SECRET,
-            "JAVA_TOOL_OPTIONS": QUICK_JAVA,
-        },
+        env={**os.environ, "PYTHONPATH": str(ROOT), "SHOPIFY_WEBHOOK_SECRETS": SECRET, "JAVA_TOOL_OPTIONS": QUICK_JAVA},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    said, _ = await process.communicate()
+    output, _ = await process.communicate()
     assert process.returncode is not None
-    return process.returncode, said.decode()
+    return process.returncode, output.decode()

@@ -1,4 +1,4 @@
-"""What is another shop's does not exist: every operation of the document, with every id it takes."""
+"""Tenancy: every operation with the ids of another shop"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ Ids = dict[str, list[str]]
 
 @dataclass(frozen=True)
 class Request:
-    """An operation with everything it needs; `given` is the parameter that names something, and what it names."""
+    """A request to an operation. `given`: parameter → id."""
 
     operation: Json
     method: str
@@ -29,7 +29,7 @@ class Request:
     given: dict[str, str]
 
     async def send(self, shop: Shop, given: dict[str, str]) -> httpx.Response:
-        """Send it with the shop's full key. Parameters that are not given have the document's examples."""
+        """Send the request with the shop's full key. Other parameters have the document's examples."""
         values = self.given | given
         named = [one for one in self.operation.get("parameters", ()) if one["name"] in values]
         headers = {one["name"]: values[one["name"]] for one in named if one["in"] == "header"}
@@ -52,7 +52,7 @@ def example_body(operation: Json) -> Any:
 
 
 def _filled(body: Any, values: dict[str, str]) -> Any:
-    known = SILENT | values
+    known = SUBSCRIPTION | values
     return body and {name: known.get(name, value) for name, value in body.items()}
 
 
@@ -68,7 +68,7 @@ async def ours(service: Service) -> Shop:
 
 @pytest.fixture
 async def theirs(service: Service) -> Shop:
-    """A shop that has something of everything."""
+    """Another shop, with resources of every kind."""
     tier = {"id": "tier_theirs", "name": "Theirs", "points_required": 1}
     member = a_customer(a_lot(1200), last_name="Theirs", email=f"{uuid4().hex}@theirs.example")
     return await service.open_shop(
@@ -82,15 +82,15 @@ async def theirs(service: Service) -> Shop:
 
 
 async def ids_of(shop: Shop, reward: str) -> Ids:
-    """What there is of the shop's, by the parameters that name such a thing."""
-    bought = (await shop.purchase(reward=reward)).json()["data"]["id"]
-    await shop.service.wait_for_purchase(bought)
-    subscription = (await shop.send("POST", "/v1/webhook-subscriptions", SILENT)).json()["data"]["id"]
+    """Parameter → ids of the shop's resources."""
+    purchased = (await shop.purchase(reward=reward)).json()["data"]["id"]
+    await shop.service.wait_for_purchase(purchased)
+    subscription = (await shop.send("POST", "/v1/webhook-subscriptions", SUBSCRIPTION)).json()["data"]["id"]
     customer = await shop.customer()
     people = [customer["shopify_customer_id"], customer["email"]]
     return {
         "reward_id": [reward],
-        "entry_id": [bought],
+        "entry_id": [purchased],
         "subscription_id": [subscription],
         "identifier": people,
         "customer_identifier": people,
@@ -99,37 +99,37 @@ async def ids_of(shop: Shop, reward: str) -> Ids:
     }
 
 
-NOBODYS: Ids = {
-    "reward_id": ["reward_nobodys"],
+UNKNOWN: Ids = {
+    "reward_id": ["reward_unknown"],
     "entry_id": ["cr_00000000000000000000"],
     "subscription_id": ["whsub_00000000000000000000"],
-    "identifier": ["1", "nobody@shopper.io"],
-    "customer_identifier": ["1", "nobody@shopper.io"],
-    "filter[email]": ["nobody@shopper.io"],
-    "X-Shopify-Shop-Domain": ["nobody.myshopify.com"],
+    "identifier": ["1", "unknown@shopper.io"],
+    "customer_identifier": ["1", "unknown@shopper.io"],
+    "filter[email]": ["unknown@shopper.io"],
+    "X-Shopify-Shop-Domain": ["unknown.myshopify.com"],
 }
 
-NOTHING = {"filter[email]": 200, "X-Shopify-Shop-Domain": 401}
-"""How an operation answers to what names nothing, where that is not 404: with an empty list; unsigned, with nothing."""
+EMPTY = {"filter[email]": 200, "X-Shopify-Shop-Domain": 401}
+"""Status for an unknown id where it is not 404: an empty list, and an unsigned webhook."""
 
-# Bodies are the document's examples; but nobody is told of anything.
-SILENT = {"url": "https://8.8.8.8/hooks", "events": ["points.earned"]}
+# A subscription that gets no requests.
+SUBSCRIPTION = {"url": "https://8.8.8.8/hooks", "events": ["points.earned"]}
 
 
 def requests(document: Json, own: Ids) -> Iterator[tuple[Request, list[str]]]:
-    """Each operation, about what is our own; with the names of its parameters that name things."""
+    """Every operation with our own ids, and the names of the parameters that are ids."""
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             parameters = [one for one in operation.get("parameters", ()) if one["in"] == "path" or one["name"] in own]
             names = [one["name"] for one in parameters] + [
                 name for name in example_body(operation) or () if name in own
             ]
-            # A KeyError here is a new kind of id: add it to `ids_of` and `NOBODYS`.
+            # KeyError: a new kind of id, to be added to `ids_of` and `UNKNOWN`.
             yield Request(operation, method, path, {name: own[name][0] for name in names}), names
 
 
 async def rows_of(service: Service, shop: Shop) -> dict[str, list[str]]:
-    """Every row of the shop's, of every table."""
+    """Table → rows of the shop."""
     shop_id = (await shop.row()).id
     async with service.store() as session:
         return {
@@ -147,37 +147,37 @@ def _is_of(table: Table, shop_id: int) -> ColumnElement[bool]:
     return reference.parent.in_(select(reference.column).where(reference.column.table.c.shop_id == shop_id))
 
 
-async def test_what_is_another_shops_does_not_exist(service: Service, document: Json, ours: Shop, theirs: Shop) -> None:
+async def test_other_shops_resources_are_not_found(service: Service, document: Json, ours: Shop, theirs: Shop) -> None:
     own, their = await ids_of(ours, OWN_REWARD), await ids_of(theirs, THEIR_REWARD)
     before = await rows_of(service, theirs)
-    asked: set[str] = set()
+    tested: set[str] = set()
 
     for request, names in requests(document, own):
         for name in names:
-            for theirs_is, nobodys_is in zip(their[name], NOBODYS[name], strict=True):
-                answer = await request.send(ours, {name: theirs_is})
-                unknown = await request.send(ours, {name: nobodys_is})
+            for their_id, unknown_id in zip(their[name], UNKNOWN[name], strict=True):
+                answer = await request.send(ours, {name: their_id})
+                unknown = await request.send(ours, {name: unknown_id})
 
-                about = (request.operation["operationId"], name)
-                assert answer.status_code == unknown.status_code == NOTHING.get(name, 404), about
-                assert answer.text.replace(theirs_is, nobodys_is) == unknown.text, about
-                asked.add(name)
+                where = (request.operation["operationId"], name)
+                assert answer.status_code == unknown.status_code == EMPTY.get(name, 404), where
+                assert answer.text.replace(their_id, unknown_id) == unknown.text, where
+                tested.add(name)
 
-    assert asked == own.keys()
+    assert tested == own.keys()
     assert await rows_of(service, theirs) == before
     assert {name for name, rows in before.items() if not rows} <= {
         *("stale_metafields", "refunds", "shopify_webhooks", "webhook_deliveries", "earnings"),
     }
 
 
-async def test_nothing_of_another_shops_is_ever_shown_nor_changed(
+async def test_other_shops_are_never_shown_or_changed(
     service: Service, document: Json, ours: Shop, theirs: Shop
 ) -> None:
     own, their = await ids_of(ours, OWN_REWARD), await ids_of(theirs, THEIR_REWARD)
     before = await rows_of(service, theirs)
     secrets = {one for several in their.values() for one in several} | {"Theirs"}
 
-    # What is deleted is deleted last.
+    # Deletions come last.
     for request, _ in sorted(requests(document, own), key=lambda one: one[0].method == "delete"):
         answer = await request.send(ours, {})
         assert answer.is_success or request.path == "/webhooks/shopify", answer.text

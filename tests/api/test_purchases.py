@@ -1,29 +1,19 @@
-"""POST /v1/rewards/{id}/purchase as a storefront sees it: every row of the contract's table."""
+"""POST /v1/rewards/{id}/purchase"""
 
 import asyncio
-from typing import Any
 
 import pytest
-from sqlalchemy import ColumnElement, select, update
-from sqlalchemy.ext.asyncio import AsyncEngine
-from temporalio.testing import WorkflowEnvironment
+from sqlalchemy import select, update
 
-from db import tables
 from db.tables import Customer, Reward
-from settings import Settings
-from tests.api.answers import error_of
+from tests.api.support import code_of, error_of
 from tests.builders import a_customer, a_lot, a_reward, a_shop
 from tests.service import Service
 from tests.shop import Shop
 from tests.waiting import wait_until
 
 
-@pytest.fixture
-async def shop(service: Service) -> Shop:
-    return await service.open_shop(a_shop(a_customer(a_lot(1200))))
-
-
-async def test_a_purchase_has_the_shape_of_the_reference(shop: Shop) -> None:
+async def test_a_purchase_has_the_reference_shape(shop: Shop) -> None:
     answer = await shop.purchase()
 
     assert answer.status_code == 201
@@ -36,19 +26,15 @@ async def test_a_purchase_has_the_shape_of_the_reference(shop: Shop) -> None:
     }
     assert (attributes["status"], attributes["points_spent"], attributes["is_refunded"]) == ("active", 500, False)
     assert attributes["expires_at"].endswith(".000Z")
-    assert await _same_entry(shop, entry)
+    assert (await shop.get(f"/v1/reward-history/{entry['id']}")).json()["data"] == entry
 
 
-async def _same_entry(shop: Shop, entry: dict[str, Any]) -> bool:
-    return (await shop.get(f"/v1/reward-history/{entry['id']}")).json()["data"] == entry
-
-
-async def test_a_customer_can_be_named_by_email_in_any_case(shop: Shop) -> None:
+async def test_an_email_address_identifies_in_any_case(shop: Shop) -> None:
     assert (await shop.purchase(customer=f"Jane.{shop.customers[0]}@SHOPPER.io")).status_code == 201
 
 
 @pytest.mark.parametrize("prefix", ["", "Bearer ", "bearer "])
-async def test_the_key_comes_alone_or_as_a_bearer(shop: Shop, prefix: str) -> None:
+async def test_keys_are_accepted_with_and_without_bearer(shop: Shop, prefix: str) -> None:
     answer = await shop.service.api.get(
         f"/v1/customers/{shop.customers[0]}", headers={"Authorization": prefix + shop.full_key}
     )
@@ -57,23 +43,23 @@ async def test_the_key_comes_alone_or_as_a_bearer(shop: Shop, prefix: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("headers", "detail"),
+    ("key", "detail"),
     [
-        ({}, "Missing Authorization header"),
-        ({"Authorization": "wrong"}, "Unknown or revoked API key"),
-        ({"Authorization": "Bearer "}, "Unknown or revoked API key"),
-        ({"Authorization": "\u00e9\u00e8"}, "Unknown or revoked API key"),
+        (None, "Missing Authorization header"),
+        ("wrong", "Unknown or revoked API key"),
+        ("Bearer ", "Unknown or revoked API key"),
+        ("éè", "Unknown or revoked API key"),
     ],
 )
-async def test_without_a_known_key_nothing_is_told(shop: Shop, headers: dict[str, str], detail: str) -> None:
-    encoded = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
-    answer = await shop.service.api.post("/v1/rewards/reward_abc/purchase", headers=encoded, content=b"not json")
+async def test_an_unknown_key_is_unauthorized(shop: Shop, key: str | None, detail: str) -> None:
+    headers = [] if key is None else [(b"Authorization", key.encode("latin-1"))]
+    answer = await shop.service.api.post("/v1/rewards/reward_abc/purchase", headers=headers, content=b"not json")
 
     assert answer.status_code == 401
     assert (error_of(answer)["title"], error_of(answer)["detail"]) == ("Unauthorized", detail)
 
 
-async def test_a_read_only_key_buys_nothing(shop: Shop) -> None:
+async def test_a_read_only_key_purchases_nothing(shop: Shop) -> None:
     shop.full_key = shop.read_key
 
     answer = await shop.purchase()
@@ -83,101 +69,102 @@ async def test_a_read_only_key_buys_nothing(shop: Shop) -> None:
     assert await shop.balance() == 1200
 
 
-BAD_BODIES = {
-    "nothing": (b"", "invalid_json"),
-    "half a document": (b'{"customer_identifier": "67', "invalid_json"),
+INVALID_BODIES = {
+    "empty": (b"", "invalid_json"),
+    "truncated": (b'{"customer_identifier": "67', "invalid_json"),
     "a list": (b"[]", "invalid_json"),
     "a string": (b'"6789012345"', "invalid_json"),
     "null": (b"null", "invalid_json"),
-    "bytes that are not UTF-8": (b'{"customer_identifier": "\xff\xfe"}', "invalid_json"),
+    "not UTF-8": (b'{"customer_identifier": "\xff\xfe"}', "invalid_json"),
     "a lone surrogate": (b'{"customer_identifier": "\\ud800"}', "invalid_json"),
-    "brackets without end": (b"[" * 10_000, "invalid_json"),
-    "an empty object": (b"{}", "customer_identifier_missing"),
-    "an empty name": (b'{"customer_identifier": ""}', "customer_identifier_missing"),
-    "a blank name": (b'{"customer_identifier": "  "}', "customer_identifier_missing"),
+    "deeply nested": (b"[" * 10_000, "invalid_json"),
+    "missing": (b"{}", "customer_identifier_missing"),
+    "an empty string": (b'{"customer_identifier": ""}', "customer_identifier_missing"),
+    "blanks": (b'{"customer_identifier": "  "}', "customer_identifier_missing"),
     "a number": (b'{"customer_identifier": 6789012345}', "customer_identifier_missing"),
-    "null for a name": (b'{"customer_identifier": null}', "customer_identifier_missing"),
-    "a NUL character": (b'{"customer_identifier": "a\\u0000b"}', "invalid_request"),
-    "a long name": (b'{"customer_identifier": "' + b"a" * 400 + b'"}', "invalid_request"),
+    "null as identifier": (b'{"customer_identifier": null}', "customer_identifier_missing"),
+    "NUL": (b'{"customer_identifier": "a\\u0000b"}', "invalid_request"),
+    "a form feed at the end": (b'{"customer_identifier": "a\\f"}', "invalid_request"),
+    "400 characters": (b'{"customer_identifier": "' + b"a" * 400 + b'"}', "invalid_request"),
 }
 
 
-@pytest.mark.parametrize(("body", "code"), BAD_BODIES.values(), ids=BAD_BODIES)
-async def test_a_bad_body_gets_a_clear_error(shop: Shop, body: bytes, code: str) -> None:
+@pytest.mark.parametrize(("body", "code"), INVALID_BODIES.values(), ids=INVALID_BODIES)
+async def test_an_invalid_body_is_refused(shop: Shop, body: bytes, code: str) -> None:
     headers = {"Authorization": shop.full_key, "Content-Type": "application/json"}
 
     answer = await shop.service.api.post("/v1/rewards/reward_abc/purchase", headers=headers, content=body)
 
-    assert (answer.status_code, error_of(answer)["code"]) == (400, code)
+    assert code_of(answer) == (400, code)
     if code != "invalid_json":
         assert error_of(answer)["source"]["pointer"] == "/customer_identifier"
     assert await shop.balance() == 1200
 
 
-async def test_a_body_may_have_its_members_where_json_api_has_them(shop: Shop) -> None:
+async def test_json_api_bodies_are_accepted(shop: Shop) -> None:
     path, attributes = "/v1/rewards/reward_abc/purchase", {"customer_identifier": shop.customers[0]}
 
-    bought = await shop.send("POST", path, {"data": {"type": "purchase", "attributes": attributes}}, key="once")
+    purchased = await shop.send("POST", path, {"data": {"type": "purchase", "attributes": attributes}}, key="once")
     again = await shop.send("POST", path, attributes, key="once")
     missing = await shop.send("POST", path, {"data": {"attributes": {}}})
-    nowhere = await shop.send("POST", path, {"data": attributes})
+    misplaced = await shop.send("POST", path, {"data": attributes})
 
-    assert (bought.status_code, again.content) == (201, bought.content)
-    assert (missing.status_code, error_of(missing)["code"]) == (400, "customer_identifier_missing")
+    assert (purchased.status_code, again.content) == (201, purchased.content)
+    assert code_of(missing) == (400, "customer_identifier_missing")
     assert error_of(missing)["source"] == {"pointer": "/data/attributes/customer_identifier"}
-    assert (nowhere.status_code, error_of(nowhere)["source"]) == (400, {"pointer": "/data/attributes"})
+    assert (misplaced.status_code, error_of(misplaced)["source"]) == (400, {"pointer": "/data/attributes"})
     assert await shop.balance() == 700
 
 
-async def test_a_megabyte_is_refused_unread(shop: Shop) -> None:
+async def test_a_large_body_is_refused(shop: Shop) -> None:
     headers = {"Authorization": shop.full_key, "Content-Type": "application/json"}
 
     answer = await shop.service.api.post("/v1/rewards/reward_abc/purchase", headers=headers, content=b" " * 2**20)
 
-    assert (answer.status_code, error_of(answer)["code"]) == (413, "payload_too_large")
+    assert code_of(answer) == (413, "payload_too_large")
 
 
-async def test_a_form_is_refused_with_the_right_media_type_named(shop: Shop) -> None:
+async def test_a_form_is_refused(shop: Shop) -> None:
     form = {"customer_identifier": shop.customers[0]}
 
     answer = await shop.service.api.post(
         "/v1/rewards/reward_abc/purchase", headers={"Authorization": shop.full_key}, data=form
     )
 
-    assert (answer.status_code, error_of(answer)["code"]) == (415, "unsupported_media_type")
+    assert code_of(answer) == (415, "unsupported_media_type")
     assert "application/json" in error_of(answer)["detail"]
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH"])
-async def test_another_method_is_refused_and_the_right_one_named(shop: Shop, method: str) -> None:
+async def test_other_methods_are_refused_with_allow(shop: Shop, method: str) -> None:
     answer = await shop.service.api.request(method, "/v1/rewards/reward_abc/purchase")
 
-    assert (answer.status_code, error_of(answer)["code"]) == (405, "method_not_allowed")
+    assert code_of(answer) == (405, "method_not_allowed")
     assert answer.headers["allow"] == "POST"
 
 
-async def test_a_trailing_slash_is_another_path_and_redirects_nobody(shop: Shop) -> None:
+async def test_a_trailing_slash_is_not_redirected(shop: Shop) -> None:
     answer = await shop.service.api.post("/v1/rewards/reward_abc/purchase/", headers={"Host": "evil.example"})
 
-    assert (answer.status_code, error_of(answer)["code"]) == (404, "not_found")
+    assert code_of(answer) == (404, "not_found")
     assert "location" not in answer.headers
 
 
-async def test_a_path_that_does_not_exist_is_told_in_the_same_shape(shop: Shop) -> None:
+async def test_an_unknown_path_is_not_found(shop: Shop) -> None:
     answer = await shop.service.api.get("/v2/rewards")
 
-    assert (answer.status_code, error_of(answer)["code"]) == (404, "not_found")
+    assert code_of(answer) == (404, "not_found")
 
 
-@pytest.mark.parametrize("identifier", ["1", "nobody@shopper.io", "💥", "' OR 1=1 --", "\uff4aane", "a" * 320])
-async def test_an_unknown_customer_is_told_by_name(shop: Shop, identifier: str) -> None:
+@pytest.mark.parametrize("identifier", ["1", "unknown@shopper.io", "💥", "' OR 1=1 --", "\uff4aane", "a" * 320])
+async def test_an_unknown_customer_is_not_found(shop: Shop, identifier: str) -> None:
     answer = await shop.purchase(customer=identifier)
 
-    assert (answer.status_code, error_of(answer)["code"]) == (404, "customer_not_found")
+    assert code_of(answer) == (404, "customer_not_found")
     assert error_of(answer)["detail"] == f"Customer '{identifier}' not found"
 
 
-@pytest.mark.parametrize("reward", ["nope", "%00", "%F0%9F%92%A5", "..%2F..", "a" * 5000, "%ff"])
+@pytest.mark.parametrize("reward", ["unknown", "%00", "%F0%9F%92%A5", "..%2F..", "a" * 5000, "%ff"])
 async def test_an_unknown_reward_is_not_found(shop: Shop, reward: str) -> None:
     answer = await shop.purchase(reward=reward)
 
@@ -186,13 +173,13 @@ async def test_an_unknown_reward_is_not_found(shop: Shop, reward: str) -> None:
     assert await shop.balance() == 1200
 
 
-async def test_an_excluded_customer_hears_that_before_an_unknown_reward(service: Service) -> None:
+async def test_exclusion_is_checked_before_the_reward(service: Service) -> None:
     shop = await service.open_shop(a_shop(a_customer(a_lot(500), excluded=True)))
 
-    assert error_of(await shop.purchase(reward="nope"))["code"] == "customer_excluded"
+    assert error_of(await shop.purchase(reward="unknown"))["code"] == "customer_excluded"
 
 
-async def test_another_shops_things_do_not_exist(service: Service, shop: Shop) -> None:
+async def test_other_shops_resources_are_not_found(service: Service, shop: Shop) -> None:
     other = await service.open_shop(a_shop(a_customer(a_lot(1200)), rewards=[a_reward("reward_theirs")]))
     entry = (await other.purchase(reward="reward_theirs")).json()["data"]["id"]
 
@@ -203,7 +190,7 @@ async def test_another_shops_things_do_not_exist(service: Service, shop: Shop) -
     assert await other.balance() == 700
 
 
-async def test_a_repeated_key_repeats_the_answer_to_the_byte(shop: Shop) -> None:
+async def test_a_repeated_key_repeats_the_response(shop: Shop) -> None:
     first = await shop.purchase(key="order-17")
 
     again = await shop.purchase(key="order-17")
@@ -214,7 +201,7 @@ async def test_a_repeated_key_repeats_the_answer_to_the_byte(shop: Shop) -> None
     assert await shop.balance() == 700
 
 
-async def test_a_refusal_is_final_for_its_key_and_a_new_key_tries_again(service: Service) -> None:
+async def test_a_refusal_is_final_for_its_key(service: Service) -> None:
     customer = a_customer(a_lot(200))
     imported = a_shop(customer)
     shop = await service.open_shop(imported)
@@ -228,7 +215,7 @@ async def test_a_refusal_is_final_for_its_key_and_a_new_key_tries_again(service:
     assert (await shop.purchase(key="later")).status_code == 201
 
 
-async def test_two_requests_at_once_with_one_key_make_one_purchase_and_two_equal_answers(shop: Shop) -> None:
+async def test_concurrent_requests_with_one_key_purchase_once(shop: Shop) -> None:
     answers = await asyncio.gather(*(shop.purchase(key="twice") for _ in range(8)))
 
     assert {answer.status_code for answer in answers} == {201}
@@ -237,26 +224,24 @@ async def test_two_requests_at_once_with_one_key_make_one_purchase_and_two_equal
     assert len(await shop.discounts()) == 1
 
 
-async def test_a_key_that_stands_for_another_purchase_is_refused(service: Service) -> None:
-    shop = await service.open_shop(
-        a_shop(a_customer(a_lot(1200)), a_customer(a_lot(1200)), rewards=[a_reward(), a_reward("other")])
-    )
-    await shop.purchase(key="mine")
+async def test_a_reused_key_is_refused(service: Service) -> None:
+    shop = await service.open_shop(a_shop(a_customer(a_lot(1200)), rewards=[a_reward(), a_reward("other")]))
+    await shop.purchase(key="used")
 
-    for answer in (await shop.purchase(key="mine", reward="other"), await shop.purchase(key="mine", customer="1")):
-        assert (answer.status_code, error_of(answer)["code"]) == (422, "idempotency_key_reused")
+    for answer in (await shop.purchase(key="used", reward="other"), await shop.purchase(key="used", customer="1")):
+        assert code_of(answer) == (422, "idempotency_key_reused")
     assert await shop.balance() == 700
 
 
-async def test_the_same_key_of_another_shop_is_another_key(service: Service, shop: Shop) -> None:
+async def test_shops_have_separate_keys(service: Service, shop: Shop) -> None:
     other = await service.open_shop(a_shop(a_customer(a_lot(1200))))
 
-    ours, theirs = await shop.purchase(key="1"), await other.purchase(key="1")
+    mine, theirs = await shop.purchase(key="1"), await other.purchase(key="1")
 
-    assert ours.json()["data"]["id"] != theirs.json()["data"]["id"]
+    assert mine.json()["data"]["id"] != theirs.json()["data"]["id"]
 
 
-async def test_a_client_without_a_key_is_given_one_to_repeat_with(shop: Shop) -> None:
+async def test_a_generated_key_can_be_repeated(shop: Shop) -> None:
     first = await shop.purchase()
 
     again = await shop.purchase(key=first.headers["idempotency-key"])
@@ -265,7 +250,7 @@ async def test_a_client_without_a_key_is_given_one_to_repeat_with(shop: Shop) ->
     assert await shop.balance() == 700
 
 
-async def test_an_error_too_comes_with_the_key_to_repeat_with(shop: Shop) -> None:
+async def test_a_503_is_retried_with_the_same_key(shop: Shop) -> None:
     await shop.service.add_fault("shopify", kind="down")
 
     answer = await shop.purchase()
@@ -277,24 +262,24 @@ async def test_an_error_too_comes_with_the_key_to_repeat_with(shop: Shop) -> Non
 
 
 @pytest.mark.parametrize("key", ["", "a" * 256, "tab\tbed"])
-async def test_a_key_that_is_no_key_is_refused(shop: Shop, key: str) -> None:
+async def test_an_invalid_key_is_refused(shop: Shop, key: str) -> None:
     headers = {"Authorization": shop.full_key, "Idempotency-Key": key}
 
     answer = await shop.service.api.post(
         "/v1/rewards/reward_abc/purchase", headers=headers, json={"customer_identifier": shop.customers[0]}
     )
 
-    assert (answer.status_code, error_of(answer)["code"]) == (400, "invalid_request")
+    assert code_of(answer) == (400, "invalid_request")
     assert error_of(answer)["source"] == {"header": "Idempotency-Key"}
     assert await shop.balance() == 1200
 
 
-async def test_a_reward_withdrawn_while_its_purchase_runs_gives_no_second_answer(service: Service, shop: Shop) -> None:
+async def test_a_reward_deactivated_meanwhile_is_still_purchased_once(service: Service, shop: Shop) -> None:
     await service.add_fault("shopify", operation="discountCodeBasicCreate", kind="latency", seconds=1)
     first = asyncio.ensure_future(shop.purchase(key="slow"))
     await wait_until(shop.redemptions)
     async with service.store.begin() as session:
-        await session.execute(update(Reward).where(_rewards_of(await shop.row())).values(is_active=False))
+        await session.execute(update(Reward).values(is_active=False))
 
     second = await shop.purchase(key="slow")
 
@@ -302,7 +287,7 @@ async def test_a_reward_withdrawn_while_its_purchase_runs_gives_no_second_answer
     assert len(await shop.discounts("live")) == 1
 
 
-async def test_an_email_that_moves_to_another_customer_does_not_move_the_purchase(service: Service) -> None:
+async def test_a_moved_email_address_does_not_move_the_purchase(service: Service) -> None:
     shop = await service.open_shop(
         a_shop(a_customer(a_lot(500), email="moving@shopper.io"), a_customer(a_lot(500), email="other@shopper.io"))
     )
@@ -320,22 +305,13 @@ async def test_an_email_that_moves_to_another_customer_does_not_move_the_purchas
     assert await service.audit() == []
 
 
-async def test_a_ledger_that_is_locked_is_not_blamed_on_shopify(
-    settings: Settings, engine: AsyncEngine, temporal: WorkflowEnvironment
-) -> None:
-    hasty = settings.model_copy(update={"purchase_deadline_seconds": 2})
-    async with Service.running(hasty, engine, temporal.client) as service:
-        shop = await service.open_shop(a_shop(a_customer(a_lot(500))))
-        async with service.store.begin() as session:
+async def test_a_locked_ledger_is_not_reported_as_shopifys(impatient: Service) -> None:
+    shop = await impatient.open_shop(a_shop(a_customer(a_lot(500))))
+    async with impatient.worker():
+        async with impatient.store.begin() as session:
             await session.execute(select(Customer).where(Customer.id == shop.customers[0]).with_for_update())
             purchase = asyncio.ensure_future(shop.purchase())
-            await asyncio.sleep(3)  # past the deadline: the reservation waits for the lock that this test holds
+            await asyncio.sleep(4)  # past the deadline: the reservation waits for this lock
 
-        answer = await purchase
-
-        assert (answer.status_code, error_of(answer)["code"]) == (503, "engine_unavailable")
+        assert code_of(await purchase) == (503, "engine_unavailable")
         assert await shop.balance() == 500
-
-
-def _rewards_of(shop: tables.Shop) -> ColumnElement[bool]:
-    return Reward.shop_id == shop.id
