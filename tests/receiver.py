@@ -23,6 +23,12 @@ class Received:
         return json.loads(self.body)
 
 
+async def read_request(reader: asyncio.StreamReader) -> Received:
+    head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+    headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:-2])}
+    return Received(head[0], headers, await reader.readexactly(int(headers["content-length"])))
+
+
 @dataclass
 class Receiver:
     """Responds with the statuses of `script` in order, then with 200.
@@ -62,10 +68,7 @@ class Receiver:
 
     async def _respond(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError, asyncio.IncompleteReadError):
-            head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
-            headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:-2])}
-            body = await reader.readexactly(int(headers["content-length"]))
-            self.received.append(Received(head[0], headers, body))
+            self.received.append(await read_request(reader))
             status = self.script.pop(0) if self.script else 200
             await asyncio.sleep(self.seconds)
             writer.write(f"HTTP/1.1 {status} So\r\nContent-Length: 2\r\n{self.extra}\r\nok".encode())

@@ -1,4 +1,4 @@
-"""`python -m chaos`: a long random run of the real stack, and exit status 1 if anything was not as it must be."""
+"""`python -m tests.chaos`: a long random run of the real stack. Exit status 1 if an invariant does not hold."""
 
 import random
 import shutil
@@ -12,8 +12,8 @@ from temporalio.runtime import Runtime, TelemetryConfig
 
 from local_stack.console import progress, run_until_signal
 from local_stack.stack import silent
-from tests.chaos.fleet import Fleet
-from tests.chaos.run import Chaos, Trouble
+from tests.chaos.processes import ChaosStack
+from tests.chaos.run import Chaos, FaultKind
 
 INTERRUPTED = 130
 
@@ -22,27 +22,27 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command()
 def main(
-    seconds: Annotated[int, typer.Option(envvar="CHAOS_SECONDS", min=5, help="How long faults go on.")] = 300,
-    seed: Annotated[int | None, typer.Option(envvar="CHAOS_SEED", help="Repeat a run's decisions.")] = None,
-    deadline: Annotated[float, typer.Option(min=1, max=25, help="Seconds that each purchase is given.")] = 10,
-    without: Annotated[list[Trouble] | None, typer.Option(help="Leave one kind of trouble out.")] = None,
+    seconds: Annotated[int, typer.Option(envvar="CHAOS_SECONDS", min=5, help="Duration of the faults.")] = 300,
+    seed: Annotated[int | None, typer.Option(envvar="CHAOS_SEED", help="Repeat the decisions of a run.")] = None,
+    deadline: Annotated[float, typer.Option(min=1, max=25, help="Deadline of each purchase, in seconds.")] = 10,
+    without: Annotated[list[FaultKind] | None, typer.Option(help="Leave out one kind of fault.")] = None,
     *,
-    verbose: Annotated[bool, typer.Option("--verbose", help="Tell of every part's start and death.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Print every start and death of a process.")] = False,
 ) -> None:
-    """Kill, cut off and mislead every part of the real stack while customers buy, then check that all adds up."""
-    # Temporal is made to be away; that its client noticed would only tear the progress apart.
+    """Inject faults into every part of the real stack while customers buy, then check every invariant."""
+    # Without the SDK's own messages: Temporal is killed on purpose.
     Runtime.set_default(Runtime(telemetry=TelemetryConfig(logging=None)))
     console = Console()
     seed = random.SystemRandom().randrange(10**6) if seed is None else seed
     console.print(f"chaos seed {seed}; repeat with: make chaos CHAOS_SEED={seed} CHAOS_SECONDS={seconds}")
     home = Path(tempfile.mkdtemp(prefix="pointsaga-chaos-"))
-    fleet = Fleet(home, deadline_seconds=deadline, report=progress(console) if verbose else silent)
+    stack = ChaosStack(home, deadline_seconds=deadline, report=progress(console) if verbose else silent)
 
-    async def perform() -> None:
-        async with Chaos.running(fleet, seed=seed, seconds=seconds, console=console) as chaos:
-            await chaos.play(console, without=without or ())
+    async def run() -> None:
+        async with Chaos.running(stack, seed=seed, seconds=seconds) as chaos:
+            await chaos.run(console, without=without or ())
 
-    status = run_until_signal(perform, fleet, failure="chaos: failed", interrupted=INTERRUPTED)
+    status = run_until_signal(run, stack, failure="chaos: failed", interrupted=INTERRUPTED)
     if status == 0:
         console.print("chaos: ok", style="bold green")
     if status == INTERRUPTED:

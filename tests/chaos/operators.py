@@ -1,4 +1,4 @@
-"""Operators: during the run they cancel and terminate what they should not; afterwards they mend."""
+"""Operators: they end workflows early during the run, and retry rejected deliveries afterwards."""
 
 from datetime import timedelta
 
@@ -9,74 +9,89 @@ from temporalio.service import RPCError
 from database import Sessions
 from db.tables import Delivery, Redemption
 from domain.channels import Channel
-from domain.redemptions import settlement_id, workflow_id
-from domain.refunds import refund_id
-from tests.chaos.dice import Clock, dice
-from tests.chaos.records import Tally
-from workflows.deliveries import DeliversRedemption
+from domain.deliveries import DeliveryStatus
+from domain.ids import attempt_workflow_ids, refund_workflow_id
+from services.schedules import EXPIRE
+from tests.chaos.log import RunLog
+from tests.chaos.randomness import Clock, random_stream
+from tests.faults import OperatorAction, end_workflow
+from workflows.deliveries import DeliversEvent
 
 EVERY_SECONDS = 2.5
-RUNS = "WorkflowType IN ('RedeemReward', 'SettleRedemption', 'RefundRedemption', 'ProcessWebhook')"
-PATIENCE = timedelta(seconds=5)
+EXPIRY_EVERY_SECONDS = 5.0
+WORKFLOWS = "WorkflowType IN ('RedeemReward', 'SettleRedemption', 'RefundRedemption', 'ProcessWebhook')"
+RPC_TIMEOUT = timedelta(seconds=5)
 
 
 class Operators:
     """People with access to the Temporal UI."""
 
-    def __init__(self, temporal: Client, tally: Tally, *, seed: int) -> None:
+    def __init__(self, temporal: Client, log: RunLog, *, seed: int) -> None:
         self._temporal = temporal
-        self._tally = tally
-        self._chance = dice(seed, "operators")
+        self._log = log
+        self._random = random_stream(seed, "operators")
 
     async def run(self, clock: Clock) -> None:
-        """Until the clock has run out."""
-        while await clock.rest(self._chance.expovariate(1 / EVERY_SECONDS)):
-            act, which = self._chance.choice(("cancel", "terminate")), self._chance.random()
+        while await clock.sleep(self._random.expovariate(1 / EVERY_SECONDS)):
+            action, position = self._random.choice(list(OperatorAction)), self._random.random()
             try:
-                await self._act(act, which)
+                await self._end_any(action, position)
             except RPCError as error:
-                self._tally.note(f"{act} came to nothing: {error.status.name}")
+                self._log.add(f"{action} failed: {error.status.name}")
 
-    async def open_runs(self) -> list[str]:
-        """What is not closed yet, as far as the engine's search knows."""
-        found = self._temporal.list_workflows(f"ExecutionStatus = 'Running' AND {RUNS}", rpc_timeout=PATIENCE)
-        return [run.id async for run in found]
+    async def open_workflows(self) -> list[str]:
+        """Ids of the open workflows, as far as Temporal's search knows them."""
+        query = f"ExecutionStatus = 'Running' AND {WORKFLOWS}"
+        return [one.id async for one in self._temporal.list_workflows(query, rpc_timeout=RPC_TIMEOUT)]
 
-    async def retry_refused(self, store: Sessions) -> None:
-        """What the runbook says about `NeedsAttention`: have the refused deliveries tried again."""
-        refused = select(Delivery, Redemption.attempt).join(Redemption).where(Delivery.status == "failed")
+    async def retry_rejected(self, store: Sessions) -> None:
+        """Retry rejected deliveries, as the documentation says of `NeedsAttention`."""
+        query = select(Delivery, Redemption.attempt).join(Redemption).where(Delivery.status == DeliveryStatus.FAILED)
         async with store() as session:
-            found = [(row.redemption_id, row.channel, attempt) for row, attempt in await session.execute(refused)]
+            found = [(row.redemption_id, row.channel, attempt) for row, attempt in await session.execute(query)]
         for redemption_id, channel, attempt in found:
-            for run in (
-                workflow_id(redemption_id, attempt),
-                settlement_id(redemption_id, attempt),
-                refund_id(redemption_id),
-            ):
-                await self._retry(run, Channel(channel))
+            for workflow_id in (*attempt_workflow_ids(redemption_id, attempt), refund_workflow_id(redemption_id)):
+                await self._retry(workflow_id, Channel(channel))
 
-    async def _act(self, act: str, which: float) -> None:
-        runs = sorted(await self.open_runs())
-        if not runs:
-            self._tally.note(f"nobody to {act}")
+    async def _end_any(self, action: OperatorAction, position: float) -> None:
+        workflows = sorted(await self.open_workflows())
+        if not workflows:
+            self._log.add(f"no workflow to {action}")
             return
-        run = runs[int(which * len(runs))]
-        handle = self._temporal.get_workflow_handle(run)
-        if act == "cancel":
-            await handle.cancel(rpc_timeout=PATIENCE)
-        else:
-            await handle.terminate(reason="chaos", rpc_timeout=PATIENCE)
-        self._tally.acts[f"{act} {run.partition('-')[0]}"] += 1
-        self._tally.note(f"{act} {run}")
+        workflow_id = workflows[int(position * len(workflows))]
+        await end_workflow(self._temporal.get_workflow_handle(workflow_id), action, rpc_timeout=RPC_TIMEOUT)
+        self._log.actions[f"{action} {workflow_id.partition('-')[0]}"] += 1
+        self._log.add(f"{action} {workflow_id}")
 
-    async def _retry(self, run: str, channel: Channel) -> None:
-        """Whichever run it waits in; the others are closed, or never were."""
-        handle = self._temporal.get_workflow_handle(run)
+    async def _retry(self, workflow_id: str, channel: Channel) -> None:
+        """In the workflow that waits for it. The others are closed, or do not exist."""
+        handle = self._temporal.get_workflow_handle(workflow_id)
         try:
             await handle.execute_update(  # pyright: ignore[reportUnknownMemberType] - the SDK's own annotation
-                DeliversRedemption.retry_deliveries, [channel], rpc_timeout=PATIENCE
+                DeliversEvent.retry_deliveries, [channel], rpc_timeout=RPC_TIMEOUT
             )
         except (RPCError, WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError):
             return
-        self._tally.acts["retry_deliveries"] += 1
-        self._tally.note(f"retry {channel} of {run}")
+        self._log.actions["retry_deliveries"] += 1
+        self._log.add(f"retry {channel} of {workflow_id}")
+
+
+class ExpirySchedule:
+    """Triggers the schedule that expires points, every few seconds instead of every hour."""
+
+    def __init__(self, temporal: Client, log: RunLog, *, seed: int) -> None:
+        self._schedule = temporal.get_schedule_handle(EXPIRE)
+        self._log = log
+        self._random = random_stream(seed, "expiry")
+
+    async def run(self, clock: Clock) -> None:
+        while await clock.sleep(self._random.expovariate(1 / EXPIRY_EVERY_SECONDS)):
+            try:
+                await self.trigger()
+            except RPCError as error:
+                self._log.add(f"expiry not triggered: {error.status.name}")
+
+    async def trigger(self) -> None:
+        """Start the workflow, unless it runs. Raises `RPCError`."""
+        await self._schedule.trigger(rpc_timeout=RPC_TIMEOUT)
+        self._log.actions["expiry"] += 1

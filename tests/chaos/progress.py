@@ -1,4 +1,4 @@
-"""How far the run is: a bar for a person at a terminal, a line now and then for a log."""
+"""Progress of the run: a bar on a terminal, a line every ten seconds in a log."""
 
 import asyncio
 import time
@@ -8,23 +8,21 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from tests.chaos.dice import Clock
-from tests.chaos.load import Load
-from tests.chaos.records import Tally
-from tests.chaos.wishes import Wishes
+from tests.chaos.customers import Customers
+from tests.chaos.log import RunLog
+from tests.chaos.randomness import Clock
+from tests.chaos.requests import Requests
 
-LINE_EVERY = 10.0
+LINE_EVERY_SECONDS = 10.0
 
 
 class Progress:
-    """Tells, without filling a log."""
-
     def __init__(self, console: Console, seconds: int) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TimeElapsedColumn())
         self._bar = Bar(*columns, console=console, transient=True, disable=not console.is_terminal)
         self._task = self._bar.add_task("chaos", total=seconds)
         self._console = console
-        self._said = 0.0
+        self._printed_at = 0.0
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -33,30 +31,29 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    async def watch(self, clock: Clock, load: Load, wishes: Wishes, tally: Tally) -> None:
-        """Tell of the storm until the last customer has gone."""
-        going = True
-        while going or load.visiting:
-            going = await clock.rest(0.5)
-            self._tell(_now(load, wishes, tally), min(clock.gone, clock.seconds))
-            if not going:
+    async def show_run(self, clock: Clock, customers: Customers, requests: Requests, log: RunLog) -> None:
+        """Until the last customer has finished."""
+        is_running = True
+        while is_running or customers.active:
+            is_running = await clock.sleep(0.5)
+            self._show(_numbers(customers, requests, log), min(clock.elapsed, clock.seconds))
+            if not is_running:
                 await asyncio.sleep(0.5)
 
-    def recovering(self, what: str) -> None:
-        """Tell of the recovery."""
-        self._tell(f"recovering, {what}", None)
+    def show_recovery(self, state: str) -> None:
+        self._show(f"recovery, {state}", None)
 
-    def _tell(self, what: str, done: float | None) -> None:
-        self._bar.update(self._task, description=what, completed=done)
-        if not self._console.is_terminal and time.monotonic() - self._said > LINE_EVERY:
-            self._said = time.monotonic()
-            self._console.print(what, soft_wrap=True)
+    def _show(self, text: str, done: float | None) -> None:
+        self._bar.update(self._task, description=text, completed=done)
+        if not self._console.is_terminal and time.monotonic() - self._printed_at > LINE_EVERY_SECONDS:
+            self._printed_at = time.monotonic()
+            self._console.print(text, soft_wrap=True)
 
 
-def _now(load: Load, wishes: Wishes, tally: Tally) -> str:
-    bought = sum(bool(purchase.bought) for purchase in wishes.purchases)
+def _numbers(customers: Customers, requests: Requests, log: RunLog) -> str:
+    codes = sum(bool(purchase.successes) for purchase in requests.purchases)
     return (
-        f"{len(wishes.purchases)} purchases ({bought} codes, {load.visiting} customers here), "
-        f"{len(wishes.refunds)} refunds, {len(wishes.orders)} orders, {len(wishes.adjustments)} adjustments, "
-        f"{tally.kills.total()} kills, {tally.spells.total()} faults, {tally.acts.total()} acts"
+        f"{len(requests.purchases)} purchases ({codes} codes, {customers.active} customers active), "
+        f"{len(requests.refunds)} refunds, {len(requests.orders)} orders, {len(requests.adjustments)} adjustments, "
+        f"{log.kills.total()} kills, {log.faults.total()} faults, {log.actions.total()} operators' actions"
     )

@@ -1,46 +1,43 @@
-"""The run itself: a fleet, a load, faults of everything at once, then quiet, and the reckoning."""
+"""The run: customers buy from a real stack while all of its parts fail, then everything recovers and is checked."""
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 
-import httpx
 from rich.console import Console
 from temporalio.client import Client
 
 from database import Sessions, connect, sessions
 from db.vault import Vault
-from domain.subscriptions import EVENTS
+from domain.subscriptions import SENT_EVENTS
 from local_stack import StackError
 from services.import_format import ImportFile
 from services.imports import write_import
-from settings import connect_temporal
-from tests.chaos.adjustments import Adjustments
-from tests.chaos.apis import Apis
-from tests.chaos.checks import Violation, violations
-from tests.chaos.deaths import Deaths
-from tests.chaos.dice import Clock
-from tests.chaos.evidence import Evidence, gather
-from tests.chaos.expiry import Expiry
-from tests.chaos.fleet import Fleet
-from tests.chaos.load import Load
-from tests.chaos.operators import Operators
+from settings import Settings, connect_temporal
+from tests.chaos.checks import INVARIANTS
+from tests.chaos.clients import ApiClients
+from tests.chaos.customers import Customers
+from tests.chaos.evidence import ChaosEvidence
+from tests.chaos.log import RunLog
+from tests.chaos.merchant import Merchant
+from tests.chaos.operators import ExpirySchedule, Operators
+from tests.chaos.processes import ChaosStack, Deaths
 from tests.chaos.progress import Progress
-from tests.chaos.records import Tally
+from tests.chaos.randomness import Clock
 from tests.chaos.recovery import Recovery
-from tests.chaos.report import keep, summary, tell
-from tests.chaos.sequels import Sequels
+from tests.chaos.report import print_violations, summary, trace, write_violations
+from tests.chaos.requests import Requests
+from tests.chaos.shop import FULL_KEY, ChaosShop
 from tests.chaos.subscriber import Subscriber
 from tests.chaos.vendors import Vendors
-from tests.chaos.wishes import Wishes
-from tests.chaos.world import FULL_KEY, World
+from tests.invariants import violations
+from tests.stacks import client_of, settings_of
 
 
-class Trouble(StrEnum):
-    """What can be left out, to narrow a violation down."""
+class FaultKind(StrEnum):
+    """Faults that can be left out, to find the cause of a violation."""
 
     DEATHS = "deaths"
     VENDORS = "vendors"
@@ -49,128 +46,116 @@ class Trouble(StrEnum):
 
 
 class Violated(StackError):
-    """Something was not as it must be; it has been told."""
+    """An invariant does not hold. The report has been printed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Chaos:
-    """One run, and all who take part in it."""
-
-    fleet: Fleet
-    world: World
-    wishes: Wishes
+    stack: ChaosStack
+    settings: Settings
+    shop: ChaosShop
+    requests: Requests
     store: Sessions
     temporal: Client
-    apis: Apis
+    clients: ApiClients
     vendors: Vendors
     subscriber: Subscriber
-    load: Load
-    adjustments: Adjustments
-    expiry: Expiry
     operators: Operators
-    deaths: Deaths
-    tally: Tally
-    progress: Progress
+    expiry: ExpirySchedule
+    log: RunLog
+    seed: int
 
     @classmethod
     @asynccontextmanager
-    async def running(cls, fleet: Fleet, *, seed: int, seconds: int, console: Console) -> "AsyncGenerator[Chaos]":
-        """All of it, until the block ends."""
-        tally, wishes = Tally(), Wishes()
-        async with AsyncExitStack() as stack:
-            await stack.enter_async_context(fleet)
-            database = connect(fleet.settings.database_url)
-            stack.push_async_callback(database.dispose)
-            apis = Apis([await stack.enter_async_context(client) for client in fleet.clients()])
-            http = await stack.enter_async_context(httpx.AsyncClient(base_url=fleet.vendor_url, trust_env=False))
-            temporal, vendors = await connect_temporal(fleet.settings), Vendors(http, tally, seed=seed)
+    async def running(cls, stack: ChaosStack, *, seed: int, seconds: int) -> "AsyncGenerator[Chaos]":
+        """Run the stack until the block ends."""
+        log = RunLog()
+        async with AsyncExitStack() as exits:
+            await exits.enter_async_context(stack)
+            settings = settings_of(stack)
+            engine = connect(settings.database_url)
+            exits.push_async_callback(engine.dispose)
+            temporal = await connect_temporal(settings)
+            http = await exits.enter_async_context(client_of(stack.vendor_url))
             yield cls(
-                fleet=fleet,
-                world=World(seconds),
-                wishes=wishes,
-                store=sessions(database),
+                stack=stack,
+                settings=settings,
+                shop=ChaosShop(seconds),
+                requests=Requests(),
+                store=sessions(engine),
                 temporal=temporal,
-                apis=apis,
-                vendors=vendors,
-                subscriber=await stack.enter_async_context(Subscriber(tally, seed=seed)),
-                load=Load(apis, Sequels(apis, vendors, wishes, seed=seed), wishes, seed=seed),
-                adjustments=Adjustments(apis, wishes, seed=seed),
-                expiry=Expiry(temporal, tally, seed=seed),
-                operators=Operators(temporal, tally, seed=seed),
-                deaths=Deaths(fleet, tally, seed=seed),
-                tally=tally,
-                progress=Progress(console, seconds),
+                clients=ApiClients([await exits.enter_async_context(client) for client in stack.clients()]),
+                vendors=Vendors(http, log, seed=seed),
+                subscriber=await exits.enter_async_context(Subscriber(log, seed=seed)),
+                operators=Operators(temporal, log, seed=seed),
+                expiry=ExpirySchedule(temporal, log, seed=seed),
+                log=log,
+                seed=seed,
             )
 
-    async def play(self, console: Console, *, without: Collection[Trouble] = ()) -> None:
-        """From the first purchase to the last word.
-
-        Raises:
-            Violated: something is not as it must be.
-        """
+    async def run(self, console: Console, *, without: Collection[FaultKind] = ()) -> None:
+        """From the first purchase to the report. Raises `Violated`."""
         await self._open_shop()
-        with self.progress:
-            await self._storm(Clock(self.world.seconds), without)
-            still_open = await self._recovery().run(self.progress.recovering)
-            evidence = await self._reckon(still_open)
-        self._conclude(console, evidence, violations(evidence), struck=await self.vendors.struck())
+        with Progress(console, self.shop.seconds) as progress:
+            await self._disturb(progress, without)
+            recovery = Recovery(
+                stack=self.stack,
+                vendors=self.vendors,
+                subscriber=self.subscriber,
+                operators=self.operators,
+                expiry=self.expiry,
+                store=self.store,
+            )
+            unfinished = await recovery.run(progress.show_recovery)
+            evidence = await self._evidence(unfinished)
+            for request in evidence.unanswered:
+                request.late_answers.append(await self.clients.send(request))
+            evidence = await self._evidence(unfinished)
+        await self._report(console, evidence)
 
     async def _open_shop(self) -> None:
-        file = ImportFile.model_validate({"shops": [self.world.shop()]})
-        await write_import(self.store, Vault(self.fleet.settings.encryption_keys), file)
-        await self.vendors.give_plan()
-        await self._subscribe()
+        file = ImportFile.model_validate({"shops": [self.shop.document()]})
+        await write_import(self.store, Vault(self.settings.encryption_keys), file)
+        await self.vendors.raise_rate_limit()
+        subscription = {"url": self.subscriber.url, "events": list(SENT_EVENTS.values())}
+        async with client_of(self.stack.api_url) as api:
+            headers = {"Authorization": FULL_KEY}
+            response = await api.post("/v1/webhook-subscriptions", headers=headers, json=subscription)
+        self.subscriber.secret = response.raise_for_status().json()["data"]["attributes"]["secret"]
 
-    async def _subscribe(self) -> None:
-        asked = {"url": self.subscriber.url, "events": list(EVENTS.values())}
-        async with httpx.AsyncClient(base_url=self.fleet.api_url, trust_env=False) as api:
-            said = await api.post("/v1/webhook-subscriptions", headers={"Authorization": FULL_KEY}, json=asked)
-        self.subscriber.secret = said.raise_for_status().json()["data"]["attributes"]["secret"]
-
-    async def _storm(self, clock: Clock, without: Collection[Trouble]) -> None:
-        troubles = {
-            Trouble.DEATHS: self.deaths,
-            Trouble.VENDORS: self.vendors,
-            Trouble.OPERATORS: self.operators,
-            Trouble.SUBSCRIBER: self.subscriber,
+    async def _disturb(self, progress: Progress, without: Collection[FaultKind]) -> None:
+        clock = Clock(self.shop.seconds)
+        customers = Customers(self.clients, self.vendors, self.requests, seed=self.seed)
+        faults = {
+            FaultKind.DEATHS: Deaths(self.stack, self.log, seed=self.seed),
+            FaultKind.VENDORS: self.vendors,
+            FaultKind.OPERATORS: self.operators,
+            FaultKind.SUBSCRIBER: self.subscriber,
         }
-        chosen = [one for trouble, one in troubles.items() if trouble not in without]
-        async with asyncio.TaskGroup() as all_at_once:
-            for one in (self.load, self.adjustments, self.expiry, *chosen):
-                all_at_once.create_task(one.run(clock))
-            all_at_once.create_task(self.progress.watch(clock, self.load, self.wishes, self.tally))
+        chosen = [one for kind, one in faults.items() if kind not in without]
+        merchant = Merchant(self.clients, self.requests, seed=self.seed)
+        async with asyncio.TaskGroup() as group:
+            for one in (customers, merchant, self.expiry, *chosen):
+                group.create_task(one.run(clock))
+            group.create_task(progress.show_run(clock, customers, self.requests, self.log))
 
-    def _recovery(self) -> Recovery:
-        return Recovery(
-            fleet=self.fleet,
-            vendors=self.vendors,
-            subscriber=self.subscriber,
-            operators=self.operators,
-            expiry=self.expiry,
-            store=self.store,
-        )
-
-    async def _reckon(self, still_open: dict[str, int]) -> Evidence:
-        """All that is known, once those have asked again who do not know what became of their wishes."""
-        before = await self._gather(still_open)
-        for wish in before.unheard:
-            wish.afterwards.append(await self.apis.ask(wish))
-        return await self._gather(still_open)
-
-    async def _gather(self, still_open: dict[str, int]) -> Evidence:
-        return await gather(
+    async def _evidence(self, unfinished: Mapping[str, int]) -> ChaosEvidence:
+        return await ChaosEvidence.of_run(
             self.store,
             self.vendors,
             self.temporal,
-            world=self.world,
-            wishes=self.wishes,
-            heard=self.subscriber.heard,
-            open_=still_open,
+            shop=self.shop,
+            requests=self.requests,
+            webhooks=self.subscriber.webhooks,
+            unfinished=unfinished,
         )
 
-    def _conclude(self, console: Console, evidence: Evidence, found: list[Violation], *, struck: Counter[str]) -> None:
-        console.print(summary(evidence, self.tally, struck, found))
-        tell(console, evidence, self.tally, found)
+    async def _report(self, console: Console, evidence: ChaosEvidence) -> None:
+        found = violations(evidence, INVARIANTS)
+        console.print(summary(evidence, self.log, await self.vendors.faults_met(), found))
+        async with self.store() as session:
+            traces = {one.subject: await trace(session, evidence, self.log, one.subject) for one in found}
+        print_violations(console, found, traces)
         if found:
-            keep(self.fleet.home / "violations.txt", evidence, self.tally, found)
-            raise Violated(f"{len(found)} violations; traces, logs and data are kept in {self.fleet.home}")
+            write_violations(self.stack.home / "violations.txt", self.log, found, traces)
+            raise Violated(f"{len(found)} violations; traces, logs and data are in {self.stack.home}")

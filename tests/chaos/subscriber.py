@@ -1,155 +1,114 @@
-"""A merchant's own system that hears of redemptions by webhook: careful, but at times away, failing, rude or slow."""
+"""A merchant's system that receives webhooks. At times it is down, fails, closes the connection or is slow."""
 
 import asyncio
 import hashlib
 import hmac
-import json
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from types import TracebackType
-from typing import Any, Self
-from uuid import UUID
+from typing import Self
 
 from domain.events import EventKind
-from domain.subscriptions import EVENTS
-from local_stack.ports import LOOPBACK
-from tests.chaos.dice import Clock, dice
-from tests.chaos.records import Tally
+from domain.subscriptions import SENT_EVENTS
+from tests.chaos.log import RunLog
+from tests.chaos.randomness import Clock, random_stream
+from tests.receiver import Received, Receiver, read_request
 
-WELL_FOR_SECONDS = 3.0
+HEALTHY_SECONDS = 3.0
 TOO_SLOW_SECONDS = 11.0
 """Longer than a sender waits for an answer."""
-YOUNG = timedelta(minutes=2)
-_KINDS = {str(event): kind for kind, event in EVENTS.items()}
+MAX_AGE = timedelta(minutes=2)
+_EVENTS = {str(name): event for event, name in SENT_EVENTS.items()}
 
 
-class Mood(StrEnum):
-    """How it takes what comes."""
+class Condition(StrEnum):
+    """How it treats a request."""
 
-    WELL = "well"
-    AWAY = "away"
-    FAILS = "fails"
-    BREAKS_OFF = "breaks off"
-    DAWDLES = "dawdles"
+    HEALTHY = "healthy"
+    DOWN = "down"
+    FAILING = "failing"
+    DISCONNECTING = "disconnecting"
+    SLOW = "slow"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Heard:
-    """One request that came."""
+class Webhook:
+    """A received request, with the secret and the condition at that time."""
 
-    at: datetime
-    headers: dict[str, str]
-    body: bytes
+    request: Received
     secret: str
-    mood: Mood
+    condition: Condition
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property
-    def id(self) -> UUID:
-        """The delivery's."""
-        return UUID(self.headers["x-webhook-id"])
+    def id(self) -> str:
+        return self.request.headers["x-webhook-id"]
 
     @property
-    def kind(self) -> EventKind:
-        """What happened."""
-        return _KINDS[self.headers["x-webhook-event"]]
+    def event(self) -> EventKind:
+        return _EVENTS[self.request.headers["x-webhook-event"]]
 
     @property
     def code(self) -> str:
-        """Of whose redemption it tells."""
-        content: dict[str, Any] = json.loads(self.body)
-        return content["data"]["discount_code"]
+        return self.request.content["data"]["discount_code"]
 
     @property
-    def is_thanked_for(self) -> bool:
-        """Whether it was answered 200, in time."""
-        return self.mood is Mood.WELL
-
-    @property
-    def fault(self) -> str | None:
-        """Why it should not be believed."""
-        timestamp = self.headers["x-webhook-timestamp"]
-        expected = hmac.new(self.secret.encode(), f"{timestamp}.".encode() + self.body, hashlib.sha256).hexdigest()
-        if not hmac.compare_digest(f"sha256={expected}", self.headers["x-webhook-signature"]):
+    def problem(self) -> str | None:
+        """Why the subscriber must not trust the request."""
+        timestamp = self.request.headers["x-webhook-timestamp"]
+        signed = f"{timestamp}.".encode() + self.request.body
+        expected = hmac.new(self.secret.encode(), signed, hashlib.sha256).hexdigest()
+        if not hmac.compare_digest(f"sha256={expected}", self.request.headers["x-webhook-signature"]):
             return "the signature is wrong"
         age = self.at - datetime.fromisoformat(timestamp)
-        return None if abs(age) < YOUNG else f"signed {age} ago"
+        return None if abs(age) < MAX_AGE else f"signed {age} ago"
 
 
-class Subscriber:
-    """Listens on a port of its own, which stays the same while it is away."""
+class Subscriber(Receiver):
+    """Keeps its port while it is down. `secret` is set once it is subscribed."""
 
-    def __init__(self, tally: Tally, *, seed: int) -> None:
-        self.heard: list[Heard] = []
+    def __init__(self, log: RunLog, *, seed: int) -> None:
+        super().__init__()
+        self.webhooks: list[Webhook] = []
         self.secret = ""
-        """To be told by whoever subscribes it."""
-        self._mood = Mood.WELL
-        self._tally = tally
-        self._chance = dice(seed, "subscriber")
-        self._port = 0
-        self._server: asyncio.Server | None = None
+        self._condition = Condition.HEALTHY
+        self._log = log
+        self._random = random_stream(seed, "subscriber")
 
     async def __aenter__(self) -> Self:
-        await self._open()
+        await self.open()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._close()
-
-    @property
-    def url(self) -> str:
-        """Where it listens."""
-        return f"http://{LOOPBACK}:{self._port}/pointsaga"
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
 
     async def run(self, clock: Clock) -> None:
-        """Until the clock has run out."""
-        moods = [mood for mood in Mood if mood is not Mood.WELL]
-        while await clock.rest(self._chance.expovariate(1 / WELL_FOR_SECONDS)):
-            mood, seconds = self._chance.choice(moods), self._chance.uniform(1, 8)
-            self._tally.spells[f"subscriber {mood}"] += 1
-            self._tally.note(f"subscriber {mood} for {seconds:.1f} s")
-            await self._become(mood)
-            await clock.rest(seconds)
+        unhealthy = [condition for condition in Condition if condition is not Condition.HEALTHY]
+        while await clock.sleep(self._random.expovariate(1 / HEALTHY_SECONDS)):
+            condition, seconds = self._random.choice(unhealthy), self._random.uniform(1, 8)
+            self._log.faults[f"subscriber {condition}"] += 1
+            self._log.add(f"subscriber {condition} for {seconds:.1f} s")
+            self._condition = condition
+            if condition is Condition.DOWN:
+                await self.close()
+            await clock.sleep(seconds)
             await self.heal()
 
     async def heal(self) -> None:
-        """It is well again."""
-        await self._become(Mood.WELL)
+        self._condition = Condition.HEALTHY
+        if self._server is None:
+            await self.open()
 
-    async def _become(self, mood: Mood) -> None:
-        self._mood = mood
-        if mood is Mood.AWAY:
-            self._close()
-        elif self._server is None:
-            await self._open()
-
-    async def _open(self) -> None:
-        self._server = await asyncio.start_server(self._answer, LOOPBACK, self._port)
-        self._port = self._server.sockets[0].getsockname()[1]
-
-    def _close(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
-
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _respond(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError, asyncio.IncompleteReadError):
-            heard = await self._hear(reader)
-            if heard.mood is Mood.DAWDLES:
+            request = await read_request(reader)
+            condition = self._condition
+            self.webhooks.append(Webhook(request=request, secret=self.secret, condition=condition))
+            if condition is Condition.SLOW:
                 await asyncio.sleep(TOO_SLOW_SECONDS)
-            if heard.mood not in (Mood.AWAY, Mood.BREAKS_OFF):
-                status = "503 Not now" if heard.mood is Mood.FAILS else "200 Thanks"
+            if condition not in (Condition.DOWN, Condition.DISCONNECTING):
+                status = "503 Unavailable" if condition is Condition.FAILING else "200 OK"
                 writer.write(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n".encode())
                 await writer.drain()
         writer.close()
-
-    async def _hear(self, reader: asyncio.StreamReader) -> Heard:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
-        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:-2])}
-        body = await reader.readexactly(int(headers["content-length"]))
-        heard = Heard(at=datetime.now(UTC), headers=headers, body=body, secret=self.secret, mood=self._mood)
-        self.heard.append(heard)
-        return heard

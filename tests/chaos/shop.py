@@ -1,29 +1,28 @@
-"""The shop in which the run takes place. Its sizes grow with the run; nothing in it is left to chance."""
+"""The shop of the run, as it is imported. Its size grows with the run; nothing in it is random."""
 
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Any
 
-Json = dict[str, Any]
+from tests.evidence import Json
 
 DOMAIN = "chaos.myshopify.com"
 FULL_KEY = "chaos-full-key"
-SHOPIFY_SIGNS_WITH = "chaos-webhook-secret"
+WEBHOOK_SECRET = "chaos-webhook-secret"
 CAPPED = "reward_capped"
 COSTS = {"reward_five": 500, "reward_percent": 250, "reward_shipping": 100, CAPPED: 50}
-UNKNOWN_REWARD, UNKNOWN_CUSTOMER = "reward_that_never_was", "404404404"
+UNKNOWN_REWARD, UNKNOWN_CUSTOMER = "reward_unknown", "404404404"
 
 RICH = [str(1_000_000 + number) for number in range(24)]
 MODEST = [str(2_000_000 + number) for number in range(6)]
-"""They can buy a few times, and are then refused."""
+"""Can buy a few times, and are then refused."""
 POOR = [str(3_000_000 + number) for number in range(3)]
-"""They can buy nothing."""
+"""Can buy nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Award:
-    """Points that a customer begins with."""
+    """Points of a customer at the start."""
 
     id: str
     points: int
@@ -32,20 +31,19 @@ class Award:
 
 
 @dataclass(frozen=True)
-class World:
-    """The shop as it is imported, and what it begins with."""
-
+class ChaosShop:
     seconds: int
+    """Duration of the run."""
     began: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property
     def cap(self) -> int:
-        """How often the capped reward can be had: less often than it is asked for."""
+        """Cap of the capped reward: lower than the number of its purchases."""
         return max(3, self.seconds // 15)
 
     @cached_property
     def awards(self) -> dict[str, list[Award]]:
-        """Customer → what they begin with, the oldest first."""
+        """By customer, oldest first."""
         rich = {customer: [333] * self._awards_of_the_rich for customer in RICH}
         points = rich | {customer: [470, 230, 700] for customer in MODEST} | {customer: [30, 19] for customer in POOR}
         return {
@@ -53,8 +51,8 @@ class World:
             for customer, amounts in points.items()
         }
 
-    def shop(self) -> Json:
-        """The shop, as an import file has it."""
+    def document(self) -> Json:
+        """The shop in the import format."""
         return {
             "domain": DOMAIN,
             "name": "Chaos",
@@ -70,14 +68,14 @@ class World:
 
     def _rewards(self) -> list[Json]:
         amount = {"discount_type": "fixed_amount", "discount_amount": "5.00"}
-        kinds: dict[str, Json] = {
+        discounts: dict[str, Json] = {
             "reward_five": amount,
             "reward_percent": {"discount_type": "percentage", "discount_amount": "10.00"},
             "reward_shipping": {"discount_type": "free_shipping"},
             CAPPED: {**amount, "max_redemptions": self.cap},
         }
         return [
-            {"id": one, "name": f"The {one}", "points_cost": cost, "expiry_days": 30, **kinds[one]}
+            {"id": one, "name": f"The {one}", "points_cost": cost, "expiry_days": 30, **discounts[one]}
             for one, cost in COSTS.items()
         ]
 
@@ -94,7 +92,7 @@ class World:
         )
 
     def _expiry(self, number: int) -> datetime:
-        """During the run, and in another order than they are spent in: some were spent, some are whole."""
+        """During the run, and in another order than they are spent in: some are spent by then, some are whole."""
         total = self._awards_of_the_rich
         return self.began + timedelta(seconds=self.seconds * (number * 7 % total) / total)
 

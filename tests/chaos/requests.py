@@ -1,0 +1,103 @@
+"""The requests of customers, of the merchant's staff and of Shopify: their content, and the answers allowed to them."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from pydantic import SecretStr
+
+from clients.shopify_webhooks import Topic, signature
+from tests.chaos.shop import DOMAIN, FULL_KEY, WEBHOOK_SECRET
+from tests.evidence import Purchase, Refund, Request
+
+_UNAVAILABLE = frozenset({"503 shopify_unavailable", "503 engine_unavailable"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order(Request):
+    """Shopify's webhook of an order with a code. Its webhook id is the redemption's: each has one order.
+
+    Attributes:
+        counted: whether Shopify has counted the use before it sends the webhook. It can be late with that.
+    """
+
+    number: int
+    redemption_id: str
+    code: str
+    counted: bool
+    placed_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adjustment(Request):
+    """Points that staff add or deduct."""
+
+    key: str
+    customer: str
+    points: int
+
+
+AnyRequest = Purchase | Refund | Order | Adjustment
+ALLOWED: dict[type[AnyRequest], frozenset[str]] = {
+    Purchase: _UNAVAILABLE
+    | {
+        "201",
+        "404 customer_not_found",
+        "404 reward_not_found",
+        "422 insufficient_points",
+        "422 reward_sold_out",
+    },
+    Refund: _UNAVAILABLE | {"200", "422 reward_already_used"},
+    Order: frozenset({"200", "503 engine_unavailable"}),
+    Adjustment: frozenset({"200", "503 engine_unavailable"}),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Requests:
+    """Every request of the run."""
+
+    purchases: list[Purchase] = field(default_factory=list[Purchase])
+    refunds: list[Refund] = field(default_factory=list[Refund])
+    orders: list[Order] = field(default_factory=list[Order])
+    adjustments: list[Adjustment] = field(default_factory=list[Adjustment])
+
+    def __iter__(self) -> Iterator[AnyRequest]:
+        return iter((*self.purchases, *self.refunds, *self.orders, *self.adjustments))
+
+
+def subject_of(request: AnyRequest) -> str:
+    """What violations name it by: its idempotency key or its redemption."""
+    return request.key if isinstance(request, Purchase | Adjustment) else request.redemption_id
+
+
+def http_request(request: AnyRequest) -> tuple[str, dict[str, str], bytes]:
+    """Path, headers and body of the POST, the same on every attempt."""
+    headers = {"Authorization": FULL_KEY, "Content-Type": "application/json"}
+    if isinstance(request, Purchase | Adjustment):
+        headers["Idempotency-Key"] = request.key
+    match request:
+        case Purchase():
+            path, body = f"/v1/rewards/{request.reward}/purchase", {"customer_identifier": request.customer}
+        case Adjustment():
+            path, body = f"/v1/customers/{request.customer}/points", {"adjustment": request.points}
+        case Refund():
+            path, body = f"/v1/reward-history/{request.redemption_id}/refund", dict[str, str]()
+        case _:
+            return _webhook(request)
+    return path, headers, json.dumps(body).encode()
+
+
+def _webhook(order: Order) -> tuple[str, dict[str, str], bytes]:
+    document = {"id": order.number, "created_at": order.placed_at.isoformat(), "discount_codes": [{"code": order.code}]}
+    body = json.dumps(document).encode()
+    headers = {
+        "Content-Type": "application/json",
+        "X-Shopify-Topic": Topic.ORDER_CREATED,
+        "X-Shopify-Shop-Domain": DOMAIN,
+        "X-Shopify-Webhook-Id": order.redemption_id,
+        "X-Shopify-Triggered-At": order.placed_at.isoformat(),
+        "X-Shopify-Hmac-Sha256": signature(body, SecretStr(WEBHOOK_SECRET)),
+    }
+    return "/webhooks/shopify", headers, body
