@@ -36,8 +36,7 @@ async def find_customer(session: AsyncSession, caller: Caller, identifier: str, 
 async def list_customers(query: Annotated[CustomerQuery, Query()], caller: Reader, state: StateOf) -> CustomerList:
     """List the shop's customers.
 
-    `current_points` has no expired points. The sort order by `points` still counts them until they are written off,
-    within minutes.
+    `current_points` has no expired points. The sort order by `points` counts them until they are written off, hourly.
     """
     async with state.sessions() as session:
         rows, total = await customers.page_of_customers(

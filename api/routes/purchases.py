@@ -40,7 +40,7 @@ async def purchase_reward(
     """Spend a customer's points on a reward. The response has the discount code.
 
     The oldest points are spent first. If no discount code can be generated, the points are released and the status is
-    503: the request can be repeated with the same `Idempotency-Key`. All other responses are final for their key.
+    503: the request can be repeated with the same `Idempotency-Key`. A success or a refusal is final for its key.
     """
     customer = body.customer_identifier
 
