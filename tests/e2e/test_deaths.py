@@ -1,4 +1,4 @@
-"""A process dies, or is asked to end, while a customer waits: there is a code, or there are the points, never both."""
+"""A process dies or is stopped while a customer waits: there is a code, or the points are back, never both."""
 
 import asyncio
 import signal
@@ -6,10 +6,15 @@ import signal
 import httpx
 import pytest
 
-from tests.e2e.deployment import CREATE, Deployment
-from tests.service import Shop, a_customer, a_lot, a_shop, until
+from tests.builders import a_customer, a_lot, a_shop
+from tests.e2e.deployment import COST, Deployment
+from tests.evidence import Answer, Purchase
+from tests.faults import CREATE_CODE, VendorFault
+from tests.shop import Shop
+from tests.waiting import wait_until
 
-POINTS, COST = 700, 500
+POINTS = 700
+KEY = "once"
 
 
 @pytest.fixture
@@ -18,189 +23,168 @@ async def shop(deployment: Deployment) -> Shop:
     return await deployment.open_shop(a_shop(a_customer(a_lot(POINTS))))
 
 
-async def test_when_the_worker_dies_at_shopifys_door_there_is_a_code_or_there_are_the_points(
-    deployment: Deployment, shop: Shop
-) -> None:
+async def slow_purchase(
+    deployment: Deployment, shop: Shop, seconds: float, *, api: httpx.AsyncClient | None = None
+) -> "asyncio.Future[httpx.Response]":
+    """A purchase while Shopify takes this long to create the code. Returns once Shopify has the request."""
+    await deployment.inject("shopify", VendorFault.SLOW, operation=CREATE_CODE, seconds=seconds)
+    purchase = asyncio.ensure_future(shop.purchase(key=KEY, api=api))
+    await deployment.code_is_requested()
+    return purchase
+
+
+async def assert_code_or_points(deployment: Deployment, shop: Shop, response: httpx.Response) -> None:
+    """Once everything has ended: one purchase or none, as the caller was answered."""
+    await deployment.ended(shop)
+    purchase = Purchase(key=KEY, customer=shop.customers[0], reward="reward_abc", answers=[Answer.of(response)])
+    evidence = await deployment.check(shop, award=POINTS, purchases=[purchase])
+    [redemption] = evidence.ledger.redemptions
+    codes = len(await shop.discounts("live"))
+    outcome = (response.status_code, redemption.status, await shop.balance(), codes)
+    assert outcome in {(201, "active", POINTS - COST, 1), (503, "failed", POINTS, 0)}
+
+
+def assert_unavailable(response: httpx.Response) -> None:
+    assert (response.status_code, response.json()["errors"][0]["code"]) == (503, "engine_unavailable")
+
+
+async def test_worker_killed_while_shopify_creates_the_code(deployment: Deployment, shop: Shop) -> None:
     _, api = await deployment.start_api(deadline_seconds=5)
     worker = await deployment.start_worker()
-    # Shopify goes on without us, and makes the code when nobody may have it any more.
-    await deployment.fault("shopify", "latency", operation=CREATE, seconds=7)
-    purchase = asyncio.ensure_future(shop.purchase(api=api))
-    await deployment.shopify_is_asked()
+    # The code is created after the deadline, when nobody may get it any more.
+    purchase = await slow_purchase(deployment, shop, 7, api=api)
 
     await worker.end(signal.SIGKILL)
     await deployment.start_worker()
 
-    answer = await purchase
-    await until(lambda: deployment.asked_for_codes(shop))
-    await a_code_or_the_points(deployment, shop, answer)
+    response = await purchase
+    await wait_until(lambda: deployment.code_requests(shop))
+    await assert_code_or_points(deployment, shop, response)
 
 
-async def test_when_the_worker_dies_between_two_tries_another_one_completes_the_purchase(
-    deployment: Deployment, shop: Shop
-) -> None:
+async def test_worker_killed_before_a_retry(deployment: Deployment, shop: Shop) -> None:
     worker = await deployment.start_worker()
-    await deployment.fault("shopify", "throttled", operation=CREATE, retry_after=3)
-    purchase = asyncio.ensure_future(shop.purchase())
-    await until(shop.redemptions)
+    await deployment.inject("shopify", VendorFault.THROTTLED, operation=CREATE_CODE, retry_after=3)
+    purchase = asyncio.ensure_future(shop.purchase(key=KEY))
+    await wait_until(shop.redemptions)
     [pending] = await shop.redemptions()
-    await until(lambda: deployment.waits_for_another_try(pending.id))
+    await wait_until(lambda: deployment.waits_for_retry(pending.id))
 
     await worker.end(signal.SIGKILL)
     await deployment.start_worker()
 
-    answer = await purchase
-    assert answer.status_code == 201, answer.text
-    await a_code_or_the_points(deployment, shop, answer)
+    response = await purchase
+    assert response.status_code == 201, response.text
+    await assert_code_or_points(deployment, shop, response)
 
 
-async def test_when_no_worker_comes_back_in_time_the_customer_is_never_charged(
-    deployment: Deployment, shop: Shop
-) -> None:
+async def test_worker_that_stays_away_charges_no_customer(deployment: Deployment, shop: Shop) -> None:
     _, api = await deployment.start_api(deadline_seconds=4)
     worker = await deployment.start_worker()
-    await deployment.fault("shopify", "latency", operation=CREATE, seconds=2)
-    purchase = asyncio.ensure_future(shop.purchase(api=api))
-    await deployment.shopify_is_asked()
+    purchase = await slow_purchase(deployment, shop, 2, api=api)
     assert await shop.balance() == POINTS - COST
 
     await worker.end(signal.SIGKILL)
-    answer = await purchase
-    assert (answer.status_code, answer.json()["errors"][0]["code"]) == (503, "engine_unavailable")
-    assert len(await shop.discounts("live")) == 1, "Shopify went on without us"
+    response = await purchase
+    assert_unavailable(response)
+    assert len(await shop.discounts("live")) == 1, "Shopify has created the code"
 
     await deployment.start_worker()
-    await a_code_or_the_points(deployment, shop, answer)
+    await assert_code_or_points(deployment, shop, response)
 
 
-async def test_a_purchase_that_no_worker_ever_saw_in_time_is_not_made_later(deployment: Deployment, shop: Shop) -> None:
+async def test_overdue_purchase_is_not_made_later(deployment: Deployment, shop: Shop) -> None:
     _, api = await deployment.start_api(deadline_seconds=1)
 
-    answer = await shop.purchase(api=api)
-    assert (answer.status_code, answer.json()["errors"][0]["code"]) == (503, "engine_unavailable")
+    response = await shop.purchase(key=KEY, api=api)
+    assert_unavailable(response)
 
     await deployment.start_worker()
-    await a_code_or_the_points(deployment, shop, answer)
-    assert await shop.discounts() == []
+    await assert_code_or_points(deployment, shop, response)
 
 
-@pytest.mark.parametrize("shopify_takes", [1, 4], ids=["made_while_it_is_away", "made_when_it_is_back"])
-async def test_when_temporal_dies_while_a_customer_waits_there_is_a_code_or_there_are_the_points(
-    deployment: Deployment, shop: Shop, shopify_takes: float
-) -> None:
+@pytest.mark.parametrize("seconds", [1, 4], ids=["code_created_while_down", "code_created_after_restart"])
+async def test_temporal_killed_while_a_customer_waits(deployment: Deployment, shop: Shop, seconds: float) -> None:
     await deployment.start_worker()
-    await deployment.fault("shopify", "latency", operation=CREATE, seconds=shopify_takes)
-    purchase = asyncio.ensure_future(shop.purchase())
-    await deployment.shopify_is_asked()
+    purchase = await slow_purchase(deployment, shop, seconds)
 
     deployment.kill("temporal")
 
-    answer = await purchase
-    await deployment.engine_is_back()
-    await a_code_or_the_points(deployment, shop, answer)
+    response = await purchase
+    await deployment.temporal_is_back()
+    await assert_code_or_points(deployment, shop, response)
 
 
-async def test_when_the_database_restarts_while_a_customer_waits_there_is_a_code_or_there_are_the_points(
-    deployment: Deployment, shop: Shop
-) -> None:
+async def test_database_killed_while_a_customer_waits(deployment: Deployment, shop: Shop) -> None:
     await deployment.start_worker()
-    await deployment.fault("shopify", "latency", operation=CREATE, seconds=1)
-    purchase = asyncio.ensure_future(shop.purchase())
-    await deployment.shopify_is_asked()
+    purchase = await slow_purchase(deployment, shop, 1)
 
     deployment.kill("postgres")
 
-    answer = await purchase
-    await a_code_or_the_points(deployment, shop, answer)
+    await assert_code_or_points(deployment, shop, await purchase)
 
 
-async def test_a_customer_who_goes_away_has_bought_once_and_hears_of_it_by_the_same_key(
-    deployment: Deployment, shop: Shop
-) -> None:
+async def test_disconnected_customer_gets_the_purchase_by_key(deployment: Deployment, shop: Shop) -> None:
     await deployment.start_worker()
-    await deployment.fault("shopify", "latency", operation=CREATE, seconds=2)
-    purchase = asyncio.ensure_future(shop.purchase(key="impatient"))
-    await deployment.shopify_is_asked()
+    purchase = await slow_purchase(deployment, shop, 2)
 
     purchase.cancel()
     await asyncio.wait([purchase])
 
-    answer = await shop.purchase(key="impatient")
-    assert answer.status_code == 201, answer.text
-    await a_code_or_the_points(deployment, shop, answer)
+    response = await shop.purchase(key=KEY)
+    assert response.status_code == 201, response.text
+    await assert_code_or_points(deployment, shop, response)
 
 
-async def test_when_the_api_dies_the_same_key_at_another_one_gets_the_one_purchase(
-    deployment: Deployment, shop: Shop
-) -> None:
+async def test_api_killed_while_a_customer_waits(deployment: Deployment, shop: Shop) -> None:
     await deployment.start_worker()
     doomed, api = await deployment.start_api(deadline_seconds=10)
-    await deployment.fault("shopify", "latency", operation=CREATE, seconds=2)
-    purchase = asyncio.ensure_future(shop.purchase(key="once", api=api))
-    await deployment.shopify_is_asked()
+    purchase = await slow_purchase(deployment, shop, 2, api=api)
 
     await doomed.end(signal.SIGKILL)
     with pytest.raises(httpx.TransportError):
         await purchase
 
-    answers = await asyncio.gather(*(shop.purchase(key="once", api=api) for api in deployment.apis))
-    assert [answer.status_code for answer in answers] == [201, 201]
-    assert answers[0].content == answers[1].content
-    await a_code_or_the_points(deployment, shop, answers[0])
+    responses = await asyncio.gather(*(shop.purchase(key=KEY, api=api) for api in deployment.apis))
+    assert [response.status_code for response in responses] == [201, 201]
+    assert responses[0].content == responses[1].content
+    await assert_code_or_points(deployment, shop, responses[0])
 
 
-async def test_an_api_that_is_asked_to_end_answers_the_customer_who_waits(deployment: Deployment, shop: Shop) -> None:
+async def test_stopped_api_answers_open_requests(deployment: Deployment, shop: Shop) -> None:
     await deployment.start_worker()
     leaving, api = await deployment.start_api(deadline_seconds=10)
-    await deployment.fault("shopify", "latency", operation=CREATE, seconds=2)
-    purchase = asyncio.ensure_future(shop.purchase(api=api))
-    await deployment.shopify_is_asked()
+    purchase = await slow_purchase(deployment, shop, 2, api=api)
 
     await leaving.end(signal.SIGTERM)
 
-    answer = await purchase
-    assert answer.status_code == 201, answer.text
-    await a_code_or_the_points(deployment, shop, answer)
+    response = await purchase
+    assert response.status_code == 201, response.text
+    await assert_code_or_points(deployment, shop, response)
 
 
-async def test_a_worker_that_is_asked_to_end_finishes_the_code_it_is_making(deployment: Deployment, shop: Shop) -> None:
+async def test_stopped_worker_finishes_its_activity(deployment: Deployment, shop: Shop) -> None:
     worker = await deployment.start_worker()
-    await deployment.fault("shopify", "latency", operation=CREATE, seconds=2)
-    purchase = asyncio.ensure_future(shop.purchase())
-    await deployment.shopify_is_asked()
+    purchase = await slow_purchase(deployment, shop, 2)
 
     assert await worker.end(signal.SIGTERM) == 0
     assert [row.status for row in await shop.redemptions()] == ["active"]
     await deployment.start_worker()
 
-    answer = await purchase
-    assert answer.status_code == 201, answer.text
-    assert len(await deployment.asked_for_codes(shop)) == 1
-    await a_code_or_the_points(deployment, shop, answer)
+    response = await purchase
+    assert response.status_code == 201, response.text
+    assert len(await deployment.code_requests(shop)) == 1
+    await assert_code_or_points(deployment, shop, response)
 
 
-async def test_when_temporal_stays_away_nobody_who_heard_no_is_charged(deployment: Deployment, shop: Shop) -> None:
+async def test_long_temporal_outage_charges_no_rejected_customer(deployment: Deployment, shop: Shop) -> None:
     _, api = await deployment.start_api(deadline_seconds=15)
     await deployment.start_worker()
-    # Longer than Temporal's client tries again (10 s), and within the deadline: the worker needs no engine to capture.
-    await deployment.fault("shopify", "latency", operation=CREATE, seconds=11)
-    purchase = asyncio.ensure_future(shop.purchase(api=api))
-    await deployment.shopify_is_asked()
+    # Longer than Temporal's client retries (10 s), within the deadline: the worker captures without Temporal.
+    purchase = await slow_purchase(deployment, shop, 11, api=api)
 
-    await deployment.keep_temporal_away(purchase)
+    await deployment.keep_temporal_down(purchase)
 
-    answer = await purchase
-    await deployment.engine_is_back()
-    await a_code_or_the_points(deployment, shop, answer)
-
-
-async def a_code_or_the_points(deployment: Deployment, shop: Shop, answer: httpx.Response) -> None:
-    """Once all is settled: a purchase made once, or none at all, as the caller was told."""
-    await deployment.settled(shop)
-    [redemption] = await shop.redemptions()
-    codes = [one["code"] for one in await shop.discounts("live")]
-    outcome = (answer.status_code, redemption.status, await shop.balance(), len(codes))
-    assert outcome in {(201, "active", POINTS - COST, 1), (503, "failed", POINTS, 0)}
-    if answer.status_code == 201:
-        assert codes == [answer.json()["data"]["attributes"]["discount_code"]]
-    assert await deployment.audit() == []
+    response = await purchase
+    await deployment.temporal_is_back()
+    await assert_code_or_points(deployment, shop, response)
