@@ -258,7 +258,7 @@ class Actions:
         assert action.workflow_id is not None
         try:
             await self.gateway.update(
-                action.workflow_id, update, arguments, update_id=action.key, patience=UPDATE_TIMEOUT
+                action.workflow_id, update, arguments, update_id=action.key, within=UPDATE_TIMEOUT
             )
         except TimeoutError:
             seconds = UPDATE_TIMEOUT.total_seconds()

@@ -115,7 +115,7 @@ class Gateway:
         return None
 
     async def update(
-        self, workflow_id: str, update: Any, arguments: Sequence[Any], *, update_id: str, patience: timedelta
+        self, workflow_id: str, update: Any, arguments: Sequence[Any], *, update_id: str, within: timedelta
     ) -> None:
         """Update an open workflow. Raises `TimeoutError` if no worker responds: the update may still be performed.
 
@@ -123,7 +123,7 @@ class Gateway:
         """
         handle = self._temporal.get_workflow_handle(workflow_id)
         try:
-            async with asyncio.timeout(patience.total_seconds()):
+            async with asyncio.timeout(within.total_seconds()):
                 await handle.execute_update(update, args=arguments, id=update_id)  # pyright: ignore[reportUnknownMemberType]
         except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):
             _raise_if_cancelled()
