@@ -32,33 +32,24 @@ TAGS: list[Json] = [
     {"name": "Health", "description": "Health checks, without API key."},
 ]
 
-_RETRY_AFTER: Json = {
-    "Retry-After": {
-        "description": "Seconds to wait before a retry.",
-        "required": True,
-        "schema": {"type": "integer", "minimum": 1},
-        "example": 5,
-    }
+
+def _header(description: str, example: object, **schema: object) -> Json:
+    return {"description": description, "schema": schema, "example": example}
+
+
+_RETRY_AFTER = {
+    "Retry-After": {**_header("Seconds to wait before a retry.", 5, type="integer", minimum=1), "required": True}
 }
-_ALLOWANCE: Json = {
-    name: {"description": text, "schema": {"type": "integer", "minimum": 0}, "example": example}
-    for name, text, example in (
-        ("RateLimit-Limit", "Requests that the key may send in the limit's window.", 50),
-        ("RateLimit-Remaining", "Requests left in the window.", 49),
-        ("RateLimit-Reset", "Seconds until more requests are allowed.", 1),
-    )
+_ALLOWANCE = {
+    "RateLimit-Limit": _header("Requests that the key may send in the window.", 50, type="integer", minimum=0),
+    "RateLimit-Remaining": _header("Requests left in the window.", 49, type="integer", minimum=0),
+    "RateLimit-Reset": _header("Seconds until more requests are allowed.", 1, type="integer", minimum=0),
 }
-_KEY_HEADERS: Json = {
-    "Idempotency-Key": {
-        "description": "The key of this request. Send it again to repeat the request safely.",
-        "schema": {"type": "string"},
-        "example": "order-17",
-    },
-    "Idempotency-Replayed": {
-        "description": "`true` if this is the stored response of an earlier request.",
-        "schema": {"type": "string", "const": "true"},
-        "example": "true",
-    },
+_KEY_HEADERS = {
+    "Idempotency-Key": _header("Send it again to repeat the request safely.", "order-17", type="string"),
+    "Idempotency-Replayed": _header(
+        "`true` if this is the stored response of an earlier request.", "true", type="string", const="true"
+    ),
 }
 
 

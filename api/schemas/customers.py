@@ -122,21 +122,13 @@ CustomerList = ListDocument[CustomerResource]
 
 def customer_resource(profile: Profile, *, without_tier: bool = False) -> CustomerResource:
     row = profile.customer
-    attributes = CustomerAttributes(
-        shopify_customer_id=row.id,
-        email=row.email,
-        first_name=row.first_name,
-        last_name=row.last_name,
-        current_points=profile.balance,
-        lifetime_points=row.lifetime_points,
-        redeemed_points=row.redeemed_points,
-        loyalty_status="excluded" if row.excluded else "member",
-        date_of_birth=row.date_of_birth and datetime.combine(row.date_of_birth, time(), UTC),
-        referral_url=row.referral_url,
-        referral_code=row.referral_code,
-        vip_tier=None if without_tier or profile.tier is None else CustomerTier.model_validate(profile.tier),
-        points_expire_at=profile.next_expiry,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-    )
-    return CustomerResource(id=row.id, attributes=attributes)
+    attributes = {
+        **vars(row),
+        "shopify_customer_id": row.id,
+        "current_points": profile.balance,
+        "loyalty_status": "excluded" if row.excluded else "member",
+        "date_of_birth": row.date_of_birth and datetime.combine(row.date_of_birth, time(), UTC),
+        "vip_tier": None if without_tier else profile.tier,
+        "points_expire_at": profile.next_expiry,
+    }
+    return CustomerResource(id=row.id, attributes=CustomerAttributes.model_validate(attributes))

@@ -1,9 +1,9 @@
 """Quotes: what a purchase would do."""
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from api.errors import refusal_error
 from api.paging import ListQuery
@@ -29,7 +29,7 @@ class Reason(BaseModel):
 class QuotedLot(BaseModel):
     """Points that would be drawn from one lot."""
 
-    id: str = Field(examples=["17"])
+    id: Annotated[str, BeforeValidator(str)] = Field(examples=["17"])
     source: str = Field(examples=["order"])
     points: int = Field(examples=[500])
     earned_at: Timestamp
@@ -93,12 +93,7 @@ def quote_resource(reward: Reward, customer: Customer, quote: quotes.Quote) -> Q
         reasons=_reasons(quote.refusals, reward, customer),
         balance_before=quote.balance,
         balance_after=quote.balance - sum(points for _, points in quote.draws),
-        lots=[
-            QuotedLot(
-                id=str(lot.id), source=lot.source, points=points, earned_at=lot.earned_at, expires_at=lot.expires_at
-            )
-            for lot, points in quote.draws
-        ],
+        lots=[QuotedLot.model_validate({**vars(lot), "points": points}) for lot, points in quote.draws],
     )
     return Quote(id=reward.id, attributes=attributes)
 
@@ -106,14 +101,8 @@ def quote_resource(reward: Reward, customer: Customer, quote: quotes.Quote) -> Q
 def customer_reward(reward: Reward, customer: Customer, refusals: Iterable[Refusal]) -> CustomerReward:
     """A reward's row as a resource, with the reasons why this customer cannot purchase it."""
     reasons = _reasons(refusals, reward, customer)
-    attributes = CustomerRewardAttributes(
-        name=reward.name,
-        discount_type=reward.discount_type,
-        points_cost=reward.points_cost,
-        redeemable=not reasons,
-        reasons=reasons,
-    )
-    return CustomerReward(id=reward.id, attributes=attributes)
+    attributes = {**vars(reward), "redeemable": not reasons, "reasons": reasons}
+    return CustomerReward(id=reward.id, attributes=CustomerRewardAttributes.model_validate(attributes))
 
 
 def _reasons(refusals: Iterable[Refusal], reward: Reward, customer: Customer) -> list[Reason]:
