@@ -185,7 +185,8 @@ class Deployment(Service):
             purchases=purchases,
             channels=CHANNELS,
         )
-        assert violations(evidence, CATALOGUE) == []
+        found = violations(evidence, CATALOGUE)
+        assert not found, "\n".join(map(str, found))
         return evidence
 
 

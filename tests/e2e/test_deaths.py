@@ -51,7 +51,7 @@ def assert_unavailable(response: httpx.Response) -> None:
 async def test_worker_killed_while_shopify_creates_the_code(deployment: Deployment, shop: Shop) -> None:
     _, api = await deployment.start_api(deadline_seconds=5)
     worker = await deployment.start_worker()
-    # The code is created after the deadline, when nobody may get it any more.
+    # The code is created after the deadline and must not be given out.
     purchase = await slow_purchase(deployment, shop, 7, api=api)
 
     await worker.end(signal.SIGKILL)

@@ -59,7 +59,8 @@ def the_ledger_is_sound(step: Step) -> None:
         removable=requested,
         voided=step.voided,
     )
-    assert violations(state, LEDGER) == []
+    found = violations(state, LEDGER)
+    assert not found, "\n".join(map(str, found))
 
 
 def the_model_agrees(step: Step) -> None:
