@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check chaos bench format lock
+.PHONY: help demo up test check chaos mutants bench format lock
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -35,6 +35,9 @@ check: $(READY) ## Check format, lint, types, import contracts and the compose f
 
 chaos: $(READY) ## Inject faults into every part under load (CHAOS_SECONDS=300 CHAOS_SEED=n)
 	$(BIN)/python -m tests.chaos
+
+mutants: $(READY) ## Break the code, one change at a time; fails if a test does not notice (ONLY=name)
+	$(BIN)/python -m tests.mutants $(addprefix --only ,$(ONLY))
 
 bench: $(READY) ## Compare the lists of a large and a small shop; fails if a page is too slow
 	$(BIN)/python -m benchmarks
