@@ -102,6 +102,8 @@ async def _start_temporal(attempts: int = 6) -> WorkflowEnvironment:
                 "--dynamic-config-value=history.transferProcessorMaxPollRPS=1000",
                 "--dynamic-config-value=history.timerProcessorMaxPollRPS=1000",
                 "--dynamic-config-value=history.visibilityProcessorMaxPollRPS=1000",
+                # Timers fire at least this much later, by default a second, and so does every retry.
+                '--dynamic-config-value=history.timerProcessorMaxTimeShift="10ms"',
                 "--dynamic-config-value=system.numConsecutiveWorkflowTaskProblemsToTriggerSearchAttribute=1",
             ],
             data_converter=pydantic_data_converter,

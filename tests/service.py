@@ -3,11 +3,12 @@
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
 import httpx
-from sqlalchemy import delete
+from sqlalchemy import DateTime, delete
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.client import Client, WorkflowHandle
@@ -15,7 +16,7 @@ from temporalio.client import Client, WorkflowHandle
 from api.app import create_app
 from database import Sessions, sessions
 from db.audit import Finding, audit
-from db.tables import StaleMetafield
+from db.tables import Base, LedgerEntry, StaleMetafield
 from db.vault import Vault
 from domain.ids import purchase_workflow_id, refund_workflow_id
 from sandbox.app import create_app as create_sandbox
@@ -118,6 +119,14 @@ class Service:
         query = "__temporal_workflow_metadata"
         handle = self.temporal.get_workflow_handle(workflow_id)
         return (await handle.query(query, result_type=WorkflowMetadata)).current_details
+
+    async def let_time_pass(self, time: timedelta) -> None:
+        """Move every time in the database back, except those of the ledger, which is append-only."""
+        async with self.store.begin() as session:
+            for table in Base.metadata.sorted_tables:
+                times = [column for column in table.columns if isinstance(column.type, DateTime)]
+                if times and table.name != LedgerEntry.__tablename__:
+                    await session.execute(table.update().values({column.name: column - time for column in times}))
 
     async def audit(self) -> list[Finding]:
         """Check the invariants of the ledger."""

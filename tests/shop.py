@@ -107,9 +107,9 @@ class Shop:
         given = httpx.Headers(usual | (headers or {}), encoding="utf-8")
         return await (api or self.service.api).post("/webhooks/shopify", content=content, headers=given)
 
-    async def process_webhook(self, topic: str, body: object) -> None:
+    async def process_webhook(self, topic: str, body: object, **options: Any) -> None:
         """Send a Shopify webhook, and wait until it is processed."""
-        answer = await self.send_webhook(topic, body)
+        answer = await self.send_webhook(topic, body, **options)
         assert answer.json() == {"status": "accepted"}, answer.text
         await wait_until(self.has_processed_webhooks)
 

@@ -1,112 +1,179 @@
-"""The page of a run in the Temporal UI, at every stage and every ending; nobody is named on it."""
+"""Current details, rendered from progress: what an operator who does not know the code can read and do."""
 
-import asyncio
-from collections.abc import AsyncGenerator
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
-from domain.redemptions import workflow_id
-from tests.service import Service, Shop, a_customer, a_lot, a_shop, until
-from tests.workflows.conftest import SECRETS
-from tests.workflows.test_attention import tell
+from activities.attempt import Attempt
+from activities.refunds import Refunds
+from domain.channels import Channel
+from domain.eligibility import Refusal, RefusalCode
+from domain.events import EventKind
+from workflows.current_details import (
+    GENERATE,
+    REFUND_POINTS,
+    RESERVE,
+    current_details,
+    quoted,
+    reconciliation_details,
+    refund_details,
+    settlement_details,
+    static_details,
+    webhook_details,
+)
+from workflows.progress import Progress, Stage, StepProgress, StepState
 
-CREATE = "discountCodeBasicCreate"
-
-
-@pytest.fixture
-async def shop(service: Service) -> AsyncGenerator[Shop]:
-    """A shop, of which no run tells a secret."""
-    shop = await service.open_shop(a_shop(a_customer(a_lot(500))))
-    yield shop
-    assert SECRETS.findall(await page_of_the(shop)) == []
-
-
-async def page_of_the(shop: Shop) -> str:
-    """What is told of the shop's only redemption."""
-    [redemption] = await shop.redemptions()
-    return await shop.service.page_of(workflow_id(redemption.id, 1))
-
-
-async def until_told(shop: Shop, words: str) -> str:
-    """Wait until the page says so."""
-
-    async def is_told() -> bool:
-        return bool(await shop.redemptions()) and words in await page_of_the(shop)
-
-    await until(is_told)
-    return await page_of_the(shop)
-
-
-async def test_a_purchase_tells_each_step_and_what_it_waits_for(service: Service, shop: Shop) -> None:
-    await service.fault("shopify", operation=CREATE, kind="latency", seconds=1)
-    await service.fault("klaviyo", kind="latency", seconds=1)
-
-    purchase = asyncio.ensure_future(shop.purchase())
-
-    assert "spend the points: **under way**" in await until_told(shop, "A customer waits")
-    assert "**Waits for** `klaviyo`" in await until_told(shop, "Now those who should know")
-    entry = (await purchase).json()["data"]
-    assert await service.end_of(entry["id"]) == "COMPLETED"
-    assert "- Tell `postscript`: **done**" in (page := await page_of_the(shop))
-    assert "this is the end" in page
+REMOVE = Refunds.remove_discount_code.__name__
+DONE = StepProgress(StepState.DONE)
+IN_PROGRESS = StepProgress(StepState.IN_PROGRESS)
+COMPENSATING = StepProgress(StepState.COMPENSATING)
+COMPENSATED = StepProgress(StepState.COMPENSATED)
+REJECTED = StepProgress(StepState.REJECTED, "HTTP 401: bad key")
+ATTEMPT = Attempt(
+    shop_id=1,
+    shop_domain="a.myshopify.com",
+    redemption_id="cr_abc",
+    number=2,
+    customer_id="678",
+    reward_id="reward_abc",
+    deadline=datetime(2026, 11, 5, 17, 42, 30, tzinfo=UTC),
+    channels=[Channel.KLAVIYO, Channel.METAFIELDS],
+)
 
 
-async def test_a_refused_purchase_tells_what_the_customer_heard(service: Service) -> None:
-    shop = await service.open_shop(a_shop(a_customer(a_lot(200))))
-
-    assert (await shop.purchase()).status_code == 422
-
-    [run] = [run.id async for run in service.temporal.list_workflows(f"ShopDomain = '{shop.domain}'")]
-    assert "points available 200, points cost 500" in await service.page_of(run)
+Steps = dict[str, StepProgress]
 
 
-async def test_a_compensated_purchase_tells_the_vendors_words(service: Service, shop: Shop) -> None:
-    await service.fault("shopify", kind="status", status=401, body={"errors": "Invalid API key"}, times=None)
-
-    assert (await shop.purchase()).status_code == 503
-
-    assert "Invalid API key" in await until_told(shop, "the points are back, and no code can be used")
-
-
-async def test_a_purchase_that_an_operator_cancelled_says_so(service: Service, shop: Shop) -> None:
-    await service.fault("shopify", kind="latency", seconds=1, times=1)
-    await service.fault("shopify", kind="status", status=500, times=1)
-    purchase = asyncio.ensure_future(shop.purchase())
-    await until_told(shop, "**under way**")
-    [redemption] = await shop.redemptions()
-
-    await service.run_of(redemption.id).cancel()
-    await purchase
-
-    assert "**Because:** `the run was cancelled`" in await until_told(shop, "No purchase")
+def details(event: EventKind, stage: Stage, steps: Steps, *, failure: str = "", refusal: Refusal | None = None) -> str:
+    progress = Progress(attempt=ATTEMPT, event=event, stage=stage, render=current_details)
+    progress.steps |= steps
+    progress.failure, progress.refusal = failure, refusal
+    return current_details(progress)
 
 
-async def test_while_the_fence_cannot_be_set_the_page_tells_that_the_points_are_back(
-    service: Service, shop: Shop
-) -> None:
-    await service.fault("shopify", operation=CREATE, kind="execute_then_drop")
-    await service.fault("shopify", kind="status", status=500, times=None)
-
-    assert (await shop.purchase()).status_code == 503
-
-    page = await until_told(shop, "it waits for Shopify")
-    assert "- Reserve the points: **undone**" in page
-    assert "spend the points: **being undone**" in page
-    await service.heal("shopify")
-    await until_told(shop, "no code can be used")
+def purchase(stage: Stage, steps: Steps, **progress: Any) -> str:
+    return details(EventKind.REWARD_REDEEMED, stage, steps, **progress)
 
 
-async def test_a_refused_delivery_needs_attention_while_another_vendor_is_still_being_told(
-    service: Service, shop: Shop
-) -> None:
-    await service.fault("klaviyo", kind="status", status=401, times=1)
-    await service.fault("omnisend", kind="latency", seconds=2, times=1)
-    redemption = (await shop.purchase()).json()["data"]["id"]
+def captured(stage: Stage, **channels: StepProgress) -> str:
+    """A captured purchase."""
+    return purchase(stage, {RESERVE: DONE, GENERATE: DONE, **channels})
 
-    page = await until_told(shop, "`klaviyo` refused to be told")
 
-    assert "- Tell `omnisend`: **under way**" in page
-    assert "HTTP 401" in page
-    assert f"`pointsaga retry {redemption} --channel klaviyo`" in page
-    await tell(service, redemption, "skip_deliveries", ["klaviyo"], "the shop has left Klaviyo")
-    assert "- Tell `klaviyo`: **skipped**, `the shop has left Klaviyo`" in await until_told(shop, "this is the end")
+def refund(stage: Stage, steps: Steps) -> str:
+    return details(EventKind.REWARD_REFUNDED, stage, steps)
+
+
+def test_a_purchase_shows_steps_and_deadline() -> None:
+    text = purchase(Stage.REDEEMING, {RESERVE: DONE, GENERATE: IN_PROGRESS})
+
+    assert "17:42:30 UTC" in text
+    assert "- Reserve points: **done**\n" in text
+    assert "- Generate discount code and capture: **in progress**\n" in text
+    assert "- Deliver to `klaviyo`: **not started**\n" in text
+
+
+def test_points_are_shown_as_released_once_they_are() -> None:
+    assert "points released" not in purchase(Stage.COMPENSATING, {RESERVE: COMPENSATING})
+
+    text = purchase(Stage.COMPENSATING, {RESERVE: COMPENSATED, GENERATE: COMPENSATING})
+    assert "points released" in text
+    assert "none while Shopify is down" in text
+    assert "klaviyo" not in text, "a compensated purchase has no event"
+
+
+def test_a_slow_delivery_can_be_skipped() -> None:
+    text = captured(Stage.DELIVERING, klaviyo=IN_PROGRESS, metafields=DONE)
+
+    assert "**Waiting for** `klaviyo`." in text
+    assert "`pointsaga skip cr_abc --channel klaviyo" in text
+    assert "--channel metafields" not in text
+
+
+def test_a_rejected_delivery_shows_reason_and_actions() -> None:
+    text = captured(Stage.NEEDS_ATTENTION, klaviyo=REJECTED)
+
+    assert "**Delivery failed:** `klaviyo` rejected the event." in text
+    assert "- Deliver to `klaviyo`: **rejected**, `HTTP 401: bad key`" in text
+    assert "`pointsaga retry cr_abc --channel klaviyo`" in text
+    assert "`pointsaga skip cr_abc --channel klaviyo --reason" in text
+
+
+def test_a_finished_purchase_shows_skipped_deliveries() -> None:
+    text = captured(Stage.DONE, klaviyo=StepProgress(StepState.SKIPPED, "the shop has left Klaviyo"))
+
+    assert text.startswith("**Purchased.**")
+    assert "- Deliver to `klaviyo`: **skipped**, `the shop has left Klaviyo`" in text
+    assert "The workflow is finished." in text
+
+
+def test_a_compensated_purchase_shows_the_reason() -> None:
+    text = purchase(Stage.DONE, {RESERVE: COMPENSATED, GENERATE: COMPENSATED}, failure="Shopify: HTTP 401")
+
+    assert text.startswith("**Not purchased.** The points are released and the code cannot be used.")
+    assert "**Reason:** `Shopify: HTTP 401`" in text
+
+
+@pytest.mark.parametrize(
+    ("refusal", "reason"),
+    [
+        (Refusal(code=RefusalCode.REWARD_NOT_FOUND), "`reward_not_found`"),
+        (
+            Refusal(code=RefusalCode.INSUFFICIENT_POINTS, points_available=0, points_cost=500),
+            "`insufficient_points: points available 0, points cost 500`",
+        ),
+    ],
+)
+def test_a_refusal_shows_the_customers_reason(refusal: Refusal, reason: str) -> None:
+    text = purchase(Stage.DONE, {}, refusal=refusal)
+
+    assert text == f"**Refused, nothing was changed.** The customer got the reason: {reason}."
+
+
+def test_a_refund_shows_its_steps() -> None:
+    text = refund(Stage.REFUNDING, {REMOVE: IN_PROGRESS})
+
+    assert "**Refund in progress.**" in text
+    assert "- Remove discount code at Shopify: **in progress**\n" in text
+    assert "- Refund points: **not started**\n" in text
+    assert "restore the shop's access to Shopify" in text
+
+
+def test_a_refund_is_shown_as_refunded_during_its_deliveries() -> None:
+    done = {REMOVE: DONE, REFUND_POINTS: DONE}
+
+    assert refund(Stage.DELIVERING, {**done, "klaviyo": IN_PROGRESS}).startswith("**Refunded.** The code is removed")
+    assert "`klaviyo` rejected the event" in refund(Stage.NEEDS_ATTENTION, {**done, "klaviyo": REJECTED})
+    assert "The workflow is finished." in refund(Stage.DONE, done)
+
+
+def test_a_refused_refund_shows_no_further_steps() -> None:
+    text = refund(Stage.DONE, {REMOVE: StepProgress(StepState.REJECTED)})
+
+    assert text.startswith("**Not refunded:** the code was used.")
+    assert "Refund points" not in text
+    assert "klaviyo" not in text
+
+
+def test_static_details_name_command_and_document() -> None:
+    for text in (static_details(ATTEMPT), settlement_details(ATTEMPT), refund_details(ATTEMPT)):
+        assert "redemption `cr_abc`" in text
+        assert "shop `a.myshopify.com`" in text
+        assert "`pointsaga show cr_abc`" in text
+        assert "docs/operations.md" in text
+    assert "attempt 2" in settlement_details(ATTEMPT)
+
+
+def test_a_webhook_shows_its_topic() -> None:
+    assert "**Shopify webhook `orders/paid`.**" in webhook_details("orders/paid")
+
+
+def test_a_reconciliation_lists_recovery_workflows() -> None:
+    assert "Nothing to settle" in reconciliation_details([], {})
+    assert "- `settlement-cr_abc-2`" in reconciliation_details([ATTEMPT], {})
+    assert "- Codes that differed from Shopify: **3**" in reconciliation_details([], {"check_codes": "3"})
+
+
+def test_quoted_text_is_not_markdown() -> None:
+    assert quoted("no\n\n# `rm` <b>\t!") == "`no # 'rm' <b> !`"

@@ -1,0 +1,37 @@
+"""Recorded histories, and their replay by the workflow code."""
+
+import base64
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from temporalio.client import WorkflowHistory
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.worker import Replayer
+
+from worker import WORKFLOW_RUNNER, WORKFLOWS
+
+HISTORIES = Path(__file__).parent / "histories"
+RECORDED = {path.stem: path.read_text() for path in sorted(HISTORIES.glob("*.json"))}
+"""Workflow type and test → history as JSON."""
+SECRETS = re.compile(r"@shopper\.io|\+4477009|Jane|MAGE-\w+|(?:shpat_|pk_|om_|sk_|full-|read-)[0-9a-f]{12}")
+"""The discount codes, keys and personal data of every shop in tests."""
+
+
+def readable(history: WorkflowHistory) -> str:
+    """The history as JSON, with decoded payloads."""
+    text = history.to_json()
+    payloads = re.findall(r'"data": ?"([A-Za-z0-9+/=]+)"', text)
+    return text + "".join(base64.b64decode(payload).decode() for payload in payloads)
+
+
+def replayer(workflows: Sequence[type] = WORKFLOWS) -> Replayer:
+    """A replayer with the worker's configuration."""
+    return Replayer(workflows=workflows, workflow_runner=WORKFLOW_RUNNER, data_converter=pydantic_data_converter)
+
+
+async def replays(name: str, workflows: Sequence[type] = WORKFLOWS) -> bool:
+    """Whether the workflow code takes the same steps as the recorded history."""
+    history = WorkflowHistory.from_json(name, RECORDED[name])
+    result = await replayer(workflows).replay_workflow(history, raise_on_replay_failure=False)
+    return result.replay_failure is None
