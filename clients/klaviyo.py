@@ -7,13 +7,11 @@ from pydantic import SecretStr
 
 from clients.marketing import EVENT_NAMES, READ_SECONDS, event_properties, rfc3339, valid_email, valid_phone
 from clients.outcomes import Unknown
-from clients.vendor_http import Redactor, ResponseModel, VendorHttp, parse_body, retry_after_header
+from clients.vendor_http import Redactor, ResponseModel, VendorHttp, parse_body
 from domain.events import RewardEvent
 
 
 class Klaviyo:
-    """Client of `POST /api/events`."""
-
     def __init__(self, http: httpx.AsyncClient, *, base_url: str, revision: str) -> None:
         self._http = VendorHttp("Klaviyo", http, READ_SECONDS)
         self._url = f"{base_url.rstrip('/')}/api/events"
@@ -35,16 +33,14 @@ class Klaviyo:
             "revision": self._revision,
         }
         response = await self._http.post(self._url, headers=headers, body=_event_body(event))
-        self._check(response, Redactor(key, event.email, event.phone, event.discount_code))
-
-    def _check(self, response: httpx.Response, redactor: Redactor) -> None:
         # The Cloudflare challenge in front of Klaviyo is a 403, but says nothing about the key.
         # Source: github.com/klaviyo/klaviyo-api-node, issue 66.
         if "cf-mitigated" in response.headers:
             raise Unknown(self._http.vendor, f"HTTP {response.status_code}: a Cloudflare challenge, not Klaviyo")
         errors = parse_body(_Errors, response)
-        reason = redactor.reason(response, None if errors is None else errors.text)
-        self._http.check_status(response, reason, retry_after=retry_after_header(response))
+        redactor = Redactor(key, event.email, event.phone, event.discount_code)
+        reason = redactor.reason(response, errors and errors.text)
+        self._http.check_status(response, reason)
         if response.content and errors is None:
             raise Unknown(self._http.vendor, f"unreadable response, {reason}")
 

@@ -10,7 +10,7 @@ from pydantic import Field, SecretStr
 
 from clients.marketing import EVENT_NAMES, READ_SECONDS, contact, event_properties, rfc3339
 from clients.outcomes import Unknown
-from clients.vendor_http import Redactor, ResponseModel, VendorHttp, parse_body, parse_seconds, retry_after_header
+from clients.vendor_http import Redactor, ResponseModel, VendorHttp, parse_body, parse_seconds
 from domain.events import RewardEvent
 
 # One character less than the longest E.164 number. Source: Omnisend's events OpenAPI document, `contact.phone`.
@@ -18,8 +18,6 @@ PHONE_LENGTH = 15
 
 
 class Omnisend:
-    """Client of `POST /api/events`."""
-
     def __init__(self, http: httpx.AsyncClient, *, base_url: str, version: str) -> None:
         self._http = VendorHttp("Omnisend", http, READ_SECONDS)
         self._url = f"{base_url.rstrip('/')}/api/events"
@@ -44,13 +42,10 @@ class Omnisend:
         key = self._http.header_value(api_key)
         headers = {"Authorization": f"Omnisend-API-Key {key}", "Omnisend-Version": self._version}
         response = await self._http.post(self._url, headers=headers, body=body)
-        self._check(response, Redactor(key, event.email, event.phone, event.discount_code))
-
-    def _check(self, response: httpx.Response, redactor: Redactor) -> None:
         problem = parse_body(_Problem, response)
-        reason = redactor.reason(response, None if problem is None else problem.text)
-        wait = retry_after_header(response) or (parse_seconds(problem.retry_after) if problem else None)
-        self._http.check_status(response, reason, retry_after=wait)
+        redactor = Redactor(key, event.email, event.phone, event.discount_code)
+        reason = redactor.reason(response, problem and problem.text)
+        self._http.check_status(response, reason, retry_after=problem and parse_seconds(problem.retry_after))
         if response.content and problem is None:
             raise Unknown(self._http.vendor, f"unreadable response, {reason}")
 

@@ -18,8 +18,6 @@ RATE_LIMIT_EXCEEDED = 3002
 
 
 class Postscript:
-    """Client of `POST /api/v2/events`."""
-
     def __init__(self, http: httpx.AsyncClient, *, base_url: str) -> None:
         self._http = VendorHttp("Postscript", http, READ_SECONDS)
         self._url = f"{base_url.rstrip('/')}/api/v2/events"
@@ -42,15 +40,12 @@ class Postscript:
         }
         key = self._http.header_value(api_key)
         response = await self._http.post(self._url, headers={"Authorization": f"Bearer {key}"}, body=body)
-        self._check(response, Redactor(key, event.email, event.phone, event.discount_code))
-
-    def _check(self, response: httpx.Response, redactor: Redactor) -> None:
         error = parse_body(_Error, response)
-        reason = redactor.reason(response, error.text if error else None)
-        wait = retry_after_header(response)
+        redactor = Redactor(key, event.email, event.phone, event.discount_code)
+        reason = redactor.reason(response, error and error.text)
         if error and error.error_code == RATE_LIMIT_EXCEEDED:
-            raise NotExecuted(self._http.vendor, reason, retry_after=wait)
-        self._http.check_status(response, reason, retry_after=wait)
+            raise NotExecuted(self._http.vendor, reason, retry_after=retry_after_header(response))
+        self._http.check_status(response, reason)
         if parse_body(_Accepted, response) is None:
             raise Unknown(self._http.vendor, f"unreadable response, {reason}")
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import httpx
 import structlog
-from pydantic import SecretStr, ValidationError
+from pydantic import AliasPath, Field, SecretStr, ValidationError
 from pydantic.alias_generators import to_snake
 
 from clients.outcomes import NotExecuted, Refused, Unknown
@@ -55,13 +55,9 @@ class CodeTaken(Refused):
     """The code exists. Look it up: an earlier call of unknown outcome, or another party, created it."""
 
 
-class _Usage(ShopifyModel):
-    async_usage_count: int
-
-
 class _Node(ShopifyModel):
     id: str
-    code_discount: _Usage | None = None
+    uses: int | None = Field(None, validation_alias=AliasPath("codeDiscount", "asyncUsageCount"))
 
 
 class _Mutation(ShopifyModel):
@@ -116,9 +112,9 @@ class Shopify:
         if payload is None:
             return None
         node = payload.code_discount_node
-        if node is None or node.code_discount is None:
+        if node is None or node.uses is None:
             raise Unknown(self._http.vendor, "the response has neither a discount nor an error")
-        return node.code_discount.async_usage_count
+        return node.uses
 
     async def set_loyalty_metafield(self, store: Store, customer_id: str, state: CustomerState) -> None:
         """Write the customer's state for the shop's theme. Retries are safe: the last write wins."""

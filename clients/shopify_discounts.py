@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from pydantic import AwareDatetime, Field
+from pydantic import AliasPath, AwareDatetime, Field
 
 from clients.shopify_responses import ShopifyModel
 from domain.discounts import Discount, DiscountType
@@ -155,25 +155,8 @@ def _moment(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-class _Money(ShopifyModel):
-    amount: Decimal
-
-
-class _Value(ShopifyModel):
-    amount: _Money | None = None
-    percentage: Decimal | None = None
-
-
-class _CustomerGets(ShopifyModel):
-    value: _Value = _Value()
-
-
 class _Customer(ShopifyModel):
     id: str
-
-
-class _Context(ShopifyModel):
-    customers: tuple[_Customer, ...] = ()
 
 
 class _CodeDiscount(ShopifyModel):
@@ -181,17 +164,17 @@ class _CodeDiscount(ShopifyModel):
     status: str = ""
     ends_at: AwareDatetime | None = None
     tags: tuple[str, ...] = ()
-    context: _Context = _Context()
-    customer_gets: _CustomerGets = _CustomerGets()
+    customers: tuple[_Customer, ...] = Field((), validation_alias=AliasPath("context", "customers"))
+    amount: Decimal | None = Field(None, validation_alias=AliasPath("customerGets", "value", "amount", "amount"))
+    percentage: Decimal | None = Field(None, validation_alias=AliasPath("customerGets", "value", "percentage"))
 
     @property
     def kind(self) -> tuple[DiscountType | None, Decimal | None]:
-        value = self.customer_gets.value
         match self.typename:
-            case "DiscountCodeBasic" if value.amount is not None:
-                return DiscountType.FIXED_AMOUNT, value.amount.amount
-            case "DiscountCodeBasic" if value.percentage is not None:
-                return DiscountType.PERCENTAGE, round(value.percentage * 100, 4)
+            case "DiscountCodeBasic" if self.amount is not None:
+                return DiscountType.FIXED_AMOUNT, self.amount
+            case "DiscountCodeBasic" if self.percentage is not None:
+                return DiscountType.PERCENTAGE, round(self.percentage * 100, 4)
             case "DiscountCodeFreeShipping":
                 return DiscountType.FREE_SHIPPING, None
             case "DiscountCodeBxgy":
@@ -214,7 +197,7 @@ class DiscountNode(ShopifyModel):
             tags=discount.tags,
             type=kind,
             amount=amount,
-            customer_ids=tuple(customer.id.rsplit("/", 1)[-1] for customer in discount.context.customers),
+            customer_ids=tuple(customer.id.rsplit("/", 1)[-1] for customer in discount.customers),
             status=discount.status,
             ends_at=discount.ends_at,
         )

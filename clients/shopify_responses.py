@@ -7,11 +7,11 @@ from datetime import timedelta
 from typing import Any
 
 import httpx
-from pydantic import ConfigDict, JsonValue, TypeAdapter, ValidationError
+from pydantic import AliasPath, ConfigDict, Field, JsonValue, ValidationError
 from pydantic.alias_generators import to_camel
 
 from clients.outcomes import NotExecuted, Refused, Unknown
-from clients.vendor_http import Redactor, ResponseModel, VendorHttp, parse_body, retry_after_header
+from clients.vendor_http import Redactor, ResponseModel, VendorHttp, parse_body
 
 # Statuses that only Shopify uses, or uses with a meaning of its own.
 STATUS_MEANINGS = {402: "the shop is frozen", 423: "the shop is locked", 430: "rejected for security reasons"}
@@ -45,18 +45,10 @@ class UserError(ShopifyModel):
         return " ".join(filter(None, (self.code, ".".join(self.field or ()), self.message)))
 
 
-class _ErrorExtensions(ShopifyModel):
-    code: str = ""
-
-
 class _Error(ShopifyModel):
     message: str = ""
     path: tuple[JsonValue, ...] | None = None
-    extensions: _ErrorExtensions = _ErrorExtensions()
-
-    @property
-    def code(self) -> str:
-        return self.extensions.code
+    code: str = Field("", validation_alias=AliasPath("extensions", "code"))
 
     @property
     def is_nested(self) -> bool:
@@ -75,18 +67,10 @@ class _Response(ShopifyModel):
     extensions: Any = None
 
 
-class _ThrottleStatus(ShopifyModel):
-    currently_available: float
-    restore_rate: float
-
-
-class _Cost(ShopifyModel):
-    requested_query_cost: float
-    throttle_status: _ThrottleStatus
-
-
-class _CostExtensions(ShopifyModel):
-    cost: _Cost
+class _Throttling(ShopifyModel):
+    requested: float = Field(validation_alias=AliasPath("cost", "requestedQueryCost"))
+    available: float = Field(validation_alias=AliasPath("cost", "throttleStatus", "currentlyAvailable"))
+    restore_rate: float = Field(validation_alias=AliasPath("cost", "throttleStatus", "restoreRate"))
 
 
 def response_data(http: VendorHttp, response: httpx.Response, redactor: Redactor) -> dict[str, Any]:
@@ -115,7 +99,7 @@ def _check_status(http: VendorHttp, response: httpx.Response, redactor: Redactor
     # Unlike any other 403 this one is temporary; field reports saw it on healthy shops.
     if response.status_code == httpx.codes.FORBIDDEN.value and "Unavailable Shop" in response.text:
         raise NotExecuted(http.vendor, reason)
-    http.check_status(response, reason, retry_after=retry_after_header(response))
+    http.check_status(response, reason)
 
 
 def _failure(http: VendorHttp, body: _Response, redactor: Redactor) -> NotExecuted | Refused | Unknown:
@@ -131,8 +115,7 @@ def _failure(http: VendorHttp, body: _Response, redactor: Redactor) -> NotExecut
 def _throttle_wait(extensions: object) -> timedelta | None:
     """Time until the rate limit permits the query. Shopify checks its requested cost, not its actual one."""
     try:
-        cost = TypeAdapter(_CostExtensions).validate_python(extensions).cost
-        missing = cost.requested_query_cost - cost.throttle_status.currently_available
-        return timedelta(seconds=max(0.0, missing / cost.throttle_status.restore_rate))
+        cost = _Throttling.model_validate(extensions)
+        return timedelta(seconds=max(0.0, (cost.requested - cost.available) / cost.restore_rate))
     except (ValidationError, ZeroDivisionError, OverflowError):
         return None

@@ -39,8 +39,6 @@ class ResponseModel(BaseModel):
 
 @dataclass(frozen=True)
 class VendorHttp:
-    """Sends requests to one vendor."""
-
     vendor: str
     client: httpx.AsyncClient
     read_seconds: float
@@ -69,11 +67,11 @@ class VendorHttp:
             raise Refused(self.vendor, "the key is empty or contains invalid characters", alarm=True)
         return secret.get_secret_value()
 
-    def check_status(self, response: httpx.Response, reason: str, *, retry_after: timedelta | None) -> None:
+    def check_status(self, response: httpx.Response, reason: str, *, retry_after: timedelta | None = None) -> None:
         """Raise the outcome of any status except 2xx.
 
         Raises:
-            NotExecuted: 429.
+            NotExecuted: 429, with the `Retry-After` header, or with `retry_after` if there is none.
             Unknown: 408 and 5xx; the vendor may still complete the request.
             Refused: everything else.
         """
@@ -81,7 +79,8 @@ class VendorHttp:
             return
         status = response.status_code
         if status == HTTPStatus.TOO_MANY_REQUESTS:
-            raise NotExecuted(self.vendor, reason, retry_after=retry_after)
+            header = retry_after_header(response)
+            raise NotExecuted(self.vendor, reason, retry_after=retry_after if header is None else header)
         if response.is_server_error or status == HTTPStatus.REQUEST_TIMEOUT:
             raise Unknown(self.vendor, reason)
         raise Refused(self.vendor, reason, alarm=status in CONFIGURATION_STATUSES or response.is_redirect)
