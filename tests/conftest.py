@@ -5,7 +5,9 @@ import gc
 import secrets
 import sys
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -53,16 +55,6 @@ async def engine(database_url: SecretStr) -> AsyncGenerator[AsyncEngine]:
 @pytest.fixture(scope="session")
 def store(engine: AsyncEngine) -> Sessions:
     return sessions(engine)
-
-
-@pytest.fixture
-async def _empty_database(engine: AsyncEngine) -> None:  # pyright: ignore[reportUnusedFunction]
-    """Delete the rows of earlier tests. Otherwise the reconciler recovers their redemptions at this test's vendors."""
-    async with engine.begin() as connection:
-        # Without triggers, as the ledger is append-only.
-        await connection.execute(text("SET LOCAL session_replication_role = replica"))
-        for table in reversed(Base.metadata.sorted_tables):
-            await connection.execute(delete(table))
 
 
 @pytest.fixture(scope="session")
@@ -116,29 +108,38 @@ async def _start_temporal(attempts: int = 6) -> WorkflowEnvironment:
         return await _start_temporal(attempts - 1)
 
 
+Running = Callable[..., AbstractAsyncContextManager[Service]]
+
+
 @pytest.fixture
-async def service(
-    settings: Settings, engine: AsyncEngine, temporal: WorkflowEnvironment, _empty_database: None
-) -> AsyncGenerator[Service]:
+async def running(settings: Settings, engine: AsyncEngine) -> Running:
+    """Runs a service, whose database has no rows of earlier tests: the reconciler would recover their redemptions."""
+    async with engine.begin() as connection:
+        # Without triggers, as the ledger is append-only.
+        await connection.execute(text("SET LOCAL session_replication_role = replica"))
+        for table in reversed(Base.metadata.sorted_tables):
+            await connection.execute(delete(table))
+    return partial(Service.running, settings, engine)
+
+
+@pytest.fixture
+async def service(running: Running, temporal: WorkflowEnvironment) -> AsyncGenerator[Service]:
     """API, worker and sandbox of this test."""
-    async with Service.running(settings, engine, temporal.client) as service:
+    async with running(temporal.client) as service:
         yield service
 
 
 @pytest.fixture
-async def idle(
-    settings: Settings, engine: AsyncEngine, temporal: WorkflowEnvironment, _empty_database: None
-) -> AsyncGenerator[Service]:
+async def idle(running: Running, temporal: WorkflowEnvironment) -> AsyncGenerator[Service]:
     """The service without a worker."""
-    async with Service.running(settings, engine, temporal.client, working=False) as service:
+    async with running(temporal.client, working=False) as service:
         yield service
 
 
 @pytest.fixture
-async def without_temporal(settings: Settings, engine: AsyncEngine, _empty_database: None) -> AsyncGenerator[Service]:
+async def without_temporal(running: Running) -> AsyncGenerator[Service]:
     """The service without worker and Temporal."""
-    client = await Client.connect("127.0.0.1:1", lazy=True)
-    async with Service.running(settings, engine, client, working=False) as service:
+    async with running(await Client.connect("127.0.0.1:1", lazy=True), working=False) as service:
         yield service
 
 

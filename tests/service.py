@@ -10,7 +10,6 @@ from uuid import uuid4
 import httpx
 from sqlalchemy import DateTime, delete
 from sqlalchemy.ext.asyncio import AsyncEngine
-from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.client import Client, WorkflowHandle
 
 from api.app import create_app
@@ -25,9 +24,11 @@ from services.import_format import ImportFile
 from services.imports import write_import
 from settings import Settings
 from tests.builders import Json
+from tests.faults import VendorFault
 from tests.shop import Shop
 from tests.waiting import wait_for_end
 from worker import build_worker
+from workflows.reconcile_redemptions import ReconcileRedemptions
 from workflows.redeem_reward import RedeemReward
 from workflows.refund_redemption import RefundRedemption
 
@@ -66,6 +67,16 @@ class Service:
                 await stack.enter_async_context(service.worker())
             yield service
 
+    @property
+    def env(self) -> dict[str, str]:
+        """Settings of further processes of this service."""
+        return {
+            "DATABASE_URL": self.settings.database_url.get_secret_value(),
+            "ENCRYPTION_KEYS": self.settings.encryption_keys[0].get_secret_value(),
+            "TEMPORAL_ADDRESS": self.temporal.service_client.config.target_host,
+            "TEMPORAL_TASK_QUEUE": self.settings.temporal_task_queue,
+        }
+
     def worker(self) -> Any:
         """A worker, as a context manager."""
         return build_worker(self.temporal, self.settings, self.store, self.worker_http)
@@ -92,10 +103,18 @@ class Service:
         """The sandbox's state of a vendor."""
         return (await self.vendors.get(f"/_sandbox/{name}")).raise_for_status().json()
 
+    async def requests(self, vendor: str) -> int:
+        """Number of requests that a vendor has received."""
+        return (await self.vendor(vendor))["requests"]
+
     async def add_fault(self, vendor: str, kind: str, **more: Any) -> None:
         """Add a fault to a vendor's script."""
         answer = await self.vendors.post(f"/_sandbox/{vendor}/faults", json={"kind": kind, **more})
         assert answer.is_success, answer.text
+
+    async def inject(self, vendor: str, fault: VendorFault, **settings: Any) -> None:
+        """Add a fault of the catalogue to a vendor's script."""
+        await self.add_fault(vendor, **fault.script(**settings))
 
     async def clear_faults(self, vendor: str) -> None:
         (await self.vendors.delete(f"/_sandbox/{vendor}/faults")).raise_for_status()
@@ -114,11 +133,10 @@ class Service:
         """Wait until the refund's workflow is closed; returns its status."""
         return await wait_for_end(self.refund_workflow(redemption_id))
 
-    async def current_details(self, workflow_id: str) -> str:
-        """A workflow's current details in the Temporal UI."""
-        query = "__temporal_workflow_metadata"
-        handle = self.temporal.get_workflow_handle(workflow_id)
-        return (await handle.query(query, result_type=WorkflowMetadata)).current_details
+    async def reconcile(self) -> None:
+        """Run the reconciler once."""
+        queue = self.settings.temporal_task_queue
+        await self.temporal.execute_workflow(ReconcileRedemptions.run, id=f"reconcile-{queue}", task_queue=queue)
 
     async def let_time_pass(self, time: timedelta) -> None:
         """Move every time in the database back, except those of the ledger, which is append-only."""

@@ -38,27 +38,23 @@ class Shop:
         api: httpx.AsyncClient | None = None,
     ) -> httpx.Response:
         """Purchase a reward. `key` is the Idempotency-Key."""
-        headers = {"Authorization": self.full_key} | ({"Idempotency-Key": key} if key else {})
-        return await (api or self.service.api).post(
-            f"/v1/rewards/{reward}/purchase",
-            headers=headers,
-            json={"customer_identifier": customer or self.customers[0]},
-        )
+        body = {"customer_identifier": customer or self.customers[0]}
+        return await self.send("POST", f"/v1/rewards/{reward}/purchase", body, key=key, api=api)
+
+    async def buy(self) -> str:
+        """Purchase, and wait until it is delivered. Returns the redemption id."""
+        redemption = (await self.purchase()).json()["data"]["id"]
+        assert await self.service.wait_for_purchase(redemption) == "COMPLETED"
+        return redemption
 
     async def quote(self, *, reward: str = "reward_abc", customer: str | None = None) -> httpx.Response:
-        return await self.service.api.post(
-            f"/v1/rewards/{reward}/quote",
-            headers={"Authorization": self.read_key},
-            json={"customer_identifier": customer or self.customers[0]},
-        )
+        body = {"customer_identifier": customer or self.customers[0]}
+        return await self.send("POST", f"/v1/rewards/{reward}/quote", body, api_key=self.read_key)
 
     async def refund(self, redemption_id: str, reason: str | None = None, *, key: str | None = None) -> httpx.Response:
         """Refund a redemption. `key` is the API key."""
-        return await self.service.api.post(
-            f"/v1/reward-history/{redemption_id}/refund",
-            headers={"Authorization": key or self.full_key},
-            json=None if reason is None else {"reason": reason},
-        )
+        body = None if reason is None else {"reason": reason}
+        return await self.send("POST", f"/v1/reward-history/{redemption_id}/refund", body, api_key=key)
 
     async def adjust(self, points: int, *, key: str | None = None, **more: Any) -> httpx.Response:
         """Add or deduct points. `key` is the Idempotency-Key."""
@@ -69,11 +65,18 @@ class Shop:
         return await self.service.api.get(path, headers={"Authorization": key or self.read_key})
 
     async def send(
-        self, method: str, path: str, body: Any, *, key: str | None = None, api_key: str | None = None
+        self,
+        method: str,
+        path: str,
+        body: Any,
+        *,
+        key: str | None = None,
+        api_key: str | None = None,
+        api: httpx.AsyncClient | None = None,
     ) -> httpx.Response:
-        """Send a request that changes something. `key` is the Idempotency-Key."""
+        """Send a request with a JSON body, or None. `key` is the Idempotency-Key."""
         headers = {"Authorization": api_key or self.full_key} | ({"Idempotency-Key": key} if key else {})
-        return await self.service.api.request(method, path, headers=headers, json=body)
+        return await (api or self.service.api).request(method, path, headers=headers, json=body)
 
     async def customer(self) -> Json:
         """The customer's attributes in the API."""
@@ -157,6 +160,12 @@ class Shop:
         ids = [redemption.id for redemption in await self.redemptions()]
         query = select(Delivery).where(Delivery.redemption_id.in_(ids), Delivery.event == event)
         return {row.channel: row.status for row in await self._rows(query)}
+
+    async def wait_for_delivery(self, channel: str, status: str) -> None:
+        async def is_reached() -> bool:
+            return (await self.deliveries()).get(channel) == status
+
+        await wait_until(is_reached)
 
     async def set_credentials(self, **encrypted: str) -> None:
         """Replace the shop's vendor credentials."""

@@ -14,7 +14,7 @@ from clients.shopify import Shopify, Store
 from db.tables import DiscountCode, PointLot, Redemption
 from db.vault import Vault
 from domain.channels import Channel
-from domain.discounts import Discount, DiscountType
+from domain.discounts import Discount
 from domain.ids import new_redemption_id
 from tests.builders import Json, a_customer, a_shop
 from tests.service import Service
@@ -60,22 +60,8 @@ class Steps:
 
     async def planned_discount(self) -> tuple[Store, Discount]:
         """The discount as it will be requested from Shopify."""
-        [code] = await self.codes()
-        row, shop = await self.row(), await self.shop.row()
-        discount = Discount(
-            code=code.code,
-            redemption_id=row.id,
-            title=row.reward_name,
-            type=DiscountType.FIXED_AMOUNT,
-            amount=row.discount_amount,
-            minimum_spend=None,
-            product_variant_id=None,
-            customer_id=row.customer_id,
-            starts_at=row.created_at,
-            ends_at=row.expires_at,
-        )
-        token = Vault(self.service.settings.encryption_keys).open(shop, "shopify", "access_token")
-        return Store(shop.domain, token), discount
+        request = await self.discounts._load(self.first)  # pyright: ignore[reportPrivateUsage]
+        return request.store, request.discount
 
     async def expire_lots(self, expires_in: timedelta = timedelta(hours=-1)) -> None:
         """Let the customer's lots expire."""

@@ -18,31 +18,22 @@ from tests.steps import Steps
 from tests.waiting import wait_until
 
 
-async def inject(steps: Steps, fault: VendorFault, **settings: Any) -> None:
-    """Add a fault to the next creation of a code."""
-    await steps.service.add_fault("shopify", **fault.script(operation=CREATE_CODE, **settings))
-
-
 async def generate_slowly(steps: Steps, seconds: float = 0.5) -> "asyncio.Future[None]":
     """A generation whose request waits at Shopify for so long, and is not executed yet."""
     await steps.points.reserve_points(steps.first)
-    await inject(steps, VendorFault.SLOW, seconds=seconds)
+    await steps.service.inject("shopify", VendorFault.SLOW, operation=CREATE_CODE, seconds=seconds)
     generation = asyncio.ensure_future(steps.discounts.generate_discount_code(steps.first))
-    await wait_until(lambda: requests(steps.service))
+    await wait_until(lambda: steps.service.requests("shopify"))
     return generation
 
 
 async def lose_a_code(steps: Steps, *, times: int = 1) -> None:
     """Release an attempt whose code exists at Shopify, after its response was lost."""
     await steps.points.reserve_points(steps.first)
-    await inject(steps, VendorFault.LOST, times=times)
+    await steps.service.inject("shopify", VendorFault.LOST, operation=CREATE_CODE, times=times)
     with pytest.raises(Unknown):
         await steps.discounts.generate_discount_code(steps.first)
     await steps.points.release_points(steps.first)
-
-
-async def requests(service: Service) -> int:
-    return (await service.vendor("shopify"))["requests"]
 
 
 async def states(steps: Steps) -> list[str]:
@@ -64,7 +55,7 @@ async def test_generating_twice_creates_one_code(steps: Steps) -> None:
 
 async def test_overlapping_generations_leave_one_code(steps: Steps) -> None:
     await steps.points.reserve_points(steps.first)
-    await inject(steps, VendorFault.SLOW, seconds=0.3, times=2)
+    await steps.service.inject("shopify", VendorFault.SLOW, operation=CREATE_CODE, seconds=0.3, times=2)
 
     generations = (steps.discounts.generate_discount_code(steps.first) for _ in range(3))
     await asyncio.gather(*generations, return_exceptions=True)
@@ -137,30 +128,29 @@ async def test_a_captured_redemption_is_not_captured_again(steps: Steps) -> None
     assert len(await steps.shop.discounts()) == 1
 
 
-async def test_a_code_taken_by_another_discount_is_replaced(steps: Steps) -> None:
+async def create_discount(steps: Steps, **changes: Any) -> str:
+    """Create the discount with other values, then generate. Returns its code."""
     await steps.points.reserve_points(steps.first)
-    store, ours = await steps.planned_discount()
-    await steps.shopify.create_discount(store, replace(ours, redemption_id="cr_of_somebody_else"))
-
+    store, discount = await steps.planned_discount()
+    await steps.shopify.create_discount(store, replace(discount, **changes))
     with pytest.raises(NotExecuted):
         await steps.discounts.generate_discount_code(steps.first)
     await steps.discounts.generate_discount_code(steps.first)
+    return discount.code
+
+
+async def test_a_code_taken_by_another_discount_is_replaced(steps: Steps) -> None:
+    taken = await create_discount(steps, redemption_id="cr_of_somebody_else")
 
     foreign, live = await steps.codes()
-    assert (foreign.code, foreign.state, live.state) == (ours.code, "foreign", "live")
+    assert (foreign.code, foreign.state, live.state) == (taken, "foreign", "live")
     assert foreign.code != live.code
     assert {one["code"] for one in await steps.shop.discounts("live")} == {foreign.code, live.code}
 
 
 @pytest.mark.parametrize("change", [{"customer_id": "999"}, {"amount": Decimal("50.00")}], ids=str)
 async def test_a_discount_with_other_values_is_replaced(steps: Steps, change: dict[str, Any]) -> None:
-    await steps.points.reserve_points(steps.first)
-    store, ours = await steps.planned_discount()
-    await steps.shopify.create_discount(store, replace(ours, **change))
-
-    with pytest.raises(NotExecuted):
-        await steps.discounts.generate_discount_code(steps.first)
-    await steps.discounts.generate_discount_code(steps.first)
+    await create_discount(steps, **change)
 
     [live] = await steps.shop.discounts("live")
     assert live["customers"] == [steps.first.customer_id]
@@ -173,13 +163,13 @@ async def test_a_code_never_requested_is_voided_without_shopify(steps: Steps) ->
 
     assert await steps.discounts.void_discount_code(steps.first)
 
-    assert await requests(steps.service) == 0
+    assert await steps.service.requests("shopify") == 0
     assert await states(steps) == ["void"]
 
 
 async def test_the_fence_prevents_a_late_creation(steps: Steps) -> None:
     await steps.points.reserve_points(steps.first)
-    await inject(steps, VendorFault.LATE, seconds=0.5)
+    await steps.service.inject("shopify", VendorFault.LATE, operation=CREATE_CODE, seconds=0.5)
     with pytest.raises(Unknown):
         await steps.discounts.generate_discount_code(steps.first)
     await steps.points.release_points(steps.first)
@@ -215,7 +205,7 @@ async def test_a_code_voided_before_its_request_is_not_requested(steps: Steps) -
 
     with pytest.raises(RedemptionClosed):
         await generation
-    assert await requests(steps.service) == 0
+    assert await steps.service.requests("shopify") == 0
 
 
 async def test_the_fence_works_after_a_change_of_the_reward(steps: Steps) -> None:

@@ -70,7 +70,7 @@ async def test_equal_codes_are_compared_once_an_hour(service: Service, steps: St
 async def test_a_failed_comparison_is_not_a_difference(service: Service, steps: Steps, drift: Drift) -> None:
     await steps.capture()
     await make_due(service)
-    await service.add_fault("shopify", **VendorFault.UNAUTHORIZED.script())
+    await service.inject("shopify", VendorFault.UNAUTHORIZED)
 
     assert await drift.check_codes(None) == 0
 

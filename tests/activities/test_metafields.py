@@ -56,10 +56,6 @@ async def stale(service: Service) -> set[str]:
         return set(await session.scalars(select(StaleMetafield.customer_id)))
 
 
-async def requests(service: Service) -> int:
-    return (await service.vendor("shopify"))["requests"]
-
-
 async def test_a_change_is_written_once(service: Service, metafields: Metafields) -> None:
     shop = await stale_shop(service, customers=3)
 
@@ -67,14 +63,14 @@ async def test_a_change_is_written_once(service: Service, metafields: Metafields
 
     assert await written(service) == dict.fromkeys(shop.customers, 500)
     assert await stale(service) == set()
-    assert await requests(service) == 3
+    assert await service.requests("shopify") == 3
 
 
 async def test_a_change_during_a_write_is_written_too(service: Service, metafields: Metafields) -> None:
     shop = await stale_shop(service)
     await service.add_fault("shopify", "latency", operation="metafieldsSet", seconds=0.5)
     sync = asyncio.ensure_future(metafields.sync_metafields(None))
-    await wait_until(lambda: requests(service))
+    await wait_until(lambda: service.requests("shopify"))
     await mark(shop)
     await sync
     assert await stale(service) == set(shop.customers)
@@ -124,7 +120,7 @@ async def test_a_rejected_token_is_used_once_per_batch(service: Service, metafie
 
     assert await written(service) == dict.fromkeys(sound.customers, 500)
     assert await stale(service) == set(broken.customers)
-    assert await requests(service) == 2
+    assert await service.requests("shopify") == 2
 
 
 async def test_unreadable_credentials_do_not_affect_other_shops(service: Service, metafields: Metafields) -> None:
@@ -159,4 +155,4 @@ async def test_parallel_batches_write_each_metafield_once(service: Service, meta
     await asyncio.gather(*(metafields.sync_metafields(None) for _ in range(4)))
 
     assert await written(service) == dict.fromkeys(shop.customers, 500)
-    assert await requests(service) == 10
+    assert await service.requests("shopify") == 10

@@ -63,7 +63,7 @@ async def test_refunding_twice_returns_the_points_once(service: Service, steps: 
 
 
 async def test_overlapping_refunds_return_the_points_once(service: Service, steps: Steps) -> None:
-    await service.add_fault("shopify", **VendorFault.SLOW.script(operation=DELETE_CODE, seconds=0.2, times=2))
+    await service.inject("shopify", VendorFault.SLOW, operation=DELETE_CODE, seconds=0.2, times=2)
 
     assert all(await asyncio.gather(*(steps.refunds.remove_discount_code(steps.first) for _ in range(3))))
     assert all(await asyncio.gather(*(steps.refunds.refund_points(steps.first) for _ in range(3))))
@@ -78,7 +78,7 @@ async def test_overlapping_refunds_return_the_points_once(service: Service, step
 async def test_a_retry_keeps_the_record_of_the_removal(
     service: Service, steps: Steps, operation: str, fault: VendorFault
 ) -> None:
-    await service.add_fault("shopify", **fault.script(operation=operation, times=1))
+    await service.inject("shopify", fault, operation=operation, times=1)
 
     with pytest.raises(VendorError):
         await steps.refunds.remove_discount_code(steps.first)
@@ -103,7 +103,7 @@ async def test_a_discount_that_survives_its_deletion_is_deleted_again(service: S
 async def test_a_late_creation_cannot_restore_a_refunded_code(service: Service) -> None:
     steps = await steps_for(service, a_lot(700))
     await steps.points.reserve_points(steps.first)
-    await service.add_fault("shopify", **VendorFault.LATE.script(operation=CREATE_CODE, seconds=0.5))
+    await service.inject("shopify", VendorFault.LATE, operation=CREATE_CODE, seconds=0.5)
     with pytest.raises(Unknown):
         await steps.discounts.generate_discount_code(steps.first)
     await capture_and_request(steps)
@@ -116,7 +116,7 @@ async def test_a_late_creation_cannot_restore_a_refunded_code(service: Service) 
 
 async def test_a_code_cannot_be_used_during_its_removal(service: Service, steps: Steps) -> None:
     [discount] = await steps.shop.discounts()
-    await service.add_fault("shopify", **VendorFault.SLOW.script(operation=DELETE_CODE, seconds=0.5))
+    await service.inject("shopify", VendorFault.SLOW, operation=DELETE_CODE, seconds=0.5)
     removal = asyncio.ensure_future(steps.refunds.remove_discount_code(steps.first))
     await wait_until(lambda: is_deactivated(steps))
 

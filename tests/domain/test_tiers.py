@@ -30,9 +30,6 @@ def test_an_earned_tier_follows_the_points(current: str | None, before: int, aft
     assert tier_after(current, REQUIRED, before=before, after=after) == expected
 
 
-def test_there_is_no_tier_below_the_first() -> None:
+def test_there_can_be_no_tier() -> None:
     assert tier_after("gold", {"gold": 1000}, before=1000, after=999) is None
-
-
-def test_a_shop_can_have_no_tiers() -> None:
     assert tier_after(None, {}, before=0, after=10) is None

@@ -13,7 +13,7 @@ from temporalio.testing import WorkflowEnvironment
 from tests.service import Service
 from tests.waiting import wait_until
 from tests.workflows.replay import HISTORIES, SECRETS, readable, replayer
-from tests.workflows.situations import Workflow
+from tests.workflows.situations import Workflow, details_of
 
 ROOT = Path(__file__).parents[2]
 Outage = Callable[[Workflow], Awaitable[None]]
@@ -21,13 +21,14 @@ Outage = Callable[[Workflow], Awaitable[None]]
 
 @pytest.fixture
 async def service(service: Service, request: pytest.FixtureRequest) -> AsyncGenerator[Service]:
-    """The service. Afterwards its histories must replay and contain no secret."""
+    """The service. Afterwards its histories must replay, and contain no secret, nor may the current details."""
     yield service
     closed: dict[str, WorkflowHistory] = {}
     async for one in service.temporal.list_workflows(f"TaskQueue = '{service.settings.temporal_task_queue}'"):
-        history = await service.temporal.get_workflow_handle(one.id, run_id=one.run_id).fetch_history()
+        workflow = service.temporal.get_workflow_handle(one.id, run_id=one.run_id)
+        history = await workflow.fetch_history()
         await replayer().replay_workflow(history)
-        assert SECRETS.findall(readable(history)) == []
+        assert SECRETS.findall(readable(history) + await details_of(workflow)) == []
         if one.close_time is not None:
             closed[one.workflow_type] = history
     if request.node.get_closest_marker("recorded") and request.config.getoption("--record-histories"):

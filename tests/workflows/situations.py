@@ -1,7 +1,8 @@
-"""Situations of workflows, and what operators and the reconciler do in them."""
+"""Situations of workflows, and what operators do in them."""
 
 from typing import Any
 
+from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.client import WorkflowHandle
 from temporalio.service import RPCError
 
@@ -10,31 +11,17 @@ from tests.service import Service
 from tests.shop import Shop
 from tests.waiting import wait_until
 from workflows.progress import REDEMPTION_STAGE
-from workflows.reconcile_redemptions import ReconcileRedemptions
 
 CHANNELS = ["klaviyo", "metafields", "omnisend", "postscript"]
 Workflow = WorkflowHandle[Any, Any]
 
 
-async def buy(shop: Shop) -> str:
-    """A purchase that is delivered to every channel."""
-    redemption = (await shop.purchase()).json()["data"]["id"]
-    assert await shop.service.wait_for_purchase(redemption) == "COMPLETED"
-    return redemption
-
-
 async def buy_rejected(shop: Shop) -> str:
     """A purchase with an event that Klaviyo has rejected."""
-    await shop.service.add_fault("klaviyo", **VendorFault.UNAUTHORIZED.script())
+    await shop.service.inject("klaviyo", VendorFault.UNAUTHORIZED)
     redemption = (await shop.purchase()).json()["data"]["id"]
     await wait_for_stage(shop.service.purchase_workflow(redemption), "NeedsAttention")
     return redemption
-
-
-async def reconcile(service: Service) -> None:
-    """Run the reconciler once."""
-    queue = service.settings.temporal_task_queue
-    await service.temporal.execute_workflow(ReconcileRedemptions.run, id=f"reconcile-{queue}", task_queue=queue)
 
 
 async def send_update(workflow: Workflow, name: str, *arguments: object) -> None:
@@ -53,24 +40,27 @@ async def wait_for_stage(workflow: Workflow, stage: str) -> None:
     await wait_until(is_reached)
 
 
-async def wait_for_delivery(shop: Shop, channel: str, status: str) -> None:
-    async def is_reached() -> bool:
-        return (await shop.deliveries()).get(channel) == status
+async def details_of(workflow: Workflow) -> str:
+    """The workflow's current details in the Temporal UI."""
+    query = workflow.query("__temporal_workflow_metadata", result_type=WorkflowMetadata)
+    return (await query).current_details
 
-    await wait_until(is_reached)
+
+async def wait_for_details(workflow: Workflow, words: str) -> str:
+    """Wait until the current details contain these words. Returns all details."""
+
+    async def are_shown() -> bool:
+        return words in await details_of(workflow)
+
+    await wait_until(are_shown)
+    return await details_of(workflow)
 
 
 async def wait_for_request(service: Service, vendor: str) -> None:
-    """Wait until the vendor has received a request."""
+    async def is_received() -> bool:
+        return await service.requests(vendor) > 0
 
-    async def has_requests() -> bool:
-        return await requests(service, vendor) > 0
-
-    await wait_until(has_requests)
-
-
-async def requests(service: Service, vendor: str) -> int:
-    return (await service.vendor(vendor))["requests"]
+    await wait_until(is_received)
 
 
 async def exists(workflow: Workflow) -> bool:
@@ -79,8 +69,3 @@ async def exists(workflow: Workflow) -> bool:
     except RPCError:
         return False
     return True
-
-
-async def is_found(service: Service, query: str) -> bool:
-    """Whether Temporal's search finds a workflow."""
-    return (await service.temporal.count_workflows(query)).count > 0

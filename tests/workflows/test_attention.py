@@ -1,12 +1,12 @@
 """A rejected delivery waits for an operator."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import pytest
 from temporalio.client import WorkflowUpdateFailedError
 
-from domain.ids import purchase_workflow_id
 from tests.faults import VendorFault
 from tests.service import Service
 from tests.shop import Shop
@@ -14,14 +14,15 @@ from tests.waiting import wait_until
 from tests.workflows.situations import (
     Workflow,
     buy_rejected,
-    is_found,
-    reconcile,
-    requests,
+    details_of,
     send_update,
     stage_of,
-    wait_for_delivery,
+    wait_for_details,
     wait_for_stage,
 )
+
+RETRY = ("retry_deliveries", ["klaviyo"])
+SKIP = ("skip_deliveries", ["klaviyo"], "the shop has left Klaviyo")
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def workflow(service: Service, redemption: str) -> Workflow:
 async def test_a_retry_delivers(service: Service, shop: Shop, redemption: str, workflow: Workflow) -> None:
     assert (await shop.deliveries())["klaviyo"] == "failed"
 
-    await send_update(workflow, "retry_deliveries", ["klaviyo"])
+    await send_update(workflow, *RETRY)
 
     assert await service.wait_for_purchase(redemption) == "COMPLETED"
     assert set((await shop.deliveries()).values()) == {"sent"}
@@ -48,10 +49,11 @@ async def test_a_retry_delivers(service: Service, shop: Shop, redemption: str, w
 
 @pytest.mark.recorded
 async def test_a_skip_ends_the_workflow(service: Service, shop: Shop, redemption: str, workflow: Workflow) -> None:
-    await send_update(workflow, "skip_deliveries", ["klaviyo"], "the shop has left Klaviyo")
+    await send_update(workflow, *SKIP)
 
     assert await service.wait_for_purchase(redemption) == "COMPLETED"
     assert (await shop.deliveries())["klaviyo"] == "skipped"
+    assert "- Deliver to `klaviyo`: **skipped**, `the shop has left Klaviyo`" in await details_of(workflow)
 
 
 async def refund(shop: Shop, redemption: str) -> None:
@@ -60,76 +62,76 @@ async def refund(shop: Shop, redemption: str) -> None:
 
 async def erase(shop: Shop, _: str) -> None:
     await shop.process_webhook("customers/delete", {"id": int(shop.customers[0])})
-    await wait_for_delivery(shop, "klaviyo", "skipped")
+    await shop.wait_for_delivery("klaviyo", "skipped")
 
 
 @pytest.mark.parametrize("skip", [refund, erase])
 async def test_the_reconciler_ends_idle_workflows(
-    service: Service, shop: Shop, redemption: str, skip: Callable[[Shop, str], Awaitable[None]]
+    shop: Shop, redemption: str, workflow: Workflow, skip: Callable[[Shop, str], Awaitable[None]]
 ) -> None:
     await skip(shop, redemption)
 
-    await wait_until(lambda: ends_after_reconciling(service, redemption))
+    await wait_until(lambda: ends_after_reconciling(shop.service, workflow))
 
-    assert await service.wait_for_purchase(redemption) == "COMPLETED"
+    assert await shop.service.wait_for_purchase(redemption) == "COMPLETED"
     assert (await shop.deliveries())["klaviyo"] == "skipped"
 
 
-async def ends_after_reconciling(service: Service, redemption: str) -> bool:
-    await reconcile(service)
-    return (await service.purchase_workflow(redemption).describe()).close_time is not None
+async def ends_after_reconciling(service: Service, workflow: Workflow) -> bool:
+    await service.reconcile()
+    return (await workflow.describe()).close_time is not None
 
 
-async def test_the_reconciler_does_not_retry(service: Service, redemption: str, workflow: Workflow) -> None:
-    query = f"WorkflowId = '{purchase_workflow_id(redemption, 1)}' AND RedemptionStage = 'NeedsAttention'"
-    await wait_until(lambda: is_found(service, query))
+async def test_the_reconciler_does_not_retry(service: Service, workflow: Workflow) -> None:
+    await wait_until(lambda: is_found(service, f"WorkflowId = '{workflow.id}' AND RedemptionStage = 'NeedsAttention'"))
 
-    await reconcile(service)
+    await service.reconcile()
 
     assert await stage_of(workflow) == "NeedsAttention"
-    assert await requests(service, "klaviyo") == 1
+    assert await service.requests("klaviyo") == 1
 
 
-async def test_another_rejection_needs_attention_again(service: Service, redemption: str, workflow: Workflow) -> None:
-    await service.add_fault("klaviyo", **VendorFault.FORBIDDEN.script())
+async def is_found(service: Service, query: str) -> bool:
+    return (await service.temporal.count_workflows(query)).count > 0
 
-    await send_update(workflow, "retry_deliveries", ["klaviyo"])
 
-    await wait_until(lambda: shows(service, redemption, "HTTP 403"))
+async def test_another_rejection_needs_attention_again(service: Service, workflow: Workflow) -> None:
+    await service.inject("klaviyo", VendorFault.FORBIDDEN)
+
+    await send_update(workflow, *RETRY)
+
+    await wait_for_details(workflow, "HTTP 403")
     await wait_for_stage(workflow, "NeedsAttention")
 
 
-async def shows(service: Service, redemption: str, text: str) -> bool:
-    return text in await service.current_details(purchase_workflow_id(redemption, 1))
-
-
-@pytest.fixture
-async def _omnisend_down(service: Service) -> None:  # pyright: ignore[reportUnusedFunction]
-    await service.add_fault("omnisend", **VendorFault.DOWN.script())
-
-
-@pytest.mark.usefixtures("_omnisend_down")
-async def test_a_retry_does_not_wait_for_other_vendors(
-    service: Service, shop: Shop, redemption: str, workflow: Workflow
+@pytest.mark.parametrize(("update", "status"), [(RETRY, "sent"), (SKIP, "skipped")])
+async def test_an_update_does_not_wait_for_other_vendors(
+    service: Service, shop: Shop, update: tuple[str], status: str
 ) -> None:
-    await send_update(workflow, "retry_deliveries", ["klaviyo"])
+    await service.inject("omnisend", VendorFault.DOWN)
+    workflow = service.purchase_workflow(redemption := await buy_rejected(shop))
 
-    await wait_for_delivery(shop, "klaviyo", "sent")
+    await send_update(workflow, *update)
+
+    await shop.wait_for_delivery("klaviyo", status)
     await wait_for_stage(workflow, "Delivering")
     assert (await shop.deliveries())["omnisend"] == "pending"
     await service.clear_faults("omnisend")
     assert await service.wait_for_purchase(redemption) == "COMPLETED"
+    assert (await shop.deliveries())["klaviyo"] == status
 
 
-@pytest.mark.usefixtures("_omnisend_down")
-async def test_a_skip_does_not_wait_for_other_vendors(
-    service: Service, shop: Shop, redemption: str, workflow: Workflow
-) -> None:
-    await send_update(workflow, "skip_deliveries", ["klaviyo"], "the shop has left Klaviyo")
-    await service.clear_faults("omnisend")
+async def test_a_rejection_is_shown_during_other_deliveries(service: Service, shop: Shop) -> None:
+    await service.inject("omnisend", VendorFault.SLOW, seconds=1)
+    purchase = asyncio.ensure_future(buy_rejected(shop))
+    await wait_until(shop.deliveries)
+    [redemption] = await shop.redemptions()
 
-    assert await service.wait_for_purchase(redemption) == "COMPLETED"
-    assert (await shop.deliveries())["klaviyo"] == "skipped"
+    text = await wait_for_details(service.purchase_workflow(redemption.id), "`klaviyo` rejected the event")
+
+    assert "- Deliver to `omnisend`: **in progress**" in text
+    assert "HTTP 401" in text
+    assert f"`pointsaga retry {await purchase} --channel klaviyo`" in text
 
 
 MISTAKES: list[tuple[str, list[object]]] = [
@@ -155,7 +157,7 @@ async def test_mistakes_do_not_enter_the_history(workflow: Workflow, update: str
 async def test_old_events_are_skipped(service: Service, shop: Shop, redemption: str, workflow: Workflow) -> None:
     await service.let_time_pass(timedelta(hours=25))
 
-    await send_update(workflow, "retry_deliveries", ["klaviyo"])
+    await send_update(workflow, *RETRY)
 
     assert await service.wait_for_purchase(redemption) == "COMPLETED"
     assert (await shop.deliveries())["klaviyo"] == "skipped"

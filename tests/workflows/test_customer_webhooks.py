@@ -7,7 +7,6 @@ from tests.builders import Json, a_customer, a_lot, a_shop
 from tests.faults import VendorFault
 from tests.service import Service
 from tests.shop import Shop
-from tests.workflows.situations import wait_for_delivery
 from tests.workflows.webhook_bodies import a_profile, needs_samples, sample
 
 
@@ -38,7 +37,7 @@ async def test_a_profile_is_updated(shop: Shop) -> None:
 
 @needs_samples
 async def test_shopifys_sample_profile_is_accepted(shop: Shop) -> None:
-    body = sample("customers/update") | {"id": int(shop.customers[0]), "email": f"bob.{shop.customers[0]}@biller.com"}
+    body = sample("customers/update", id=int(shop.customers[0]), email=f"bob.{shop.customers[0]}@biller.com")
 
     await update(shop, body)
 
@@ -84,14 +83,14 @@ async def test_an_unknown_customer_is_not_created(shop: Shop) -> None:
 
 
 async def test_an_uninstallation_stops_purchases_and_deliveries(service: Service, shop: Shop) -> None:
-    await service.add_fault("klaviyo", **VendorFault.DOWN.script())
+    await service.inject("klaviyo", VendorFault.DOWN)
     redemption = (await shop.purchase()).json()["data"]["id"]
 
     await shop.process_webhook("app/uninstalled", {"id": 548380009})
     await service.clear_faults("klaviyo")
 
     assert (await shop.row()).credentials == {}
-    await wait_for_delivery(shop, "klaviyo", "skipped")
+    await shop.wait_for_delivery("klaviyo", "skipped")
     assert await service.wait_for_purchase(redemption) == "COMPLETED"
     assert (await shop.purchase()).status_code == 503
     assert await shop.balance() == 500

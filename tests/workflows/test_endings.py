@@ -15,7 +15,7 @@ from tests.faults import VendorFault
 from tests.service import Service, in_process
 from tests.shop import Shop
 from tests.waiting import wait_for_end
-from tests.workflows.situations import Workflow, buy
+from tests.workflows.situations import Workflow
 
 
 async def reset_points(workflow: Workflow) -> list[int]:
@@ -30,22 +30,17 @@ async def reset_everywhere(service: Service, workflow: Workflow) -> AsyncGenerat
     for number in range(len(await reset_points(workflow))):
         # The history of a new run can be shorter.
         points = await reset_points(workflow)
-        await reset(service, workflow, points[min(number, len(points) - 1)])
-        yield await wait_for_end(workflow)
-
-
-async def reset(service: Service, workflow: Workflow, event_id: int) -> None:
-    """Reset a workflow, like `temporal workflow reset --event-id`."""
-    description = await workflow.describe()
-    await service.temporal.workflow_service.reset_workflow_execution(
-        ResetWorkflowExecutionRequest(
-            namespace=service.temporal.namespace,
-            workflow_execution=WorkflowExecution(workflow_id=description.id, run_id=description.run_id),
-            reason="an operator's attempt",
-            workflow_task_finish_event_id=event_id,
-            request_id=uuid4().hex,
+        description = await workflow.describe()
+        await service.temporal.workflow_service.reset_workflow_execution(
+            ResetWorkflowExecutionRequest(
+                namespace=service.temporal.namespace,
+                workflow_execution=WorkflowExecution(workflow_id=description.id, run_id=description.run_id),
+                reason="an operator's attempt",
+                workflow_task_finish_event_id=points[min(number, len(points) - 1)],
+                request_id=uuid4().hex,
+            )
         )
-    )
+        yield await wait_for_end(workflow)
 
 
 async def test_a_reset_purchase_happens_once(service: Service, shop: Shop) -> None:
@@ -62,7 +57,7 @@ async def test_a_reset_purchase_happens_once(service: Service, shop: Shop) -> No
 
 
 async def test_a_reset_failed_purchase_charges_nothing(service: Service, shop: Shop) -> None:
-    await service.add_fault("shopify", **VendorFault.FORBIDDEN.script(times=2))
+    await service.inject("shopify", VendorFault.FORBIDDEN, times=2)
     assert (await shop.purchase()).status_code == 503
     [redemption] = await shop.redemptions()
     await service.wait_for_purchase(redemption.id)
@@ -77,7 +72,7 @@ async def test_a_reset_failed_purchase_charges_nothing(service: Service, shop: S
 
 
 async def test_a_reset_refund_happens_once(service: Service, shop: Shop) -> None:
-    redemption = await buy(shop)
+    redemption = await shop.buy()
     assert (await shop.refund(redemption)).status_code == 200
     await service.wait_for_refund(redemption)
 

@@ -10,13 +10,11 @@ from sqlalchemy import func, select, text, update
 
 from db.metafields import mark_stale
 from db.tables import ActivityLog, Customer, Delivery, LedgerEntry
-from settings import Settings
 from tests.builders import Json, a_customer, a_lot, a_shop
 from tests.faults import VendorFault
 from tests.service import Service
 from tests.shop import Shop
 from tests.waiting import wait_until
-from tests.workflows.situations import buy, wait_for_delivery
 from tests.workflows.webhook_bodies import a_profile, an_order
 
 EMAIL = "h.wintergreen@shopper.io"
@@ -67,7 +65,7 @@ async def redact(shop: Shop, **changes: Any) -> None:
 async def leave_traces(shop: Shop) -> None:
     """Purchases, refused and refunded ones too, whose keys, reasons and errors contain personal data."""
     service = shop.service
-    refunded = await buy(shop)
+    refunded = await shop.buy()
     assert (await shop.refund(refunded, "Hildegard rang")).status_code == 200
     await service.wait_for_refund(refunded)
     await service.add_fault("klaviyo", kind="status", status=400, body={"error": f"{EMAIL} is no profile"})
@@ -152,14 +150,14 @@ async def test_an_erased_customer_cannot_be_restored(service: Service, shop: Sho
 
 
 async def test_unsent_events_of_an_erased_customer_are_skipped(service: Service, shop: Shop) -> None:
-    await service.add_fault("klaviyo", **VendorFault.DOWN.script())
+    await service.inject("klaviyo", VendorFault.DOWN)
     redemption = (await shop.purchase()).json()["data"]["id"]
 
     await redact(shop)
     await service.clear_faults("klaviyo")
 
     assert await service.wait_for_purchase(redemption) == "COMPLETED"
-    await wait_for_delivery(shop, "klaviyo", "skipped")
+    await shop.wait_for_delivery("klaviyo", "skipped")
 
 
 async def test_an_erased_customer_has_no_stale_metafield(service: Service, shop: Shop) -> None:
@@ -220,15 +218,11 @@ async def test_a_data_request_is_logged(shop: Shop) -> None:
     assert (entry.customer_id, entry.facts) == (shop.customers[0], {"data_request_id": "9999"})
 
 
-async def test_the_export_contains_one_customer(settings: Settings, shop: Shop) -> None:
+async def test_the_export_contains_one_customer(shop: Shop) -> None:
     await leave_traces(shop)
 
     command = [sys.executable, "-m", "cli", "customer-data", shop.domain, shop.customers[0]]
-    environment = {
-        "DATABASE_URL": settings.database_url.get_secret_value(),
-        "ENCRYPTION_KEYS": settings.encryption_keys[0].get_secret_value(),
-    }
-    process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=asyncio.subprocess.PIPE)
+    process = await asyncio.create_subprocess_exec(*command, env=shop.service.env, stdout=asyncio.subprocess.PIPE)
     output, _ = await process.communicate()
 
     assert process.returncode == 0

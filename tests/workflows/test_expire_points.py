@@ -16,7 +16,6 @@ from tests.builders import a_customer, a_lot, a_shop
 from tests.crash.worker import WorkerOptions, start_worker
 from tests.service import Service
 from tests.shop import Shop
-from tests.workflows.situations import buy
 from workflows.expire_points import ACTIVITIES_PER_RUN, ExpirePoints
 
 HOUR_AGO = timedelta(hours=-1)
@@ -37,7 +36,7 @@ async def metafield_points(service: Service) -> list[int]:
 @pytest.mark.recorded
 async def test_points_and_codes_expire(service: Service) -> None:
     shop = await service.open_shop(a_shop(a_customer(a_lot(700), a_lot(90, expires_in=HOUR_AGO))))
-    redemption = await buy(shop)
+    redemption = await shop.buy()
     await service.let_time_pass(timedelta(days=31))
 
     await (await start_sweep(service)).result()
@@ -64,12 +63,16 @@ async def test_a_long_sweep_continues_as_new(service: Service, monkeypatch: pyte
 
 async def test_another_worker_finishes_the_sweep(idle: Service, tmp_path: Path) -> None:
     shop = await idle.open_shop(a_shop(*(a_customer(a_lot(10, expires_in=HOUR_AGO)) for _ in range(6))))
-    worker = start_worker(worker_options(idle, tmp_path, die_at="expire_points: before commit 4"))
+    files = {"record": tmp_path / "boundaries", "log": tmp_path / "log"}
+    worker = start_worker(WorkerOptions(env=idle.env, **files, die_at="expire_points: before commit 4"))
     sweep = await start_sweep(idle)
     await asyncio.to_thread(worker.join)
     assert sorted(await lots(shop)) == [0, 0, 0, 10, 10, 10]
 
-    await time_out(idle, sweep)
+    # Instead of waiting for the time-out of the activity.
+    ids = {"workflow_id": sweep.id, "run_id": sweep.first_execution_run_id}
+    activity = idle.temporal.get_async_activity_handle(**ids, activity_id=Expiry.expire_points.__name__)
+    await activity.fail(ApplicationError("its worker has died"))
     async with idle.worker():
         await sweep.result()
 
@@ -80,25 +83,6 @@ async def test_another_worker_finishes_the_sweep(idle: Service, tmp_path: Path) 
 
 async def lots(shop: Shop) -> list[int]:
     return [left for customer in shop.customers for left in await shop.lots(customer)]
-
-
-async def time_out(service: Service, sweep: Sweep) -> None:
-    """Fail the activity, instead of waiting thirty seconds for its time-out."""
-    activity = service.temporal.get_async_activity_handle(
-        workflow_id=sweep.id, run_id=sweep.first_execution_run_id, activity_id=Expiry.expire_points.__name__
-    )
-    await activity.fail(ApplicationError("its worker has died"))
-
-
-def worker_options(service: Service, home: Path, *, die_at: str) -> WorkerOptions:
-    settings = service.settings
-    env = {
-        "DATABASE_URL": settings.database_url.get_secret_value(),
-        "ENCRYPTION_KEYS": ",".join(key.get_secret_value() for key in settings.encryption_keys),
-        "TEMPORAL_ADDRESS": service.temporal.service_client.config.target_host,
-        "TEMPORAL_TASK_QUEUE": settings.temporal_task_queue,
-    }
-    return WorkerOptions(env=env, record=home / "boundaries", log=home / "log", die_at=die_at)
 
 
 @pytest.fixture

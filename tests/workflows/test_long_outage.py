@@ -11,8 +11,8 @@ from tests.workflows.conftest import Outage
 async def test_a_long_outage_leaves_no_charge_and_no_code(service: Service, outage: Outage) -> None:
     shop = await service.open_shop(a_shop(*(a_customer(a_lot(500)) for _ in range(3))))
     # Two codes are created, and the response is lost. The third is not created.
-    await service.add_fault("shopify", **VendorFault.LOST.script(operation=CREATE_CODE, times=2))
-    await service.add_fault("shopify", **VendorFault.SERVER_ERROR.script(times=None))
+    await service.inject("shopify", VendorFault.LOST, operation=CREATE_CODE, times=2)
+    await service.inject("shopify", VendorFault.SERVER_ERROR, times=None)
 
     answers = await asyncio.gather(*(shop.purchase(customer=customer) for customer in shop.customers))
 

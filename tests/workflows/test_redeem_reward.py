@@ -10,25 +10,23 @@ from tests.builders import a_customer, a_lot, a_reward, a_shop
 from tests.faults import CREATE_CODE, FIND_CODE, OperatorAction, VendorFault, end_workflow
 from tests.service import Service
 from tests.shop import Shop
-from tests.waiting import wait_until
+from tests.waiting import wait_for_end, wait_until
 from tests.workflows.conftest import Outage
 from tests.workflows.replay import SECRETS, readable
-from tests.workflows.situations import CHANNELS, buy, requests, wait_for_request
-
-
-async def inject(service: Service, fault: VendorFault, vendor: str = "shopify", **settings: Any) -> None:
-    await service.add_fault(vendor, **fault.script(**settings))
+from tests.workflows.situations import CHANNELS, details_of, wait_for_details, wait_for_request
 
 
 @pytest.mark.recorded
-async def test_a_purchase_draws_the_oldest_lot_first(service: Service) -> None:
-    shop = await service.open_shop(a_shop(a_customer(a_lot(900, days_old=5), a_lot(300, days_old=50))))
+async def test_a_purchase_draws_the_oldest_usable_lot_first(service: Service) -> None:
+    expired = a_lot(500, days_old=90, expires_in=timedelta(seconds=-1))
+    shop = await service.open_shop(a_shop(a_customer(a_lot(900, days_old=5), a_lot(300, days_old=50), expired)))
+    assert await shop.balance() == 1200
 
     answer = await shop.purchase()
 
     assert answer.status_code == 201, answer.text
     entry = answer.json()["data"]
-    assert await shop.lots() == [0, 700]
+    assert await shop.lots() == [500, 0, 700]
     assert await shop.balance() == 700
     assert [one["code"] for one in await shop.discounts("live")] == [entry["attributes"]["discount_code"]]
     assert await service.wait_for_purchase(entry["id"]) == "COMPLETED"
@@ -45,30 +43,21 @@ async def test_the_history_is_short_and_without_secrets(service: Service, shop: 
     assert len(history.events) <= 45
     text = readable(history)
     assert shop.customers[0] in text
-    assert SECRETS.search(entry["attributes"]["discount_code"]), "the pattern matches codes"
+    assert SECRETS.search(entry["attributes"]["discount_code"]), "the fixture finds codes"
     assert SECRETS.findall(text) == []
 
 
 async def test_a_failure_shows_the_vendors_error(service: Service, shop: Shop) -> None:
     body = {"errors": "[API] Invalid API key or access token (unrecognized login or wrong password)"}
-    await inject(service, VendorFault.UNAUTHORIZED, body=body, times=None)
+    await service.inject("shopify", VendorFault.UNAUTHORIZED, body=body, times=None)
 
     await shop.purchase()
 
     [redemption] = await shop.redemptions()
     await service.wait_for_purchase(redemption.id)
-    text = readable(await service.purchase_workflow(redemption.id).fetch_history())
-    assert "Invalid API key" in text
-    assert SECRETS.findall(text) == []
-
-
-async def test_expired_points_are_not_spent(service: Service) -> None:
-    expired, usable = a_lot(500, days_old=90, expires_in=timedelta(seconds=-1)), a_lot(500)
-    shop = await service.open_shop(a_shop(a_customer(expired, usable)))
-
-    assert await shop.balance() == 500
-    assert (await shop.purchase()).status_code == 201
-    assert await shop.lots() == [500, 0]
+    workflow = service.purchase_workflow(redemption.id)
+    assert "Invalid API key" in readable(await workflow.fetch_history())
+    assert "Invalid API key" in await details_of(workflow)
 
 
 @pytest.mark.parametrize(
@@ -94,8 +83,8 @@ async def test_a_refusal_changes_nothing_and_fails_no_workflow(
     assert await shop.balance() == 500
     assert await shop.discounts() == []
     assert await shop.redemptions() == []
-    workflows = [one async for one in service.temporal.list_workflows(f"ShopDomain = '{shop.domain}'")]
-    assert {one.status.name for one in workflows if one.status} <= {"COMPLETED", "RUNNING"}
+    async for workflow in service.temporal.list_workflows(f"ShopDomain = '{shop.domain}'"):
+        assert await wait_for_end(service.temporal.get_workflow_handle(workflow.id)) == "COMPLETED"
 
 
 @pytest.mark.recorded
@@ -106,6 +95,9 @@ async def test_a_refusal_states_the_missing_points(service: Service) -> None:
 
     assert error["title"] == "Insufficient Points"
     assert error["detail"] == "Customer has 200 points but this reward costs 500"
+    [workflow] = [one.id async for one in service.temporal.list_workflows(f"ShopDomain = '{shop.domain}'")]
+    details = await details_of(service.temporal.get_workflow_handle(workflow))
+    assert "points available 200, points cost 500" in details
 
 
 async def test_a_capped_reward_is_not_oversold(service: Service) -> None:
@@ -156,9 +148,9 @@ async def test_a_purchase_survives_a_temporary_fault(service: Service, shop: Sho
 
 
 async def test_a_retry_waits_as_long_as_shopify_requests(service: Service, shop: Shop) -> None:
-    await inject(service, VendorFault.THROTTLED, retry_after=9, times=1)
+    await service.inject("shopify", VendorFault.THROTTLED, retry_after=9, times=1)
 
-    redemption = await buy(shop)
+    redemption = await shop.buy()
 
     workflow = await service.purchase_workflow(redemption).describe()
     assert workflow.close_time is not None
@@ -197,8 +189,8 @@ async def test_points_are_released_before_the_answer(service: Service, fault: di
 @pytest.mark.recorded
 async def test_a_late_code_cannot_be_used(service: Service, shop: Shop) -> None:
     # The response is lost, the code does not exist when it is read, and Shopify rejects the retry.
-    await inject(service, VendorFault.LATE, operation=CREATE_CODE, seconds=1)
-    await inject(service, VendorFault.FORBIDDEN, operation=FIND_CODE, times=1)
+    await service.inject("shopify", VendorFault.LATE, operation=CREATE_CODE, seconds=1)
+    await service.inject("shopify", VendorFault.FORBIDDEN, operation=FIND_CODE, times=1)
 
     answer = await shop.purchase()
 
@@ -212,7 +204,7 @@ async def test_a_late_code_cannot_be_used(service: Service, shop: Shop) -> None:
 
 
 async def test_a_new_attempt_gets_a_new_code(service: Service, shop: Shop) -> None:
-    await inject(service, VendorFault.DOWN)
+    await service.inject("shopify", VendorFault.DOWN)
     assert (await shop.purchase(key="again")).status_code == 503
     await service.clear_faults("shopify")
 
@@ -229,8 +221,8 @@ async def test_points_earned_during_a_purchase_are_kept(service: Service) -> Non
     customer = a_customer(a_lot(500, lot_id="old"))
     file = a_shop(customer)
     shop = await service.open_shop(file)
-    await inject(service, VendorFault.SLOW, seconds=0.5)
-    await inject(service, VendorFault.FORBIDDEN, times=None)
+    await service.inject("shopify", VendorFault.SLOW, seconds=0.5)
+    await service.inject("shopify", VendorFault.FORBIDDEN, times=None)
 
     purchase = asyncio.ensure_future(shop.purchase())
     await wait_until(shop.redemptions)
@@ -245,26 +237,30 @@ async def purchase_and_cancel(shop: Shop) -> tuple[int, str]:
     purchase = asyncio.ensure_future(shop.purchase())
     await wait_for_request(shop.service, "shopify")
     [redemption] = await shop.redemptions()
-    await end_workflow(shop.service.purchase_workflow(redemption.id), OperatorAction.CANCEL)
+    workflow = shop.service.purchase_workflow(redemption.id)
+    assert "Generate discount code and capture: **in progress**" in await details_of(workflow)
+    await end_workflow(workflow, OperatorAction.CANCEL)
     return (await purchase).status_code, redemption.id
 
 
 @pytest.mark.recorded
 async def test_a_cancelled_purchase_is_compensated(service: Service, shop: Shop) -> None:
-    await inject(service, VendorFault.SLOW, seconds=0.5)
-    await inject(service, VendorFault.SERVER_ERROR)
+    await service.inject("shopify", VendorFault.SLOW, seconds=0.5)
+    await service.inject("shopify", VendorFault.SERVER_ERROR)
 
     status, redemption = await purchase_and_cancel(shop)
 
     assert status == 503
     assert await service.wait_for_purchase(redemption) == "CANCELED"
+    details = await details_of(service.purchase_workflow(redemption))
+    assert "**Reason:** `the workflow was cancelled`" in details
     assert await shop.balance() == 500
     assert await shop.discounts("live") == []
 
 
 @pytest.mark.recorded
 async def test_a_cancellation_during_the_capture_is_too_late(service: Service, shop: Shop) -> None:
-    await inject(service, VendorFault.SLOW, operation=CREATE_CODE, seconds=0.5)
+    await service.inject("shopify", VendorFault.SLOW, operation=CREATE_CODE, seconds=0.5)
 
     status, redemption = await purchase_and_cancel(shop)
 
@@ -276,23 +272,29 @@ async def test_a_cancellation_during_the_capture_is_too_late(service: Service, s
 
 
 async def test_a_cancellation_does_not_stop_deliveries(service: Service, shop: Shop) -> None:
-    await inject(service, VendorFault.SLOW, "klaviyo", seconds=0.5)
-    entry = (await shop.purchase()).json()["data"]
+    await service.inject("klaviyo", VendorFault.SLOW, seconds=0.5)
+    workflow = service.purchase_workflow((await shop.purchase()).json()["data"]["id"])
     await wait_for_request(service, "klaviyo")
 
-    await service.purchase_workflow(entry["id"]).cancel()
+    await workflow.cancel()
 
-    assert await service.wait_for_purchase(entry["id"]) == "COMPLETED"
+    await wait_for_details(workflow, "**Waiting for** `klaviyo`")
+    assert await wait_for_end(workflow) == "COMPLETED"
+    assert "The workflow is finished." in await details_of(workflow)
     assert await shop.deliveries() == dict.fromkeys(CHANNELS, "sent")
 
 
 async def test_a_cancellation_does_not_stop_the_fence(service: Service, shop: Shop) -> None:
-    await inject(service, VendorFault.LOST, operation=CREATE_CODE)
-    await inject(service, VendorFault.SERVER_ERROR, times=None)
+    await service.inject("shopify", VendorFault.LOST, operation=CREATE_CODE)
+    await service.inject("shopify", VendorFault.SERVER_ERROR, times=None)
     assert (await shop.purchase()).status_code == 503
     [redemption] = await shop.redemptions()
+    workflow = service.purchase_workflow(redemption.id)
+    details = await wait_for_details(workflow, "The discount code is being blocked at Shopify")
+    assert "- Reserve points: **compensated**" in details
+    assert "Generate discount code and capture: **compensating**" in details
 
-    await service.purchase_workflow(redemption.id).cancel()
+    await workflow.cancel()
     await service.clear_faults("shopify")
 
     assert await service.wait_for_purchase(redemption.id) == "FAILED"
@@ -314,7 +316,7 @@ async def test_a_shop_without_shopify_sells_nothing(service: Service) -> None:
 async def test_deliveries_survive_an_outage(service: Service, shop: Shop, outage: Outage) -> None:
     operations = {"klaviyo": "events", "omnisend": "events", "postscript": "events", "shopify": "metafieldsSet"}
     for vendor, operation in operations.items():
-        await inject(service, VendorFault.DOWN, vendor, operation=operation)
+        await service.inject(vendor, VendorFault.DOWN, operation=operation)
 
     answer = await shop.purchase()
 
@@ -332,9 +334,9 @@ async def test_deliveries_survive_an_outage(service: Service, shop: Shop, outage
 
 
 async def test_a_lost_response_is_retried_where_duplicates_are_dropped(service: Service, shop: Shop) -> None:
-    await inject(service, VendorFault.LOST, "klaviyo")
+    await service.inject("klaviyo", VendorFault.LOST)
 
-    await buy(shop)
+    await shop.buy()
 
     assert (await shop.deliveries())["klaviyo"] == "sent"
     klaviyo = await service.vendor("klaviyo")
@@ -343,9 +345,9 @@ async def test_a_lost_response_is_retried_where_duplicates_are_dropped(service: 
 
 @pytest.mark.recorded
 async def test_a_text_message_is_not_repeated(service: Service, shop: Shop) -> None:
-    await inject(service, VendorFault.LOST, "postscript")
+    await service.inject("postscript", VendorFault.LOST)
 
-    await buy(shop)
+    await shop.buy()
 
     assert (await shop.deliveries())["postscript"] == "unknown"
     assert len((await service.vendor("postscript"))["events"]) == 1
@@ -354,7 +356,7 @@ async def test_a_text_message_is_not_repeated(service: Service, shop: Shop) -> N
 async def test_a_vendor_without_credentials_gets_no_delivery(service: Service) -> None:
     shop = await service.open_shop(a_shop(a_customer(a_lot(500)), vendors=["shopify", "klaviyo", "omnisend"]))
 
-    await buy(shop)
+    await shop.buy()
 
     assert await shop.deliveries() == dict.fromkeys(["klaviyo", "metafields", "omnisend"], "sent")
-    assert await requests(service, "postscript") == 0
+    assert await service.requests("postscript") == 0

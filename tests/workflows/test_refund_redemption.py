@@ -9,29 +9,12 @@ import pytest
 from sqlalchemy import select
 
 from db.tables import Customer, Refund
-from tests.faults import (
-    DEACTIVATE_CODE,
-    DELETE_CODE,
-    FIND_CODE,
-    OperatorAction,
-    VendorFault,
-    end_workflow,
-)
+from tests.faults import DEACTIVATE_CODE, DELETE_CODE, FIND_CODE, OperatorAction, VendorFault, end_workflow
 from tests.service import Service
 from tests.shop import Shop
-from tests.waiting import wait_until
-from tests.workflows.replay import SECRETS, readable
-from tests.workflows.situations import (
-    CHANNELS,
-    Workflow,
-    buy,
-    exists,
-    reconcile,
-    requests,
-    send_update,
-    stage_of,
-    wait_for_stage,
-)
+from tests.waiting import wait_for_end, wait_until
+from tests.workflows.replay import readable
+from tests.workflows.situations import CHANNELS, Workflow, exists, send_update, stage_of, wait_for_stage
 from workflows.progress import CUSTOMER_ID, REDEMPTION_STAGE, REWARD_ID, SHOP_DOMAIN
 
 Request = asyncio.Future[httpx.Response]
@@ -40,7 +23,7 @@ Request = asyncio.Future[httpx.Response]
 @pytest.fixture
 async def redemption(shop: Shop) -> str:
     """A purchase that is delivered to every channel."""
-    return await buy(shop)
+    return await shop.buy()
 
 
 @pytest.fixture
@@ -54,6 +37,7 @@ async def assert_refunded(shop: Shop) -> None:
     service = shop.service
     [redemption] = await shop.redemptions()
     assert await service.wait_for_refund(redemption.id) == "COMPLETED"
+    [redemption] = await shop.redemptions()
     assert await shop.lots() == [500]
     assert await shop.discounts("live") == []
     assert (redemption.status, redemption.is_refunded) == ("expired", True)
@@ -87,19 +71,14 @@ async def test_a_used_code_is_not_refunded(service: Service, shop: Shop, redempt
     assert await shop.deliveries("reward_refunded") == {}
 
 
-async def test_the_history_contains_no_secret(
-    service: Service, shop: Shop, redemption: str, workflow: Workflow
-) -> None:
-    [discount] = await shop.discounts()
-    await service.add_fault("shopify", **VendorFault.UNAUTHORIZED.script(operation=DELETE_CODE))
+async def test_the_history_contains_no_reason(shop: Shop, redemption: str, workflow: Workflow) -> None:
+    await shop.service.inject("shopify", VendorFault.UNAUTHORIZED, operation=DELETE_CODE)
 
     await shop.refund(redemption, "Jane Doe rang")
-    await service.wait_for_refund(redemption)
+    await wait_for_end(workflow)
 
     text = readable(await workflow.fetch_history())
     assert shop.customers[0] in text
-    assert SECRETS.search(discount["code"]), "the pattern matches codes"
-    assert SECRETS.findall(text) == []
     assert "rang" not in text
 
 
@@ -128,15 +107,10 @@ async def test_every_shopify_request_is_retried(
 @pytest.fixture
 async def slow_refund(service: Service, shop: Shop, redemption: str) -> Request:
     """A refund whose deletion of the code takes a while."""
-    await service.add_fault("shopify", **VendorFault.SLOW.script(operation=DELETE_CODE, seconds=0.7))
+    await service.inject("shopify", VendorFault.SLOW, operation=DELETE_CODE, seconds=0.7)
     refund = asyncio.ensure_future(shop.refund(redemption))
     await wait_until(lambda: exists(service.refund_workflow(redemption)))
     return refund
-
-
-async def test_a_running_refund_has_its_own_stage(slow_refund: Request, workflow: Workflow) -> None:
-    assert await stage_of(workflow) == "Refunding"
-    assert (await slow_refund).status_code == 200
 
 
 async def test_a_cancellation_does_not_stop_a_refund(slow_refund: Request, shop: Shop, workflow: Workflow) -> None:
@@ -149,7 +123,7 @@ async def test_a_cancellation_does_not_stop_a_refund(slow_refund: Request, shop:
 async def recover(service: Service) -> None:
     """Let the reconciler find the orphaned refund."""
     await service.let_time_pass(timedelta(minutes=5))
-    await reconcile(service)
+    await service.reconcile()
 
 
 async def terminate(refund: Request, workflow: Workflow) -> None:
@@ -171,14 +145,15 @@ async def terminate(refund: Request, workflow: Workflow) -> None:
 async def test_a_refund_terminated_at_any_request_is_recovered(
     service: Service, shop: Shop, redemption: str, workflow: Workflow, vendor: str, operation: str
 ) -> None:
-    before = await requests(service, vendor)
-    await service.add_fault(vendor, **VendorFault.DOWN.script(operation=operation))
+    before = await service.requests(vendor)
+    await service.inject(vendor, VendorFault.DOWN, operation=operation)
     refund = asyncio.ensure_future(shop.refund(redemption))
     await wait_until(lambda: has_failed(service, vendor, before))
 
     await terminate(refund, workflow)
-    await service.clear_faults(vendor)
     await recover(service)
+    # Not earlier: an activity in progress could deliver, and leave nothing to recover.
+    await service.clear_faults(vendor)
 
     await assert_refunded(shop)
 
@@ -210,7 +185,7 @@ async def is_running(workflow: Workflow, activity: str) -> bool:
 async def test_the_next_request_recovers_a_terminated_refund(
     service: Service, shop: Shop, redemption: str, workflow: Workflow
 ) -> None:
-    await service.add_fault("shopify", **VendorFault.DOWN.script())
+    await service.inject("shopify", VendorFault.DOWN)
     first = asyncio.ensure_future(shop.refund(redemption))
     await wait_until(lambda: exists(workflow))
     await end_workflow(workflow, OperatorAction.TERMINATE)
@@ -238,7 +213,7 @@ async def test_a_refund_without_workflow_is_recovered(service: Service, shop: Sh
 async def test_an_open_or_finished_refund_is_not_recovered(
     service: Service, shop: Shop, redemption: str, workflow: Workflow
 ) -> None:
-    await service.add_fault("klaviyo", **VendorFault.UNAUTHORIZED.script())
+    await service.inject("klaviyo", VendorFault.UNAUTHORIZED)
     assert (await shop.refund(redemption)).status_code == 200
     await wait_for_stage(workflow, "NeedsAttention")
     run_id = (await workflow.describe()).run_id
@@ -246,17 +221,18 @@ async def test_an_open_or_finished_refund_is_not_recovered(
 
     await send_update(workflow, "retry_deliveries", ["klaviyo"])
     await assert_refunded(shop)
-    await reconcile(service)
+    await service.reconcile()
 
     assert (await workflow.describe()).run_id == run_id
 
 
-async def test_a_refund_has_search_attributes(shop: Shop, redemption: str, workflow: Workflow) -> None:
-    assert (await shop.refund(redemption)).status_code == 200
-    await shop.service.wait_for_refund(redemption)
+async def test_a_refund_can_be_searched(shop: Shop, slow_refund: Request, workflow: Workflow) -> None:
+    assert await stage_of(workflow) == "Refunding"
+
+    assert (await slow_refund).status_code == 200
+    await wait_for_end(workflow)
 
     description = await workflow.describe()
-
     found = description.typed_search_attributes
     assert (found[SHOP_DOMAIN], found[CUSTOMER_ID]) == (shop.domain, shop.customers[0])
     assert (found[REWARD_ID], found[REDEMPTION_STAGE]) == ("reward_abc", "Done")

@@ -30,15 +30,9 @@ def a_profile(shop: Shop, changes: Json, *, number: int = 0, minute: int = 0) ->
     return {"id": int(shop.customers[number]), "updated_at": at, **changes}
 
 
-def sample(topic: str) -> Json:
-    """The published example of a topic."""
-    return _read(topic, "sample")["response"]
-
-
-def check(topic: str, body: Json) -> None:
-    """Validate a body against the published schema of its topic."""
-    validate(body, _read(topic, "schema"))
-
-
-def _read(topic: str, kind: str) -> Json:
-    return json.loads(Path(SCHEMAS or "", "webhooks", f"{topic.replace('/', '_')}.{kind}.json").read_text())
+def sample(topic: str, **changes: Any) -> Json:
+    """The published example of a topic, changed within the published schema."""
+    path = Path(SCHEMAS or "", "webhooks", topic.replace("/", "_"))
+    body = json.loads(path.with_suffix(".sample.json").read_text())["response"] | changes
+    validate(body, json.loads(path.with_suffix(".schema.json").read_text()))
+    return body
