@@ -32,8 +32,8 @@ class Mutant:
 
 
 def mutants() -> list[Mutant]:
-    """Every mutant, by name."""
-    return [_read(patch) for patch in sorted(Path(__file__).parent.glob("*.patch"))]
+    """Every mutant, by test and name."""
+    return sorted(map(_read, Path(__file__).parent.glob("*.patch")), key=lambda one: (one.test, one.name))
 
 
 def with_table(document: str) -> str:
