@@ -4,9 +4,8 @@ import typer
 
 from commands.actions import retry, skip
 from commands.audit import audit
-from commands.customers import customer_data
 from commands.deployment import migrate, schedules
-from commands.imports import import_file
+from commands.imports import customer_data, import_file
 from commands.keys import keys
 from commands.receipts import show
 from commands.redrive import redrive_many

@@ -65,10 +65,10 @@ def _act(ids: Sequence[str], operator: Operator, plan: Plan, yes: bool, *, dry_r
 
     async def preview(service: Service) -> dict[str, list[Action]]:
         await require_known(service, ids)
-        return {one: await plan(actions_of(service), one) for one in dict.fromkeys(ids)}
+        return {one: await plan(service.actions, one) for one in dict.fromkeys(ids)}
 
     async def perform(service: Service) -> list[Outcome]:
-        actions = actions_of(service)
+        actions = service.actions
         return [await perform_planned(actions, one, await plan(actions, one), operator) for one in dict.fromkeys(ids)]
 
     planned = with_service(preview)
@@ -92,11 +92,6 @@ def _print_planned(planned: dict[str, list[Action]]) -> None:
         if not actions:
             table.add_row(one, "nothing", "")
     console().print(table)
-
-
-def actions_of(service: Service) -> Actions:
-    """Actions in this deployment."""
-    return Actions(store=service.store, temporal=service.temporal, gateway=service.gateway)
 
 
 async def require_known(service: Service, ids: Sequence[str]) -> None:

@@ -1,5 +1,3 @@
-"""`pointsaga audit`."""
-
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Annotated
@@ -10,11 +8,9 @@ from rich.table import Table
 
 from activities.drift import Drift
 from clients.shopify import Shopify
-from commands.connections import Service, with_database, with_service
+from commands.connections import Service, with_service, with_session
 from commands.options import AsJson
 from commands.output import DONE, TROUBLE, console, print_json, progress_bar
-from commands.stuck import stuck_finder
-from database import Sessions
 from db.audit import INVARIANTS, Finding
 from db.audit import audit as audit_ledger
 from db.discount_codes import count_comparable_codes
@@ -33,7 +29,7 @@ def audit(
 
     Exit status 1 if anything is wrong. Every active code costs one request to Shopify, within its rate limit.
     """
-    findings = with_database(_audit_ledger)
+    findings = with_session(audit_ledger)
     if not ledger_only:
         findings += with_service(_find_drift)
     checks = [*INVARIANTS, *(() if ledger_only else DRIFTS)]
@@ -45,13 +41,7 @@ def audit(
 
 
 def shopify_connections() -> AbstractAsyncContextManager[httpx.AsyncClient]:
-    """HTTP client for Shopify."""
     return httpx.AsyncClient()
-
-
-async def _audit_ledger(store: Sessions) -> list[Finding]:
-    async with store.begin() as session:
-        return await audit_ledger(session)
 
 
 async def _find_drift(service: Service) -> list[Finding]:
@@ -64,7 +54,7 @@ async def _find_drift(service: Service) -> list[Finding]:
         with progress_bar() as bar:
             task = bar.add_task("codes at Shopify", total=total)
             drifted = await compare_codes(service.store, drift, on_compared=lambda number: bar.advance(task, number))
-    return drifted + await find_orphaned(stuck_finder(service))
+    return drifted + await find_orphaned(service.stuck_finder)
 
 
 def _print(findings: Sequence[Finding], checks: Sequence[str]) -> None:

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from temporalio.client import Client
 from temporalio.service import RPCError
 
 from commands.output import TROUBLE, fail
 from database import Sessions, connect, sessions
+from services.actions import Actions
 from services.gateway import Gateway
+from services.stuck import StuckFinder
 from settings import Settings, connect_temporal, read_settings
 
 Result = TypeVar("Result")
@@ -20,24 +22,29 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
-    """Settings, database and Temporal of the deployment."""
-
     settings: Settings
     store: Sessions
     temporal: Client
 
     @property
     def gateway(self) -> Gateway:
-        """The gateway to the deployment's workflows."""
         return Gateway(self.temporal, task_queue=self.settings.temporal_task_queue)
 
+    @property
+    def actions(self) -> Actions:
+        return Actions(store=self.store, temporal=self.temporal, gateway=self.gateway)
 
-def with_engine(work: Callable[[AsyncEngine], Coroutine[Any, Any, Result]], settings: Settings | None = None) -> Result:
+    @property
+    def stuck_finder(self) -> StuckFinder:
+        return StuckFinder(store=self.store, temporal=self.temporal, task_queue=self.settings.temporal_task_queue)
+
+
+def with_engine(work: Callable[[AsyncEngine], Coroutine[Any, Any, Result]]) -> Result:
     """Run `work` with a database engine. Ends the command if the database fails."""
-    settings = settings or read_settings()
+    database_url = read_settings().database_url
 
     async def run() -> Result:
-        engine = connect(settings.database_url, statement_timeout=None)
+        engine = connect(database_url, statement_timeout=None)
         try:
             return await work(engine)
         finally:
@@ -50,9 +57,18 @@ def with_engine(work: Callable[[AsyncEngine], Coroutine[Any, Any, Result]], sett
         fail(message, status=TROUBLE)
 
 
-def with_database(work: Callable[[Sessions], Coroutine[Any, Any, Result]], settings: Settings | None = None) -> Result:
-    """Run `work` with database sessions."""
-    return with_engine(lambda engine: work(sessions(engine)), settings)
+def with_database(work: Callable[[Sessions], Coroutine[Any, Any, Result]]) -> Result:
+    return with_engine(lambda engine: work(sessions(engine)))
+
+
+def with_session(work: Callable[[AsyncSession], Coroutine[Any, Any, Result]]) -> Result:
+    """Run `work` in one transaction."""
+
+    async def run(store: Sessions) -> Result:
+        async with store.begin() as session:
+            return await work(session)
+
+    return with_database(run)
 
 
 def with_service(work: Callable[[Service], Coroutine[Any, Any, Result]]) -> Result:
@@ -67,7 +83,7 @@ def with_service(work: Callable[[Service], Coroutine[Any, Any, Result]]) -> Resu
         return await work(Service(settings=settings, store=store, temporal=temporal))
 
     try:
-        return with_database(run, settings)
+        return with_database(run)
     except RPCError as error:
         fail_without_temporal(settings, error)
 

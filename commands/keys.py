@@ -1,16 +1,15 @@
-"""`pointsaga keys`."""
-
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from rich.table import Table
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from commands.connections import with_database
+from commands.connections import with_session
 from commands.options import AsJson, ShopDomain
 from commands.output import MISUSE, console, fail, format_time, print_json, print_message
-from database import Sessions
 from db import api_keys
 from db.shops import find_shop
 from db.tables import ApiKey, Shop
@@ -19,8 +18,6 @@ keys = typer.Typer(help="API keys of shops. Only their hashes are stored.", no_a
 
 
 class Scope(StrEnum):
-    """What a key may do."""
-
     FULL = "full"
     READ_ONLY = "read_only"
 
@@ -39,14 +36,10 @@ def create(
     """
     key = api_keys.new_key()
 
-    async def work(store: Sessions) -> ApiKey | None:
-        async with store.begin() as session:
-            found = await find_shop(session, shop)
-            return found and await api_keys.create_key(session, found, key, scope=scope, label=label)
+    async def work(session: AsyncSession) -> ApiKey:
+        return await api_keys.create_key(session, await _get_shop(session, shop), key, scope=scope, label=label)
 
-    row = with_database(work)
-    if row is None:
-        _fail_unknown_shop(shop)
+    row = with_session(work)
     if as_json:
         print_json({**_as_json(row), "key": key})
     else:
@@ -58,14 +51,10 @@ def create(
 def list_keys(*, shop: ShopDomain, as_json: AsJson = False) -> None:
     """List the keys of a shop, including revoked ones. The keys themselves are never shown."""
 
-    async def work(store: Sessions) -> list[ApiKey] | None:
-        async with store() as session:
-            found = await find_shop(session, shop)
-            return None if found is None else list(await api_keys.list_keys(session, found))
+    async def work(session: AsyncSession) -> Sequence[ApiKey]:
+        return await api_keys.list_keys(session, await _get_shop(session, shop))
 
-    rows = with_database(work)
-    if rows is None:
-        _fail_unknown_shop(shop)
+    rows = with_session(work)
     if as_json:
         print_json([_as_json(row) for row in rows])
         return
@@ -82,12 +71,7 @@ def revoke(
     as_json: AsJson = False,
 ) -> None:
     """Revoke a key. It stops working at once, in every API process. Safe to repeat."""
-
-    async def work(store: Sessions) -> tuple[ApiKey, Shop] | None:
-        async with store.begin() as session:
-            return await api_keys.revoke_key(session, key_id)
-
-    found = with_database(work)
+    found = with_session(lambda session: api_keys.revoke_key(session, key_id))
     if found is None:
         fail(f"there is no key {key_id}; `pointsaga keys list --shop …` shows the ids", status=MISUSE)
     row, shop = found
@@ -102,5 +86,8 @@ def _as_json(row: ApiKey) -> dict[str, int | str | datetime | None]:
     return {name: getattr(row, name) for name in ("id", "label", "scope", "created_at", "revoked_at")}
 
 
-def _fail_unknown_shop(domain: str) -> NoReturn:
-    fail(f"there is no shop {domain}; create it with `pointsaga import`", status=MISUSE)
+async def _get_shop(session: AsyncSession, domain: str) -> Shop:
+    shop = await find_shop(session, domain)
+    if shop is None:
+        fail(f"there is no shop {domain}; create it with `pointsaga import`", status=MISUSE)
+    return shop

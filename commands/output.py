@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NoReturn
 
 import typer
@@ -56,9 +56,9 @@ def format_time(time: datetime | None) -> str:
     return f"{time:%Y-%m-%d %H:%M:%S}" if time else ""
 
 
-def format_age(time: datetime, now: datetime) -> str:
+def format_age(time: datetime) -> str:
     """Time since `time`, in its largest unit."""
-    seconds = max(0, int((now - time).total_seconds()))
+    seconds = max(0, int((datetime.now(UTC) - time).total_seconds()))
     for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
         if seconds >= 2 * size:
             return f"{seconds // size} {unit}"

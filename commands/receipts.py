@@ -1,16 +1,16 @@
 """`pointsaga show`."""
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 from rich.console import Console
 from rich.table import Table
 from temporalio.service import RPCError
 
-from commands.connections import with_database
+from commands.connections import with_session
 from commands.options import AsJson, RedemptionId
 from commands.output import MISUSE, console, fail, format_time, print_json, print_message
-from database import Sessions
 from db.receipts import Receipt, find_receipt
 from domain.discounts import CodeState
 from domain.events import channel_label
@@ -19,49 +19,16 @@ from domain.redemptions import RedemptionStatus
 from services.receipts import WorkflowState, workflows_of
 from settings import Settings, connect_temporal, read_settings
 
-Columns = dict[str, Callable[[Any], object]]
-
-_STEPS: Columns = {"when (UTC)": lambda one: format_time(one.at), "what": lambda one: one.what}
-_LOTS: Columns = {
-    "attempt": lambda one: one.attempt,
-    "lot": lambda one: one.lot_id,
-    "source": lambda one: one.source,
-    "points": lambda one: one.points,
-}
-_CODES: Columns = {
-    "attempt": lambda one: one.attempt,
-    "code": lambda one: one.code,
-    "state": lambda one: one.state,
-    "unknown outcomes": lambda one: one.unanswered if one.state == CodeState.PLANNED else "",
-}
-_DELIVERIES: Columns = {
-    "channel": lambda one: channel_label(one.channel, one.event),
-    "status": lambda one: one.status,
-    "attempts": lambda one: one.attempts,
-    "last error": lambda one: one.last_error or "",
-}
-_LOG: Columns = {
-    "when (UTC)": lambda one: format_time(one.at),
-    "what": lambda one: one.kind,
-    "facts": lambda one: _facts(one.facts),
-}
-
 
 def show(redemption_id: RedemptionId, *, as_json: AsJson = False) -> None:
     """Show the receipt of a redemption: steps, lots, codes, deliveries, reversals and workflows.
 
     The output contains the customer's discount code. Without Temporal, workflows are left out.
     """
-    settings = read_settings()
-
-    async def work(store: Sessions) -> tuple[Receipt | None, list[WorkflowState] | None]:
-        async with store() as session:
-            receipt = await find_receipt(session, redemption_id)
-        return receipt, receipt and await _workflows(settings, receipt)
-
-    receipt, workflows = with_database(work, settings)
+    receipt = with_session(lambda session: find_receipt(session, redemption_id))
     if receipt is None:
         fail(f"there is no redemption {redemption_id}", status=MISUSE)
+    workflows = asyncio.run(_workflows(read_settings(), receipt))
     if as_json:
         print_json({**receipt.model_dump(), "runs": workflows})
     else:
@@ -79,11 +46,22 @@ async def _workflows(settings: Settings, receipt: Receipt) -> list[WorkflowState
 
 def _print(out: Console, receipt: Receipt, workflows: Sequence[WorkflowState] | None) -> None:
     _print_head(out, receipt)
-    _print_table(out, "steps", receipt.steps, _STEPS)
-    _print_table(out, "lots drawn, oldest first", receipt.lots, _LOTS)
-    _print_table(out, "codes", receipt.codes, _CODES)
-    _print_table(out, "deliveries", receipt.deliveries, _DELIVERIES)
-    _print_table(out, "activity log", receipt.log, _LOG)
+    steps = [(format_time(one.at), one.what) for one in receipt.steps]
+    _print_table(out, "steps", ("when (UTC)", "what"), steps)
+    lots = [(str(one.attempt), str(one.lot_id), one.source, str(one.points)) for one in receipt.lots]
+    _print_table(out, "lots drawn, oldest first", ("attempt", "lot", "source", "points"), lots)
+    codes = [
+        (str(one.attempt), one.code, one.state, str(one.unanswered) if one.state == CodeState.PLANNED else "")
+        for one in receipt.codes
+    ]
+    _print_table(out, "codes", ("attempt", "code", "state", "unknown outcomes"), codes)
+    deliveries = [
+        (channel_label(one.channel, one.event), one.status, str(one.attempts), one.last_error or "")
+        for one in receipt.deliveries
+    ]
+    _print_table(out, "deliveries", ("channel", "status", "attempts", "last error"), deliveries)
+    log = [(format_time(one.at), one.kind, _facts(one.facts)) for one in receipt.log]
+    _print_table(out, "activity log", ("when (UTC)", "what", "facts"), log)
     _print_workflows(out, receipt, workflows)
 
 
@@ -105,12 +83,12 @@ def _print_head(out: Console, receipt: Receipt) -> None:
     out.print(grid)
 
 
-def _print_table(out: Console, title: str, rows: Sequence[Any], columns: Columns) -> None:
+def _print_table(out: Console, title: str, columns: Sequence[str], rows: Sequence[Iterable[str]]) -> None:
     if not rows:
         return
     table = Table(*columns, title=title, title_justify="left")
     for row in rows:
-        table.add_row(*(str(value(row)) for value in columns.values()))
+        table.add_row(*row)
     out.print(table)
 
 

@@ -1,5 +1,3 @@
-"""`pointsaga redrive`."""
-
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -7,11 +5,11 @@ import typer
 from temporalio.service import RPCError, RPCStatusCode
 
 from clients.temporal import search_workflow_ids
-from commands.actions import actions_of, finish, require_known
+from commands.actions import finish, require_known
 from commands.connections import Service, with_service
 from commands.options import Actor, AsJson, DryRun, Reason, Yes
 from commands.output import MISUSE, TROUBLE, confirm, fail, print_json, progress_bar
-from commands.stuck import print_stuck, stuck_finder
+from commands.stuck import print_stuck
 from domain.ids import parse_workflow_id
 from services.actions import Operator
 from services.redrive import Outcome, Result, redrive
@@ -51,7 +49,9 @@ def redrive_many(
         print_stuck(found)
     if targets:
         confirm(f"Redrive {len(targets)} redemptions, {rate:g} per second?", yes=yes)
-    outcomes = [_not_redrivable(one) for one in selected if one not in set(targets)]
+    detail = "it is not stalled, or continues by itself"
+    others = [one for one in selected if one not in set(targets)]
+    outcomes = [Outcome(redemption_id=one, result=Result.NOTHING_TO_DO, detail=detail) for one in others]
     _redrive(targets, Operator(actor=actor, reason=reason or None), rate, outcomes)
     finish(outcomes, as_json=as_json)
 
@@ -62,7 +62,7 @@ async def _find(service: Service, ids: Sequence[str], query: str) -> tuple[list[
     selected = list(dict.fromkeys(ids)) or (await _search(service, query) if query else [])
     if query and not selected:
         return [], []
-    found = stuck_finder(service).find(among=selected or None)
+    found = service.stuck_finder.find(among=selected or None)
     return selected, [one async for one in found if one.kind in REDRIVABLE]
 
 
@@ -96,15 +96,8 @@ def _redrive(targets: Sequence[str], operator: Operator, rate: float, outcomes: 
             bar.advance(task)
 
         try:
-            with_service(
-                lambda service: redrive(actions_of(service), targets, operator, rate=rate, on_outcome=on_outcome)
-            )
+            with_service(lambda service: redrive(service.actions, targets, operator, rate=rate, on_outcome=on_outcome))
         except KeyboardInterrupt:
             bar.stop()
             done = sum(one.result is Result.ACTED for one in outcomes)
             fail(f"interrupted after {done} of {len(targets)}; repeat the command to continue", status=TROUBLE)
-
-
-def _not_redrivable(redemption_id: str) -> Outcome:
-    detail = "it is not stalled, or continues by itself"
-    return Outcome(redemption_id=redemption_id, result=Result.NOTHING_TO_DO, detail=detail)

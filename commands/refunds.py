@@ -1,12 +1,9 @@
-"""`pointsaga refund`."""
-
 import typer
 
-from commands.connections import Service, with_database, with_service
+from commands.connections import Service, with_service, with_session
 from commands.options import Actor, AsJson, DryRun, Reason, RedemptionId, Yes, check_reason
 from commands.output import DONE, MISUSE, TROUBLE, confirm, fail, print_json
-from database import Sessions
-from db.receipts import Receipt, find_receipt
+from db.receipts import find_receipt
 from db.tables import Redemption, Shop
 from domain.refunds import RefundRefusal
 from services.refunds import Refunded, RefundPending, Refunds
@@ -34,7 +31,7 @@ def refund(
     Example: `pointsaga refund cr_4k1t9zq0m2x7c8v5b3n6 --reason "the order was cancelled"`
     """
     reason = check_reason(reason)
-    receipt = with_database(lambda store: _receipt(store, redemption_id))
+    receipt = with_session(lambda session: find_receipt(session, redemption_id))
     if receipt is None:
         fail(f"there is no redemption {redemption_id}; nothing was done", status=MISUSE)
     if not as_json:
@@ -44,11 +41,6 @@ def refund(
     confirm("Refund it?", yes=yes)
     outcome = with_service(lambda service: _refund(service, receipt.id, actor=actor, reason=reason))
     raise typer.Exit(_print(receipt.id, outcome, as_json=as_json))
-
-
-async def _receipt(store: Sessions, redemption_id: str) -> Receipt | None:
-    async with store() as session:
-        return await find_receipt(session, redemption_id)
 
 
 async def _refund(

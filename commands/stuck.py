@@ -1,8 +1,6 @@
-"""`pointsaga stuck`."""
-
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import groupby
 from typing import Annotated
 
@@ -12,7 +10,7 @@ from rich.table import Table
 from commands.connections import Service, with_service
 from commands.options import AsJson, parse_duration
 from commands.output import DONE, TROUBLE, console, format_age, print_json
-from services.stuck import Stuck, StuckFinder
+from services.stuck import Stuck
 
 # More rows than this are counted by reason.
 MAX_ROWS = 20
@@ -30,7 +28,7 @@ def stuck(*, older_than: OlderThan = "2m", as_json: AsJson = False) -> None:  # 
     """
 
     async def work(service: Service) -> list[Stuck]:
-        return [one async for one in stuck_finder(service).find(older_than=older_than)]
+        return [one async for one in service.stuck_finder.find(older_than=older_than)]
 
     found = with_service(work)
     if as_json:
@@ -42,43 +40,24 @@ def stuck(*, older_than: OlderThan = "2m", as_json: AsJson = False) -> None:  # 
     raise typer.Exit(TROUBLE if found else DONE)
 
 
-def stuck_finder(service: Service) -> StuckFinder:
-    """The finder of this deployment."""
-    return StuckFinder(store=service.store, temporal=service.temporal, task_queue=service.settings.temporal_task_queue)
-
-
 def print_stuck(found: Sequence[Stuck]) -> None:
     """Print one row each, or one per reason if there are many."""
-    by_reason = sorted(found, key=lambda one: (one.kind, one.why, one.since))
-    console().print(_table_of_each(by_reason) if len(found) <= MAX_ROWS else _table_of_reasons(by_reason))
-
-
-def _table_of_each(found: Sequence[Stuck]) -> Table:
-    table = _table(found, "for")
-    for one in found:
-        table.add_row(_age(one), _reason(one), f"{one.advice}\n{one.command}")
-    return table
-
-
-def _table_of_reasons(found: Sequence[Stuck]) -> Table:
-    table = _table(found, "how many", "for up to")
-    for reason, group in groupby(found, key=_reason):
-        oldest, *others = group
-        help_text = f"{oldest.advice}\n{oldest.command_for_many}"
-        table.add_row(str(1 + len(others)), _age(oldest), reason, help_text)
-    return table
-
-
-def _table(found: Sequence[Stuck], *columns: str) -> Table:
-    table = Table(*columns, "why", title=f"stuck: {len(found)}", show_lines=True)
+    each = len(found) <= MAX_ROWS
+    columns = ("for", "why") if each else ("how many", "for up to", "why")
+    table = Table(*columns, title=f"stuck: {len(found)}", show_lines=True)
     # A wrapped command cannot be copied.
     table.add_column("what helps", no_wrap=True)
-    return table
+    by_reason = sorted(found, key=lambda one: (one.kind, one.why, one.since))
+    if each:
+        for one in by_reason:
+            table.add_row(format_age(one.since), _reason(one), f"{one.advice}\n{one.command}")
+    else:
+        for reason, group in groupby(by_reason, key=_reason):
+            oldest, *others = group
+            help_text = f"{oldest.advice}\n{oldest.command_for_many}"
+            table.add_row(str(1 + len(others)), format_age(oldest.since), reason, help_text)
+    console().print(table)
 
 
 def _reason(one: Stuck) -> str:
     return f"{one.kind.replace('_', ' ')}: {one.why}"
-
-
-def _age(one: Stuck) -> str:
-    return format_age(one.since, datetime.now(UTC))
