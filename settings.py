@@ -26,7 +26,6 @@ class Settings(BaseSettings):
     temporal_address: str = "127.0.0.1:7233"
     """host:port of the Temporal frontend."""
     temporal_namespace: str = "default"
-    """Temporal namespace of every workflow."""
     temporal_task_queue: str = "pointsaga"
     """Task queue of API and worker."""
     temporal_api_key: SecretStr | None = None
@@ -50,17 +49,11 @@ class Settings(BaseSettings):
     shopify_admin_url: str = "https://{shop_domain}/admin/api/{version}/graphql.json"
     """URL of Shopify's Admin GraphQL API, with placeholders for shop and version."""
     shopify_api_version: str = "2026-10"
-    """Version of Shopify's Admin API."""
     klaviyo_url: str = "https://a.klaviyo.com"
-    """Base URL of Klaviyo's API."""
     klaviyo_revision: str = "2026-10-15"
-    """Revision of Klaviyo's API."""
     omnisend_url: str = "https://api.omnisend.com"
-    """Base URL of Omnisend's API."""
     omnisend_version: str = "2026-03-15"
-    """Version of Omnisend's API."""
     postscript_url: str = "https://api.postscript.io"
-    """Base URL of Postscript's API."""
 
     purchase_deadline_seconds: Annotated[float, Field(gt=0, le=300)] = 25.0
     """Seconds until a purchase without a discount code fails and its points are released."""
@@ -80,7 +73,6 @@ class Settings(BaseSettings):
     """Allow webhook subscriptions with private addresses or plain http. For tests and local use."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    """Minimum log level."""
     log_format: Literal["text", "json"] = "json"
     """`json` for log collectors, `text` for a terminal."""
 

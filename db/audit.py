@@ -14,8 +14,6 @@ from domain.refunds import RefundStatus
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """A violation of an invariant."""
-
     invariant: str
     subject: str
     detail: str

@@ -36,19 +36,15 @@ async def page_of_redemptions(
 async def _page(
     session: AsyncSession, customer: Customer, table: type[Entry], page: Page, statuses: Sequence[str]
 ) -> tuple[list[Entry], int]:
-    total = await _total(session, customer, table.__tablename__, statuses)
+    count = select(func.coalesce(func.sum(HistoryCount.entries), 0)).where(
+        HistoryCount.shop_id == customer.shop_id,
+        HistoryCount.customer_id == customer.id,
+        HistoryCount.history == table.__tablename__,
+        HistoryCount.status.in_(statuses),
+    )
+    total = (await session.execute(count)).scalar_one()
     of_customer = table.customer_id == customer.id
     rows = await rows_of(
         session, table, customer.shop_id, of_customer, grouped_by=table.status, values=statuses, page=page, total=total
     )
     return rows, total
-
-
-async def _total(session: AsyncSession, customer: Customer, history: str, statuses: Sequence[str]) -> int:
-    query = select(func.coalesce(func.sum(HistoryCount.entries), 0)).where(
-        HistoryCount.shop_id == customer.shop_id,
-        HistoryCount.customer_id == customer.id,
-        HistoryCount.history == history,
-        HistoryCount.status.in_(statuses),
-    )
-    return (await session.execute(query)).scalar_one()

@@ -28,7 +28,6 @@ class Page:
 
     @property
     def offset(self) -> int:
-        """Number of rows before the page."""
         return (self.number - 1) * self.size
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import func, select
@@ -31,11 +31,14 @@ class _Part(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
 
+Part = TypeVar("Part", bound=_Part)
+
+
 class RewardAsBought(_Part):
     """The reward at the time of the reservation."""
 
-    id: str
-    name: str
+    id: str = Field(validation_alias="reward_id")
+    name: str = Field(validation_alias="reward_name")
     discount_type: str
     discount_amount: Decimal | None
     minimum_spend: Decimal | None
@@ -85,16 +88,12 @@ class Reversal(_Part):
 
 
 class LogEntry(_Part):
-    """An entry of the activity log."""
-
-    at: datetime
+    at: datetime = Field(validation_alias="created_at")
     kind: str
     facts: dict[str, Any]
 
 
 class Step(_Part):
-    """An event in the life of the redemption."""
-
     at: datetime
     what: str
 
@@ -130,11 +129,9 @@ async def find_receipt(session: AsyncSession, redemption_id: str, *, shop_id: in
         return None
     row, domain = found
     movements = await _movements(session, row)
-    codes = [Code.model_validate(code) for code in await _all(session, DiscountCode, row, DiscountCode.id)]
-    rows = await _all(session, Delivery, row, Delivery.event, Delivery.channel)
-    deliveries = [DeliveryMade.model_validate(one) for one in rows]
-    refund = await session.get(Refund, row.id)
-    steps = [*_points(movements), *_codes(codes), *_row(row), *_refund(refund), *_deliveries(deliveries)]
+    codes = await _all(session, Code, DiscountCode, row, DiscountCode.id)
+    deliveries = await _all(session, DeliveryMade, Delivery, row, Delivery.event, Delivery.channel)
+    steps = _steps(row, movements, codes, await session.get(Refund, row.id), deliveries)
     return Receipt(
         id=row.id,
         shop=domain,
@@ -143,7 +140,7 @@ async def find_receipt(session: AsyncSession, redemption_id: str, *, shop_id: in
         is_refunded=row.is_refunded,
         attempts=row.attempt,
         points_spent=row.points_spent,
-        reward=_reward(row),
+        reward=RewardAsBought.model_validate(row),
         deadline=row.deadline,
         expires_at=row.expires_at,
         steps=sorted(steps, key=lambda step: step.at),
@@ -151,15 +148,13 @@ async def find_receipt(session: AsyncSession, redemption_id: str, *, shop_id: in
         codes=codes,
         deliveries=deliveries,
         reversals=[one for one in movements if one.kind in REVERSALS],
-        log=[
-            LogEntry(at=entry.created_at, kind=entry.kind, facts=entry.facts)
-            for entry in await _all(session, ActivityLog, row, ActivityLog.id)
-        ],
+        log=await _all(session, LogEntry, ActivityLog, row, ActivityLog.id),
     )
 
 
-async def _all(session: AsyncSession, table: Any, row: Redemption, *order: Any) -> Sequence[Any]:
-    return (await session.scalars(select(table).where(table.redemption_id == row.id).order_by(*order))).all()
+async def _all(session: AsyncSession, part: type[Part], table: Any, row: Redemption, *order: Any) -> list[Part]:
+    query = select(table).where(table.redemption_id == row.id).order_by(*order)
+    return [part.model_validate(one) for one in await session.scalars(query)]
 
 
 async def _lots(session: AsyncSession, row: Redemption) -> list[LotDrawn]:
@@ -178,49 +173,30 @@ async def _movements(session: AsyncSession, row: Redemption) -> list[Reversal]:
     return [Reversal.model_validate(one) for one in await session.execute(grouped)]
 
 
-def _reward(row: Redemption) -> RewardAsBought:
-    return RewardAsBought(
-        id=row.reward_id,
-        name=row.reward_name,
-        discount_type=row.discount_type,
-        discount_amount=row.discount_amount,
-        minimum_spend=row.minimum_spend,
-        product_variant_id=row.product_variant_id,
-    )
-
-
 _MOVED = {EntryKind.RESERVE: "reserved", EntryKind.RELEASE: "released", EntryKind.REFUND: "refunded"}
 
 
-def _points(movements: Iterable[Reversal]) -> Iterator[Step]:
+def _steps(
+    row: Redemption,
+    movements: Iterable[Reversal],
+    codes: Iterable[Code],
+    refund: Refund | None,
+    deliveries: Iterable[DeliveryMade],
+) -> Iterator[Step]:
     for one in movements:
-        what = _MOVED[one.kind]
-        yield Step(at=one.at, what=f"attempt {one.attempt}: {abs(one.points)} points {what}")
-
-
-def _codes(codes: Iterable[Code]) -> Iterator[Step]:
-    """Codes that were not captured. The capture is a step of the redemption itself."""
+        yield Step(at=one.at, what=f"attempt {one.attempt}: {abs(one.points)} points {_MOVED[one.kind]}")
     for code in codes:
+        # The capture of a code is a step of the redemption.
         if code.state in (CodeState.VOID, CodeState.FENCED, CodeState.FOREIGN):
             yield Step(at=code.updated_at, what=f"attempt {code.attempt}: code {code.state}")
-
-
-def _row(row: Redemption) -> Iterator[Step]:
     if row.captured_at is not None:
         yield Step(at=row.captured_at, what=f"attempt {row.attempt}: captured, the customer has the code")
     if row.discount_code_redeemed_at is not None:
         yield Step(at=row.discount_code_redeemed_at, what="code used")
-
-
-def _refund(refund: Refund | None) -> Iterator[Step]:
-    """The refund request. The returned points are a step of their own."""
     if refund is not None:
-        is_refused = refund.status is RefundStatus.REFUSED
-        refused = ", refused: the code was used" if is_refused else ""
+        # The returned points are a step of their own.
+        refused = ", refused: the code was used" if refund.status is RefundStatus.REFUSED else ""
         yield Step(at=refund.created_at, what=f"refund requested by {refund.actor}{refused}")
-
-
-def _deliveries(deliveries: Iterable[DeliveryMade]) -> Iterator[Step]:
     for one in deliveries:
         if one.status != DeliveryStatus.PENDING:
             yield Step(at=one.sent_at or one.updated_at, what=f"{channel_label(one.channel, one.event)}: {one.status}")

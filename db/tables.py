@@ -55,17 +55,13 @@ class _StateType(TypeDecorator[Any]):
         self.machine = machine
 
     def process_bind_param(self, value: str | None, dialect: Any) -> str | None:
-        """State → text."""
         return None if value is None else str(value)
 
     def process_result_value(self, value: str | None, dialect: Any) -> State | None:
-        """Text → state."""
         return None if value is None else self.machine(value)
 
 
 class Base(DeclarativeBase):
-    """Base of the tables: names of constraints, and column types."""
-
     metadata = MetaData(naming_convention=_NAMES)
     type_annotation_map: ClassVar[dict[Any, Any]] = {
         datetime: DateTime(timezone=True),
@@ -117,8 +113,6 @@ def _of_customer() -> ForeignKeyConstraint:
 
 
 class Shop(Base):
-    """A merchant's shop."""
-
     __tablename__ = "shops"
 
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
@@ -171,8 +165,6 @@ class VipTier(Base):
 
 
 class Reward(Base):
-    """A reward: what points can be spent on."""
-
     __tablename__ = "rewards"
     __table_args__ = (
         ForeignKeyConstraint(["shop_id", "vip_tier_id"], ["vip_tiers.shop_id", "vip_tiers.id"]),
