@@ -84,20 +84,21 @@ async def temporal() -> AsyncGenerator[WorkflowEnvironment]:
 
 async def _start_temporal(attempts: int = 6) -> WorkflowEnvironment:
     """Start the server, with retries: the SDK gives it five seconds, too few on a busy machine."""
+    dynamic_config = [
+        "frontend.WorkflowTimeSkippingEnabled=true",
+        # Enough for a day of retries, one each minute. The default of 200 skips is not.
+        "frontend.WorkflowTimeSkippingMaxSkipPerSession=10000",
+        "history.transferProcessorMaxPollRPS=1000",
+        "history.timerProcessorMaxPollRPS=1000",
+        "history.visibilityProcessorMaxPollRPS=1000",
+        # Timers fire at least this much later, by default a second, and so does every retry.
+        'history.timerProcessorMaxTimeShift="10ms"',
+        "system.numConsecutiveWorkflowTaskProblemsToTriggerSearchAttribute=1",
+    ]
     try:
         return await WorkflowEnvironment.start_time_skipping_v2(
             dev_server_existing_path=str(Path(sys.executable).with_name("temporal")),
-            dev_server_extra_args=[
-                "--dynamic-config-value=frontend.WorkflowTimeSkippingEnabled=true",
-                # Enough for a day of retries, one each minute. The default of 200 skips is not.
-                "--dynamic-config-value=frontend.WorkflowTimeSkippingMaxSkipPerSession=10000",
-                "--dynamic-config-value=history.transferProcessorMaxPollRPS=1000",
-                "--dynamic-config-value=history.timerProcessorMaxPollRPS=1000",
-                "--dynamic-config-value=history.visibilityProcessorMaxPollRPS=1000",
-                # Timers fire at least this much later, by default a second, and so does every retry.
-                '--dynamic-config-value=history.timerProcessorMaxTimeShift="10ms"',
-                "--dynamic-config-value=system.numConsecutiveWorkflowTaskProblemsToTriggerSearchAttribute=1",
-            ],
+            dev_server_extra_args=[f"--dynamic-config-value={value}" for value in dynamic_config],
             data_converter=pydantic_data_converter,
             search_attributes=SEARCH_ATTRIBUTES,
         )

@@ -108,7 +108,6 @@ class Service:
         return (await self.vendor(vendor))["requests"]
 
     async def add_fault(self, vendor: str, kind: str, **more: Any) -> None:
-        """Add a fault to a vendor's script."""
         answer = await self.vendors.post(f"/_sandbox/{vendor}/faults", json={"kind": kind, **more})
         assert answer.is_success, answer.text
 
@@ -134,7 +133,6 @@ class Service:
         return await wait_for_end(self.refund_workflow(redemption_id))
 
     async def reconcile(self) -> None:
-        """Run the reconciler once."""
         queue = self.settings.temporal_task_queue
         await self.temporal.execute_workflow(ReconcileRedemptions.run, id=f"reconcile-{queue}", task_queue=queue)
 
@@ -147,7 +145,6 @@ class Service:
                     await session.execute(table.update().values({column.name: column - time for column in times}))
 
     async def audit(self) -> list[Finding]:
-        """Check the invariants of the ledger."""
         async with self.store.begin() as session:
             return await audit(session)
 

@@ -13,7 +13,7 @@ from clients.shopify_webhooks import signature
 from db import tables
 from db.tables import ActivityLog, Delivery, PointLot, Redemption, ShopifyWebhook, StaleMetafield
 from tests.builders import Json
-from tests.waiting import wait_until
+from tests.waiting import wait_for, wait_until
 
 if TYPE_CHECKING:
     from tests.service import Service
@@ -78,14 +78,12 @@ class Shop:
         headers = {"Authorization": api_key or self.full_key} | ({"Idempotency-Key": key} if key else {})
         return await (api or self.service.api).request(method, path, headers=headers, json=body)
 
-    async def customer(self) -> Json:
+    async def customer(self, customer: str | None = None) -> Json:
         """The customer's attributes in the API."""
-        return (await self.get(f"/v1/customers/{self.customers[0]}")).json()["data"]["attributes"]
+        return (await self.get(f"/v1/customers/{customer or self.customers[0]}")).json()["data"]["attributes"]
 
     async def balance(self, customer: str | None = None) -> int:
-        """The customer's points in the API."""
-        answer = await self.get(f"/v1/customers/{customer or self.customers[0]}")
-        return answer.json()["data"]["attributes"]["current_points"]
+        return (await self.customer(customer))["current_points"]
 
     async def send_webhook(
         self,
@@ -137,7 +135,6 @@ class Shop:
         return await self._rows(select(ShopifyWebhook).where(ShopifyWebhook.shop_id == shop))
 
     async def stale_customers(self) -> set[str]:
-        """Customers with a stale metafield."""
         mine = StaleMetafield.customer_id.in_(self.customers)
         return set(await self._rows(select(StaleMetafield.customer_id).where(mine)))
 
@@ -162,13 +159,12 @@ class Shop:
         return {row.channel: row.status for row in await self._rows(query)}
 
     async def wait_for_delivery(self, channel: str, status: str) -> None:
-        async def is_reached() -> bool:
-            return (await self.deliveries()).get(channel) == status
+        async def current() -> str | None:
+            return (await self.deliveries()).get(channel)
 
-        await wait_until(is_reached)
+        await wait_for(current, status)
 
     async def set_credentials(self, **encrypted: str) -> None:
-        """Replace the shop's vendor credentials."""
         mine = update(tables.Shop).where(tables.Shop.domain == self.domain)
         async with self.service.store.begin() as session:
             await session.execute(mine.values(credentials=encrypted))

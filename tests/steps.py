@@ -47,7 +47,6 @@ class Steps:
         return row
 
     async def change_row(self, **values: Any) -> None:
-        """Set columns of the redemption."""
         mine = update(Redemption).where(Redemption.id == self.first.redemption_id)
         async with self.service.store.begin() as session:
             await session.execute(mine.values(**values))
@@ -64,14 +63,12 @@ class Steps:
         return request.store, request.discount
 
     async def expire_lots(self, expires_in: timedelta = timedelta(hours=-1)) -> None:
-        """Let the customer's lots expire."""
         mine = update(PointLot).where(PointLot.customer_id == self.first.customer_id)
         async with self.service.store.begin() as session:
             await session.execute(mine.values(expires_at=func.now() + expires_in))
 
 
 async def steps_for(service: Service, *lots: Json) -> Steps:
-    """Steps of a customer with these lots."""
     shop = await service.open_shop(a_shop(a_customer(*lots)))
     attempt = Attempt(
         shop_id=(await shop.row()).id,

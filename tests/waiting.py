@@ -15,6 +15,15 @@ async def wait_until(condition: Callable[[], Awaitable[object]], *, seconds: flo
             await asyncio.sleep(0.05)
 
 
+async def wait_for(value: Callable[[], Awaitable[object]], expected: object) -> None:
+    """Poll the value until it is as expected. Raises TimeoutError."""
+
+    async def is_as_expected() -> bool:
+        return await value() == expected
+
+    await wait_until(is_as_expected)
+
+
 async def wait_for_end(handle: "WorkflowHandle[Any, Any]") -> str:
     """Wait until the workflow is closed; returns its status."""
     with suppress(WorkflowFailureError, TimeoutError):

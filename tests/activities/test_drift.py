@@ -3,27 +3,20 @@
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import func, update
 
 from activities.drift import Drift
-from db.tables import DiscountCode
 from db.vault import Vault
 from tests.builders import a_lot, encrypt_with_lost_key
 from tests.faults import FIND_CODE, VendorFault
 from tests.service import Service
 from tests.steps import Steps, steps_for
 
+CODES_ARE_DUE = timedelta(hours=2)
+
 
 @pytest.fixture
 def drift(service: Service, steps: Steps) -> Drift:
     return Drift(service.store, Vault(service.settings.encryption_keys), steps.shopify)
-
-
-async def make_due(service: Service) -> None:
-    """Let every code be due for a comparison."""
-    due = func.now() - timedelta(hours=2)
-    async with service.store.begin() as session:
-        await session.execute(update(DiscountCode).values(checked_at=due, updated_at=due))
 
 
 async def logged(steps: Steps) -> list[str]:
@@ -36,7 +29,7 @@ async def test_an_unpaid_code_is_deleted(service: Service, steps: Steps, drift: 
     await steps.points.release_points(steps.first)
     await steps.discounts.void_discount_code(steps.first)
     await steps.shopify.create_discount(store, discount)
-    await make_due(service)
+    await service.let_time_pass(CODES_ARE_DUE)
 
     assert await drift.check_codes(None) == 1
 
@@ -49,7 +42,7 @@ async def test_a_missing_paid_code_is_logged(service: Service, steps: Steps, dri
     [discount] = await steps.shop.discounts("live")
     store, _ = await steps.planned_discount()
     await steps.shopify.delete_discount(store, discount["id"])
-    await make_due(service)
+    await service.let_time_pass(CODES_ARE_DUE)
 
     assert await drift.check_codes(None) == 1
 
@@ -58,7 +51,7 @@ async def test_a_missing_paid_code_is_logged(service: Service, steps: Steps, dri
 
 async def test_equal_codes_are_compared_once_an_hour(service: Service, steps: Steps, drift: Drift) -> None:
     await steps.capture()
-    await make_due(service)
+    await service.let_time_pass(CODES_ARE_DUE)
 
     assert [await drift.check_codes(None), await drift.check_codes(None)] == [0, 0]
 
@@ -69,7 +62,7 @@ async def test_equal_codes_are_compared_once_an_hour(service: Service, steps: St
 
 async def test_a_failed_comparison_is_not_a_difference(service: Service, steps: Steps, drift: Drift) -> None:
     await steps.capture()
-    await make_due(service)
+    await service.let_time_pass(CODES_ARE_DUE)
     await service.inject("shopify", VendorFault.UNAUTHORIZED)
 
     assert await drift.check_codes(None) == 0
@@ -85,7 +78,7 @@ async def test_unreadable_credentials_do_not_stop_the_batch(
     await other.capture()
     await steps.shop.set_credentials(shopify=encrypt_with_lost_key(access_token="shpat_lost"))
     (await service.vendors.delete("/_sandbox")).raise_for_status()
-    await make_due(service)
+    await service.let_time_pass(CODES_ARE_DUE)
 
     assert await drift.check_codes(None) == 1
 

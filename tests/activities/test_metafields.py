@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select, update
 
 from activities.metafields import Metafields
 from activities.senders import MetafieldsSender
 from db.metafields import mark_stale
-from db.tables import StaleMetafield
 from db.vault import Vault
 from tests.builders import ALL_VENDORS, Json, a_customer, a_lot, a_shop, encrypt_with_lost_key
 from tests.service import Service
@@ -40,30 +38,10 @@ async def mark(shop: Shop) -> None:
             await mark_stale(session, shop_id, customer)
 
 
-async def a_minute_later(service: Service) -> None:
-    async with service.store.begin() as session:
-        await session.execute(update(StaleMetafield).values(due_at=StaleMetafield.due_at - timedelta(minutes=1)))
-
-
 async def written(service: Service) -> dict[str, int]:
     """Customer → points in the metafield at Shopify."""
     stored = (await service.vendor("shopify"))["metafields"]
     return {one["ownerId"].rpartition("/")[2]: json.loads(one["value"])["points_balance"] for one in stored}
-
-
-async def stale(service: Service) -> set[str]:
-    async with service.store() as session:
-        return set(await session.scalars(select(StaleMetafield.customer_id)))
-
-
-async def test_a_change_is_written_once(service: Service, metafields: Metafields) -> None:
-    shop = await stale_shop(service, customers=3)
-
-    assert [await metafields.sync_metafields(None), await metafields.sync_metafields(None)] == [3, 0]
-
-    assert await written(service) == dict.fromkeys(shop.customers, 500)
-    assert await stale(service) == set()
-    assert await service.requests("shopify") == 3
 
 
 async def test_a_change_during_a_write_is_written_too(service: Service, metafields: Metafields) -> None:
@@ -73,11 +51,11 @@ async def test_a_change_during_a_write_is_written_too(service: Service, metafiel
     await wait_until(lambda: service.requests("shopify"))
     await mark(shop)
     await sync
-    assert await stale(service) == set(shop.customers)
+    assert await shop.stale_customers() == set(shop.customers)
 
     await metafields.sync_metafields(None)
 
-    assert await stale(service) == set()
+    assert await shop.stale_customers() == set()
 
 
 async def test_released_points_are_written(service: Service, steps: Steps, metafields: Metafields) -> None:
@@ -94,7 +72,7 @@ async def test_without_shopify_metafields_stay_stale(service: Service, metafield
 
     assert await metafields.sync_metafields(None) == 0
 
-    assert await stale(service) == set(shop.customers)
+    assert await shop.stale_customers() == set(shop.customers)
 
 
 @pytest.mark.parametrize("fault", [{"kind": "down"}, {"kind": "throttled"}, {"kind": "status", "status": 503}])
@@ -105,7 +83,7 @@ async def test_a_failed_write_is_retried_a_minute_later(service: Service, metafi
     assert await metafields.sync_metafields(None) == 0
     await service.clear_faults("shopify")
     assert await metafields.sync_metafields(None) == 0, "not at once"
-    await a_minute_later(service)
+    await service.let_time_pass(timedelta(minutes=1))
     assert await metafields.sync_metafields(None) == 1
 
     assert await written(service) == dict.fromkeys(shop.customers, 500)
@@ -119,7 +97,7 @@ async def test_a_rejected_token_is_used_once_per_batch(service: Service, metafie
     await metafields.sync_metafields(None)
 
     assert await written(service) == dict.fromkeys(sound.customers, 500)
-    assert await stale(service) == set(broken.customers)
+    assert await broken.stale_customers() == set(broken.customers)
     assert await service.requests("shopify") == 2
 
 
@@ -129,7 +107,7 @@ async def test_unreadable_credentials_do_not_affect_other_shops(service: Service
 
     assert await metafields.sync_metafields(None) == 1
 
-    assert await stale(service) == set(broken.customers)
+    assert await broken.stale_customers() == set(broken.customers)
     assert await written(service) == dict.fromkeys(sound.customers, 500)
 
 
@@ -142,7 +120,7 @@ async def test_a_customer_unknown_to_shopify_is_skipped(service: Service, metafi
     await metafields.sync_metafields(None)
 
     assert len(await written(service)) == 1
-    assert await stale(service) == set()
+    assert await shop.stale_customers() == set()
 
     await mark(shop)
     await metafields.sync_metafields(None)
@@ -152,7 +130,9 @@ async def test_a_customer_unknown_to_shopify_is_skipped(service: Service, metafi
 async def test_parallel_batches_write_each_metafield_once(service: Service, metafields: Metafields) -> None:
     shop = await stale_shop(service, customers=10)
 
-    await asyncio.gather(*(metafields.sync_metafields(None) for _ in range(4)))
+    assert sum(await asyncio.gather(*(metafields.sync_metafields(None) for _ in range(4)))) == 10
+    assert await metafields.sync_metafields(None) == 0
 
     assert await written(service) == dict.fromkeys(shop.customers, 500)
+    assert await shop.stale_customers() == set()
     assert await service.requests("shopify") == 10

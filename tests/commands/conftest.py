@@ -58,14 +58,5 @@ def pointsaga(service: Service) -> CommandLine:
 
 def command_line(service: Service) -> CommandLine:
     """The command line of a service."""
-    settings = service.settings
-    return CommandLine(
-        {
-            "DATABASE_URL": settings.database_url.get_secret_value(),
-            "ENCRYPTION_KEYS": settings.encryption_keys[0].get_secret_value(),
-            "TEMPORAL_ADDRESS": service.temporal.service_client.config.target_host,
-            "TEMPORAL_TASK_QUEUE": settings.temporal_task_queue,
-            "TEMPORAL_UI_URL": "http://ui.test",
-            "SHOPIFY_ADMIN_URL": settings.shopify_admin_url,
-        }
-    )
+    urls = {"TEMPORAL_UI_URL": "http://ui.test", "SHOPIFY_ADMIN_URL": service.settings.shopify_admin_url}
+    return CommandLine({**service.env, **urls})

@@ -22,7 +22,7 @@ from local_stack.stack import LocalStack
 from local_stack.supervisor import Part
 from tests.builders import ALL_VENDORS, Json
 from tests.evidence import Evidence, Purchase
-from tests.faults import CREATE_CODE, VendorFault, kill
+from tests.faults import CREATE_CODE, kill
 from tests.invariants import CATALOGUE, violations
 from tests.service import Service
 from tests.shop import Shop
@@ -112,10 +112,6 @@ class Deployment(Service):
             if "temporal" in self.stack.pids:
                 self.kill("temporal")
             await asyncio.sleep(0.05)
-
-    async def inject(self, vendor: str, fault: VendorFault, **settings: object) -> None:
-        """Add a fault to the vendor's script."""
-        await self.add_fault(vendor, **fault.script(**settings))
 
     async def heal_all(self) -> None:
         for vendor in ALL_VENDORS:

@@ -26,7 +26,6 @@ def readable(history: WorkflowHistory) -> str:
 
 
 def replayer(workflows: Sequence[type] = WORKFLOWS) -> Replayer:
-    """A replayer with the worker's configuration."""
     return Replayer(workflows=workflows, workflow_runner=WORKFLOW_RUNNER, data_converter=pydantic_data_converter)
 
 

@@ -9,7 +9,7 @@ from temporalio.service import RPCError
 from tests.faults import VendorFault
 from tests.service import Service
 from tests.shop import Shop
-from tests.waiting import wait_until
+from tests.waiting import wait_for, wait_until
 from workflows.progress import REDEMPTION_STAGE
 
 CHANNELS = ["klaviyo", "metafields", "omnisend", "postscript"]
@@ -34,10 +34,7 @@ async def stage_of(workflow: Workflow) -> str | None:
 
 
 async def wait_for_stage(workflow: Workflow, stage: str) -> None:
-    async def is_reached() -> bool:
-        return await stage_of(workflow) == stage
-
-    await wait_until(is_reached)
+    await wait_for(lambda: stage_of(workflow), stage)
 
 
 async def details_of(workflow: Workflow) -> str:

@@ -1,7 +1,7 @@
 """Current details, rendered from progress: what an operator who does not know the code can read and do."""
 
 from datetime import UTC, datetime
-from typing import Any
+from functools import partial
 
 import pytest
 
@@ -52,17 +52,13 @@ def details(event: EventKind, stage: Stage, steps: Steps, *, failure: str = "", 
     return current_details(progress)
 
 
-def purchase(stage: Stage, steps: Steps, **progress: Any) -> str:
-    return details(EventKind.REWARD_REDEEMED, stage, steps, **progress)
-
-
 def captured(stage: Stage, **channels: StepProgress) -> str:
     """A captured purchase."""
     return purchase(stage, {RESERVE: DONE, GENERATE: DONE, **channels})
 
 
-def refund(stage: Stage, steps: Steps) -> str:
-    return details(EventKind.REWARD_REFUNDED, stage, steps)
+purchase = partial(details, EventKind.REWARD_REDEEMED)
+refund = partial(details, EventKind.REWARD_REFUNDED)
 
 
 def test_a_purchase_shows_steps_and_deadline() -> None:

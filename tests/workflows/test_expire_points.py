@@ -28,7 +28,6 @@ async def start_sweep(service: Service) -> Sweep:
 
 
 async def metafield_points(service: Service) -> list[int]:
-    """Points in the metafields at Shopify."""
     metafields = (await service.vendor("shopify"))["metafields"]
     return [json.loads(one["value"])["points_balance"] for one in metafields]
 
@@ -87,7 +86,6 @@ async def lots(shop: Shop) -> list[int]:
 
 @pytest.fixture
 async def scheduled(service: Service) -> AsyncGenerator[list[str]]:
-    """Schedules, applied twice."""
     queue = service.settings.temporal_task_queue
     ids = await apply_schedules(service.temporal, task_queue=queue)
     assert await apply_schedules(service.temporal, task_queue=queue) == ids

@@ -7,11 +7,10 @@ from typing import Any
 import pytest
 
 from tests.builders import a_customer, a_lot, a_reward, a_shop
-from tests.faults import CREATE_CODE, FIND_CODE, OperatorAction, VendorFault, end_workflow
+from tests.faults import CREATE_CODE, OperatorAction, VendorFault, end_workflow
 from tests.service import Service
 from tests.shop import Shop
 from tests.waiting import wait_for_end, wait_until
-from tests.workflows.conftest import Outage
 from tests.workflows.replay import SECRETS, readable
 from tests.workflows.situations import CHANNELS, details_of, wait_for_details, wait_for_request
 
@@ -73,9 +72,8 @@ async def test_a_refusal_changes_nothing_and_fails_no_workflow(
     service: Service, customer: dict[str, Any], reward: dict[str, Any], status: int, code: str
 ) -> None:
     tiers = [{"id": "gold", "name": "Gold", "points_required": 1000}]
-    shop = await service.open_shop(
-        a_shop(a_customer(a_lot(500), **customer), rewards=[a_reward(**reward)], vip_tiers=tiers)
-    )
+    buyer = a_customer(a_lot(500), **customer)
+    shop = await service.open_shop(a_shop(buyer, rewards=[a_reward(**reward)], vip_tiers=tiers))
 
     answer = await shop.purchase()
 
@@ -122,13 +120,10 @@ async def test_parallel_purchases_do_not_overdraw(service: Service) -> None:
     assert len(await shop.discounts("live")) == 1
 
 
+WITHOUT_EXECUTION = (VendorFault.DROPPED, VendorFault.SERVER_ERROR, VendorFault.TOO_MANY_REQUESTS)
 TEMPORARY = [
-    VendorFault.LOST.script(),
-    VendorFault.GARBLED.script(),
-    VendorFault.DROPPED.script(),
+    *(fault.script() for fault in (VendorFault.LOST, VendorFault.GARBLED, *WITHOUT_EXECUTION)),
     VendorFault.THROTTLED.script(retry_after=1),
-    VendorFault.SERVER_ERROR.script(),
-    VendorFault.TOO_MANY_REQUESTS.script(),
     VendorFault.DOWN.script(times=2),
     {"kind": "status", "status": 200, "body": "<html>not JSON</html>"},
 ]
@@ -147,20 +142,8 @@ async def test_a_purchase_survives_a_temporary_fault(service: Service, shop: Sho
     assert await service.audit() == []
 
 
-async def test_a_retry_waits_as_long_as_shopify_requests(service: Service, shop: Shop) -> None:
-    await service.inject("shopify", VendorFault.THROTTLED, retry_after=9, times=1)
-
-    redemption = await shop.buy()
-
-    workflow = await service.purchase_workflow(redemption).describe()
-    assert workflow.close_time is not None
-    assert workflow.close_time - workflow.start_time >= timedelta(seconds=9)
-
-
 PERMANENT = [
-    VendorFault.DOWN.script(),
-    VendorFault.DROPPED.script(times=None),
-    VendorFault.SERVER_ERROR.script(times=None),
+    *(one.script(times=None) for one in (VendorFault.DOWN, VendorFault.DROPPED, VendorFault.SERVER_ERROR)),
     VendorFault.UNAUTHORIZED.script(body={"errors": "[API] Invalid API key or access token"}, times=None),
     VendorFault.THROTTLED.script(retry_after=120, times=None),
 ]
@@ -184,23 +167,6 @@ async def test_points_are_released_before_the_answer(service: Service, fault: di
     assert await shop.discounts("live") == []
     assert await shop.deliveries() == {}
     assert await service.audit() == []
-
-
-@pytest.mark.recorded
-async def test_a_late_code_cannot_be_used(service: Service, shop: Shop) -> None:
-    # The response is lost, the code does not exist when it is read, and Shopify rejects the retry.
-    await service.inject("shopify", VendorFault.LATE, operation=CREATE_CODE, seconds=1)
-    await service.inject("shopify", VendorFault.FORBIDDEN, operation=FIND_CODE, times=1)
-
-    answer = await shop.purchase()
-
-    assert answer.status_code == 503
-    assert await shop.balance() == 500
-    [redemption] = await shop.redemptions()
-    assert await service.wait_for_purchase(redemption.id) == "FAILED"
-    await asyncio.sleep(1.2)  # the late execution is rejected by now
-    assert await shop.discounts("live") == []
-    assert [one["tags"] for one in await shop.discounts("expired")] != []
 
 
 async def test_a_new_attempt_gets_a_new_code(service: Service, shop: Shop) -> None:
@@ -311,46 +277,6 @@ async def test_a_shop_without_shopify_sells_nothing(service: Service) -> None:
     [redemption] = await shop.redemptions()
     assert await service.wait_for_purchase(redemption.id) == "FAILED"
     assert await shop.balance() == 500
-
-
-async def test_deliveries_survive_an_outage(service: Service, shop: Shop, outage: Outage) -> None:
-    operations = {"klaviyo": "events", "omnisend": "events", "postscript": "events", "shopify": "metafieldsSet"}
-    for vendor, operation in operations.items():
-        await service.inject(vendor, VendorFault.DOWN, operation=operation)
-
-    answer = await shop.purchase()
-
-    assert answer.status_code == 201
-    redemption = answer.json()["data"]["id"]
-    assert set((await shop.deliveries()).values()) == {"pending"}
-    await outage(service.purchase_workflow(redemption))
-    for vendor in operations:
-        await service.clear_faults(vendor)
-    assert await service.wait_for_purchase(redemption) == "COMPLETED"
-    assert await shop.deliveries() == dict.fromkeys(CHANNELS, "sent")
-    for vendor in ("klaviyo", "omnisend", "postscript"):
-        assert len((await service.vendor(vendor))["events"]) == 1
-    assert len((await service.vendor("shopify"))["metafields"]) == 1
-
-
-async def test_a_lost_response_is_retried_where_duplicates_are_dropped(service: Service, shop: Shop) -> None:
-    await service.inject("klaviyo", VendorFault.LOST)
-
-    await shop.buy()
-
-    assert (await shop.deliveries())["klaviyo"] == "sent"
-    klaviyo = await service.vendor("klaviyo")
-    assert (len(klaviyo["events"]), klaviyo["duplicates"]) == (1, 1)
-
-
-@pytest.mark.recorded
-async def test_a_text_message_is_not_repeated(service: Service, shop: Shop) -> None:
-    await service.inject("postscript", VendorFault.LOST)
-
-    await shop.buy()
-
-    assert (await shop.deliveries())["postscript"] == "unknown"
-    assert len((await service.vendor("postscript"))["events"]) == 1
 
 
 async def test_a_vendor_without_credentials_gets_no_delivery(service: Service) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 from datetime import timedelta
-from typing import Any
 
 import httpx
 import pytest
@@ -22,7 +21,6 @@ Request = asyncio.Future[httpx.Response]
 
 @pytest.fixture
 async def redemption(shop: Shop) -> str:
-    """A purchase that is delivered to every channel."""
     return await shop.buy()
 
 
@@ -82,21 +80,21 @@ async def test_the_history_contains_no_reason(shop: Shop, redemption: str, workf
     assert "rang" not in text
 
 
-FAULTS = [
-    VendorFault.LOST.script(),
-    VendorFault.DROPPED.script(),
-    VendorFault.SERVER_ERROR.script(),
-    VendorFault.UNAUTHORIZED.script(),
-    VendorFault.THROTTLED.script(retry_after=1),
-]
+FAULTS = (
+    VendorFault.LOST,
+    VendorFault.DROPPED,
+    VendorFault.SERVER_ERROR,
+    VendorFault.UNAUTHORIZED,
+    VendorFault.THROTTLED,
+)
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=str)
+@pytest.mark.parametrize("fault", FAULTS)
 async def test_every_shopify_request_is_retried(
-    service: Service, shop: Shop, redemption: str, fault: dict[str, Any]
+    service: Service, shop: Shop, redemption: str, fault: VendorFault
 ) -> None:
     for operation in (DEACTIVATE_CODE, DELETE_CODE, FIND_CODE):
-        await service.add_fault("shopify", operation=operation, **fault, times=1)
+        await service.inject("shopify", fault, operation=operation)
 
     answer = await shop.refund(redemption)
 

@@ -14,7 +14,7 @@ from tests.builders import Json, a_customer, a_lot, a_shop, encrypt_with_lost_ke
 from tests.receiver import Received, Receiver, listening
 from tests.service import Service
 from tests.shop import Shop
-from tests.waiting import wait_until
+from tests.waiting import wait_for
 from tests.workflows.conftest import Outage
 from tests.workflows.replay import readable
 
@@ -34,25 +34,17 @@ async def shop(service: Service) -> Shop:
 
 
 async def subscribe(shop: Shop, receiver: Receiver, *events: str) -> Json:
-    """Create a subscription; returns its id and attributes."""
+    """Create a subscription; returns its id, path and attributes."""
     body = {"url": receiver.url, "events": list(events) or ["points.redeemed", "points.refunded"]}
     answer = await shop.send("POST", SUBSCRIPTIONS, body)
     assert answer.status_code == 201, answer.text
     data = answer.json()["data"]
-    return {"id": data["id"], **data["attributes"]}
-
-
-async def pause(shop: Shop, subscription: Json) -> None:
-    await shop.send("PUT", f"{SUBSCRIPTIONS}/{subscription['id']}", {"is_active": False})
-
-
-async def unsubscribe(shop: Shop, subscription: Json) -> None:
-    await shop.send("DELETE", f"{SUBSCRIPTIONS}/{subscription['id']}", None)
+    return {"id": data["id"], "path": f"{SUBSCRIPTIONS}/{data['id']}", **data["attributes"]}
 
 
 async def rotate_secret(shop: Shop, subscription: Json) -> str:
     """Rotate the secret; returns the new one."""
-    answer = await shop.send("POST", f"{SUBSCRIPTIONS}/{subscription['id']}/rotate-secret", None)
+    answer = await shop.send("POST", f"{subscription['path']}/rotate-secret", None)
     return answer.json()["data"]["attributes"]["secret"]
 
 
@@ -71,10 +63,10 @@ async def deliveries(shop: Shop) -> dict[str, tuple[str, int, int | None]]:
 async def wait_for_attempts(shop: Shop, subscribers: int) -> None:
     """Wait until the event was sent to so many subscribers."""
 
-    async def are_made() -> bool:
-        return sum(attempts > 0 for _, attempts, _ in (await deliveries(shop)).values()) == subscribers
+    async def made() -> int:
+        return sum(attempts > 0 for _, attempts, _ in (await deliveries(shop)).values())
 
-    await wait_until(are_made)
+    await wait_for(made, subscribers)
 
 
 def is_signed_by(secret: str, received: Received) -> bool:
@@ -138,8 +130,8 @@ async def test_only_active_subscribers_of_the_event_get_it(service: Service, sho
     another_shop = await service.open_shop(a_shop(a_customer()))
     async with listening() as refunds_only, listening() as paused, listening() as deleted, listening() as other:
         await subscribe(shop, refunds_only, "points.refunded", "points.earned")
-        await pause(shop, await subscribe(shop, paused))
-        await unsubscribe(shop, await subscribe(shop, deleted))
+        await shop.send("PUT", (await subscribe(shop, paused))["path"], {"is_active": False})
+        await shop.send("DELETE", (await subscribe(shop, deleted))["path"], None)
         await subscribe(another_shop, other)
 
         await shop.buy()
@@ -220,15 +212,15 @@ async def test_a_subscriber_gets_the_event_after_an_outage(service: Service, sho
 
 async def test_deleted_and_paused_subscriptions_end_the_retries(service: Service, shop: Shop) -> None:
     async with listening() as deleted, listening() as paused:
-        subscriptions = [await subscribe(shop, one) for one in (deleted, paused)]
+        to_delete, to_pause = await subscribe(shop, deleted), await subscribe(shop, paused)
         await asyncio.gather(deleted.close(), paused.close())
         redemption = await purchase(shop)
         await wait_for_attempts(shop, 2)
-        await unsubscribe(shop, subscriptions[0])
-        await pause(shop, subscriptions[1])
+        await shop.send("DELETE", to_delete["path"], None)
+        await shop.send("PUT", to_pause["path"], {"is_active": False})
         assert await service.wait_for_purchase(redemption) == "COMPLETED"
 
-    assert list(await deliveries(shop)) == [subscriptions[1]["id"]]
+    assert list(await deliveries(shop)) == [to_pause["id"]]
 
 
 async def test_an_unreadable_secret_does_not_affect_others(service: Service, shop: Shop) -> None:

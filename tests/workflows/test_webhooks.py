@@ -13,7 +13,7 @@ from db import redemptions, refunds
 from db.tables import DiscountCode, Redemption
 from domain.ids import webhook_workflow_id
 from domain.refunds import RefundRefusal
-from tests.builders import a_customer, a_lot, a_reward, a_shop
+from tests.builders import a_customer, a_lot, a_shop
 from tests.faults import VendorFault
 from tests.service import Service, in_process
 from tests.shop import Shop
@@ -24,7 +24,6 @@ from tests.workflows.webhook_bodies import an_order, needs_samples, sample
 
 @pytest.fixture
 async def code(shop: Shop) -> str:
-    """A purchased code."""
     return await buy_code(shop)
 
 
@@ -138,25 +137,6 @@ async def test_an_earlier_refund_wins_over_the_order(service: Service, shop: Sho
 
     assert await statuses(shop) == ["expired"]
     assert await logged(shop) == ["reward_refunded", "discount_code_used_after_refund"]
-
-
-async def test_a_code_is_either_used_or_refunded(service: Service) -> None:
-    shop = await service.open_shop(a_shop(a_customer(a_lot(1000)), rewards=[a_reward(points_cost=100)]))
-    codes = [await buy_code(shop) for _ in range(4)]
-
-    async def refund_one(redemption_id: str) -> bool:
-        async with service.store.begin() as session:
-            return await refund(session, redemption_id)
-
-    orders = [shop.send_webhook("orders/create", an_order(code)) for code in codes]
-    results = await asyncio.gather(*orders, *(refund_one(one.id) for one in await shop.redemptions()))
-    await wait_until(shop.has_processed_webhooks)
-
-    kinds = {entry.redemption_id: entry.kind for entry in await shop.activity_log() if entry.kind != "reward_redeemed"}
-    for refunded, redemption in zip(results[len(codes) :], await shop.redemptions(), strict=True):
-        assert (redemption.status, redemption.is_refunded) == (("expired", True) if refunded else ("used", False))
-        assert kinds[redemption.id] == ("discount_code_used_after_refund" if refunded else "discount_code_used")
-    assert await service.audit() == []
 
 
 @pytest.mark.parametrize(
