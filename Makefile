@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check chaos mutants bench format lock
+.PHONY: help demo up test quick check chaos mutants bench format lock
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -25,6 +25,9 @@ up: $(READY) ## Run the local stack in the foreground (Ctrl-C stops it, data sta
 
 test: $(READY) ## Run all tests, in three processes
 	$(BIN)/pytest -n 3 --dist loadgroup --no-loadscope-reorder
+
+quick: $(READY) ## Run the tests that need no Temporal server, in under a minute
+	$(BIN)/pytest --quick -n 2 --dist loadgroup --no-loadscope-reorder
 
 check: $(READY) ## Check format, lint, types, import contracts and the compose file
 	$(BIN)/ruff format --check .
