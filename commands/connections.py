@@ -79,16 +79,15 @@ def with_service(work: Callable[[Service], Coroutine[Any, Any, Result]]) -> Resu
         try:
             temporal = await connect_temporal(settings)
         except RuntimeError as error:
-            fail_without_temporal(settings, error)
+            _fail_without_temporal(settings, error)
         return await work(Service(settings=settings, store=store, temporal=temporal))
 
     try:
         return with_database(run)
     except RPCError as error:
-        fail_without_temporal(settings, error)
+        _fail_without_temporal(settings, error)
 
 
-def fail_without_temporal(settings: Settings, error: Exception) -> NoReturn:
-    """End the command because Temporal is unavailable."""
+def _fail_without_temporal(settings: Settings, error: Exception) -> NoReturn:
     message = f"Temporal at {settings.temporal_address} is unavailable: {error}\nCheck TEMPORAL_ADDRESS."
     fail(message, status=TROUBLE)

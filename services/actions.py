@@ -48,8 +48,6 @@ class ActionFailed(Exception):
 
 
 class ActionKind(StrEnum):
-    """What an operator can do."""
-
     RETRY = "retry"
     """Retry a rejected delivery."""
     RETRY_NOW = "try_now"
@@ -62,8 +60,6 @@ class ActionKind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Operator:
-    """Who acts, and why."""
-
     actor: str
     reason: str | None = None
 
@@ -86,7 +82,6 @@ class Action:
 
     @property
     def channel(self) -> Channel:
-        """The delivery's channel."""
         assert self.delivery is not None
         return Channel(self.delivery.channel)
 
@@ -98,7 +93,6 @@ class Action:
         return f"{verb}-{self.details.event}-{self.channel}-{self.delivery.attempts}"
 
     def as_json(self) -> dict[str, Any]:
-        """The action for programs."""
         channels = self.retry_channels if self.kind is ActionKind.RESTART else [self.channel]
         return {"action": self.kind, "event": self.details.event, "channels": channels, "run": self.workflow_id}
 
@@ -113,8 +107,6 @@ class Action:
 
 @dataclass(frozen=True, kw_only=True)
 class Actions:
-    """Plans and performs actions in one deployment."""
-
     store: Sessions
     temporal: Client
     gateway: Gateway
@@ -144,16 +136,7 @@ class Actions:
 
     async def plan_redrive(self, redemption_id: str) -> list[Action]:
         """Retry rejected deliveries. Without an open workflow: start a recovery workflow."""
-        planned: list[Action] = []
-        async for details, workflow_id in self._unfinished(redemption_id):
-            if workflow_id is None:
-                planned += await self._plan_restart(details, details.undelivered)
-            else:
-                planned += [
-                    Action(kind=ActionKind.RETRY, details=details, workflow_id=workflow_id, delivery=one)
-                    for one in details.deliveries_in(DeliveryStatus.FAILED)
-                ]
-        return planned
+        return [one for one in await self.plan_retry(redemption_id) if one.kind is not ActionKind.RETRY_NOW]
 
     async def perform(self, action: Action, operator: Operator) -> None:
         """Log the action, then perform it.

@@ -47,7 +47,8 @@ async def dispatch(client: Client, task_queue: str) -> Dispatch:
             task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
         )
     )
-    polling = {_build_id(poller) for poller in queue.pollers if _is_alive(poller)}
+    oldest = datetime.now(UTC) - _POLLED_WITHIN
+    polling = {_build_id(one) for one in queue.pollers if one.last_access_time.ToDatetime(UTC) > oldest}
     if not polling:
         return "no_worker"
     current = queue.versioning_info.current_deployment_version.build_id
@@ -64,27 +65,19 @@ async def _current(client: Client, version: WorkerDeploymentVersion) -> str | No
             return None
         if info.routing_config.HasField("current_version_changed_time"):
             return info.routing_config.current_deployment_version.build_id
-        await _make_current(client, version, deployment.conflict_token)
+        await client.workflow_service.set_worker_deployment_current_version(
+            SetWorkerDeploymentCurrentVersionRequest(
+                namespace=client.namespace,
+                deployment_name=version.deployment_name,
+                build_id=version.build_id,
+                conflict_token=deployment.conflict_token,
+            )
+        )
     except RPCError as error:
         if error.status in _NOT_YET:
             return None
         raise
     return version.build_id
-
-
-async def _make_current(client: Client, version: WorkerDeploymentVersion, conflict_token: bytes) -> None:
-    await client.workflow_service.set_worker_deployment_current_version(
-        SetWorkerDeploymentCurrentVersionRequest(
-            namespace=client.namespace,
-            deployment_name=version.deployment_name,
-            build_id=version.build_id,
-            conflict_token=conflict_token,
-        )
-    )
-
-
-def _is_alive(poller: PollerInfo) -> bool:
-    return datetime.now(UTC) - poller.last_access_time.ToDatetime(UTC) < _POLLED_WITHIN
 
 
 def _build_id(poller: PollerInfo) -> str:

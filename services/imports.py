@@ -25,9 +25,6 @@ from services.import_format import (
     InvalidImport,
 )
 
-# State of a customer before their first import.
-_NEW_CUSTOMER = {"excluded": False, "vip_tier_id": None}
-
 
 @dataclass(frozen=True, kw_only=True)
 class Imported:
@@ -133,7 +130,7 @@ async def _write_customer(session: AsyncSession, shop: Shop, imported: ImportedC
     if known is not None and known.erased_at is not None:
         # An old file must not restore an erased customer.
         return 0
-    before = {"excluded": known.excluded, "vip_tier_id": known.vip_tier_id} if known else _NEW_CUSTOMER
+    before = {"excluded": known is not None and known.excluded, "vip_tier_id": known and known.vip_tier_id}
     await _upsert(session, Customer, {"shop_id": shop.id, **values})
     new_lots = await _write_lots(session, shop, customer_id, imported.lots)
     if new_lots or any(values.get(column, value) != value for column, value in before.items()):

@@ -11,8 +11,6 @@ from workflows.progress import REDEMPTION_STAGE
 
 
 class PendingActivity(BaseModel):
-    """A pending activity, and the last failure of it."""
-
     step: str
     attempt: int
     last_error: str | None

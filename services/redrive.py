@@ -20,8 +20,6 @@ MAX_CONSECUTIVE_FAILURES = 2 * CONCURRENCY
 
 
 class Result(StrEnum):
-    """Result of the actions on one redemption."""
-
     ACTED = "acted"
     NOTHING_TO_DO = "nothing_to_do"
     FAILED = "failed"
@@ -117,7 +115,6 @@ class _RateLimiter:
         self._next = 0.0
 
     async def wait(self) -> None:
-        """Wait until the next call is due."""
         now = asyncio.get_running_loop().time()
         due = max(now, self._next)
         self._next = due + self._interval

@@ -28,8 +28,6 @@ _MAX_DEADLINE = timedelta(minutes=5)
 
 
 class StuckKind(StrEnum):
-    """Why a purchase or refund is stuck."""
-
     NEEDS_ATTENTION = "needs_attention"
     RUN_GONE = "run_gone"
     VENDOR_DOWN = "vendor_down"
@@ -87,17 +85,14 @@ class Stuck:
 
     @property
     def advice(self) -> str:
-        """What to do, before the command."""
         return _REMEDIES[self.kind].advice
 
     @property
     def command(self) -> str:
-        """The command that helps with this one."""
         return self._format(_REMEDIES[self.kind].command)
 
     @property
     def command_for_many(self) -> str:
-        """The command that helps with all of this kind."""
         return self._format(_REMEDIES[self.kind].command_for_many)
 
     def _format(self, command: str) -> str:
@@ -106,8 +101,6 @@ class Stuck:
 
 @dataclass(frozen=True, kw_only=True)
 class StuckFinder:
-    """Finds what is stuck in one deployment."""
-
     store: Sessions
     temporal: Client
     task_queue: str
@@ -121,7 +114,9 @@ class StuckFinder:
         workflows = await open_workflows(self.temporal, task_queue=self.task_queue)
         async for page in list_details(self.store, before=now - older_than, among=among):
             # What is recent is not stuck, and its workflow may not be in the search results yet.
-            overdue = [one for one in page if _rejected(one) or one.since < now - ORPHANED_AFTER]
+            overdue = [
+                one for one in page if one.deliveries_in(DeliveryStatus.FAILED) or one.since < now - ORPHANED_AFTER
+            ]
             matched = [(one, _pop_workflow(workflows, one)) for one in overdue]
             missing = [key for one, found in matched if found is None for key in one.attempt.workflow_ids]
             statuses = await search_statuses(self.temporal, missing)
@@ -175,7 +170,8 @@ def _pop_workflow(workflows: dict[str, OpenWorkflow], details: UnfinishedDetails
 
 
 def _with_workflow(details: UnfinishedDetails, workflow: OpenWorkflow) -> Stuck:
-    rejected, pending = _rejected(details), details.deliveries_in(DeliveryStatus.PENDING)
+    rejected = details.deliveries_in(DeliveryStatus.FAILED)
+    pending = details.deliveries_in(DeliveryStatus.PENDING)
     if workflow.problem:
         return _stuck(details, StuckKind.WORKFLOW_FAILING, workflow.problem, run=workflow.id)
     if rejected:
@@ -221,10 +217,6 @@ def _stuck(
         why=why,
         channels=[delivery.channel for delivery in details.undelivered],
     )
-
-
-def _rejected(details: UnfinishedDetails) -> list[Delivery]:
-    return details.deliveries_in(DeliveryStatus.FAILED)
 
 
 def _errors(deliveries: Sequence[Delivery]) -> str:

@@ -42,8 +42,6 @@ class Webhook:
 
 
 class WebhookIntake:
-    """Verifies and stores webhooks, and starts their workflows."""
-
     def __init__(self, sessions: Sessions, vault: Vault, gateway: Gateway, *, secrets: Sequence[SecretStr]) -> None:
         self._sessions = sessions
         self._vault = vault
