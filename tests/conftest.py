@@ -91,8 +91,6 @@ async def _start_temporal(attempts: int = 6) -> WorkflowEnvironment:
         "history.transferProcessorMaxPollRPS=1000",
         "history.timerProcessorMaxPollRPS=1000",
         "history.visibilityProcessorMaxPollRPS=1000",
-        # Timers fire at least this much later, by default a second, and so does every retry.
-        'history.timerProcessorMaxTimeShift="10ms"',
         "system.numConsecutiveWorkflowTaskProblemsToTriggerSearchAttribute=1",
     ]
     try:
