@@ -39,7 +39,7 @@ def main(
         return
     DOCUMENT.write_text(with_table(DOCUMENT.read_text()))
     with tempfile.TemporaryDirectory(prefix="pointsaga-mutants-") as directory:
-        tree = Path(directory)
+        tree = Path(directory) / "tree"
         _copy_project(tree)
         problems = _check(tree, chosen)
     for problem in problems:
@@ -73,7 +73,9 @@ def _try(tree: Path, mutant: Mutant, position: str) -> str | None:
 
 def _run(tree: Path, arguments: Iterable[str], *, seconds: float) -> tuple[str, str]:
     """Run pytest. Returns `passed`, `failed` or what else happened, and the output."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
+    # Temporary files of their own, so that other test sessions do not interfere.
+    options = ["-q", "-p", "no:cacheprovider", f"--basetemp={tree.with_name('tests')}"]
+    command = [sys.executable, "-m", "pytest", *options, *arguments]
     # The copy's modules, not those of the installed project.
     environment = os.environ | {"PYTHONPATH": str(tree)}
     with subprocess.Popen(
