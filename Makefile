@@ -42,8 +42,8 @@ chaos: $(READY) ## Inject faults into every part under load (CHAOS_SECONDS=300 C
 mutants: $(READY) ## Break the code, one change at a time; fails if a test does not notice (ONLY=name)
 	$(BIN)/python -m tests.mutants $(addprefix --only ,$(ONLY))
 
-bench: $(READY) ## Compare the lists of a large and a small shop; fails if a page is too slow
-	$(BIN)/python -m benchmarks
+bench: $(READY) ## Measure purchases and lists, about 15 minutes; fails above a limit (BENCH=--help)
+	$(BIN)/python -m benchmarks $(BENCH)
 
 format: $(READY) ## Format the code and apply safe lint fixes
 	$(BIN)/ruff check --fix .

@@ -1,15 +1,24 @@
 """A shop's vendor credentials. They can be missing by the time of a call, for example after an uninstallation."""
 
+from typing import Protocol
+
 from cryptography.fernet import InvalidToken
 from pydantic import SecretStr
 
 from clients.outcomes import Refused
 from clients.shopify import Store
 from db.tables import Shop
-from db.vault import Vault
+from db.vault import HasCredentials, Vault
 
 
-def key_of(vault: Vault, shop: Shop, vendor: str, field: str = "api_key") -> SecretStr:
+class ShopAccess(HasCredentials, Protocol):
+    """A shop's domain and encrypted credentials."""
+
+    @property
+    def domain(self) -> str: ...
+
+
+def key_of(vault: Vault, shop: Shop | HasCredentials, vendor: str, field: str = "api_key") -> SecretStr:
     """The shop's API key or access token of a vendor.
 
     Raises:
@@ -24,7 +33,7 @@ def key_of(vault: Vault, shop: Shop, vendor: str, field: str = "api_key") -> Sec
     raise Refused(vendor.capitalize(), reason, alarm=True)
 
 
-def store_of(vault: Vault, shop: Shop) -> Store:
+def store_of(vault: Vault, shop: Shop | ShopAccess) -> Store:
     """The shop and its access token, for calls to Shopify.
 
     Raises:

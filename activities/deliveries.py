@@ -1,17 +1,19 @@
-"""Deliver events: one activity, one row and one vendor per event and channel."""
+"""Deliver events: one row and one vendor per event and channel."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 from pydantic import BaseModel
-from sqlalchemy.ext.asyncio import AsyncSession
 from temporalio import activity
+from temporalio.exceptions import ApplicationError
 
 from activities.failures import raise_alarm
 from clients.outcomes import NotExecuted, Refused, Unknown
 from database import Sessions
 from db import deliveries, transactions
+from db.deliveries import EventToSend, SendRule
 from db.tables import Delivery
 from domain.channels import Channel
 from domain.deliveries import UNSENT, DeliveryStatus
@@ -25,26 +27,48 @@ class DeliveryOutcome(BaseModel):
     reason: str | None = None
 
 
+class Postponed(BaseModel):
+    """A failed send that is to be retried. `seconds`: as requested by the vendor. None: by the retry policy."""
+
+    failure: str
+    reason: str
+    seconds: float | None = None
+
+
 # Another attempt was captured, when the shop did not have this channel.
-NOT_PLANNED = "the captured purchase did not have this channel"
+NOT_PLANNED = DeliveryOutcome(status=DeliveryStatus.SKIPPED, reason="the captured purchase did not have this channel")
 
 
 class _Request(BaseModel):
     shop_id: int
     redemption_id: str
-    channel: Channel
     event: EventKind = EventKind.REWARD_REDEEMED
 
 
-class Deliver(_Request):
-    """Send the event. `retry_failed`: also if the delivery has failed."""
+class DeliverAll(_Request):
+    """Send the event on these channels, once each."""
 
+    channels: Sequence[Channel]
+
+
+class Deliver(_Request):
+    """Send the event on one channel.
+
+    Attributes:
+        retry_failed: also if the delivery has failed.
+        postponed: why an earlier send failed. The first execution fails with it again, so that the Temporal UI shows
+            the failure and the time of the next attempt, and operators can reset the activity.
+    """
+
+    channel: Channel
     retry_failed: bool = False
+    postponed: Postponed | None = None
 
 
 class SkipDelivery(_Request):
     """Skip the delivery. `reason`: given by an operator."""
 
+    channel: Channel
     reason: str
 
 
@@ -52,16 +76,11 @@ class Sender(Protocol):
     """Sends events on one channel."""
 
     @property
-    def repeatable(self) -> bool:
-        """Whether a send with an unknown outcome may be repeated."""
+    def rule(self) -> SendRule:
+        """How the channel may be sent to."""
         ...
 
-    @property
-    def max_age(self) -> timedelta | None:
-        """Maximum event age; older events are skipped. None: never skipped (state, not an event)."""
-        ...
-
-    async def send(self, shop_id: int, redemption_id: str, event: EventKind) -> None:
+    async def send(self, event: EventToSend) -> None:
         """Send the event.
 
         Raises:
@@ -78,92 +97,120 @@ class Deliveries:
         self._senders = senders
 
     @activity.defn
+    async def deliver_all(self, request: DeliverAll) -> dict[Channel, DeliveryOutcome | Postponed]:
+        """Make the first send on every channel, in parallel, and store each outcome.
+
+        Channels that are not in the result are for `deliver`: nothing was sent on them.
+        """
+        event = await self._begin(request, request.channels)
+        if event is None:
+            return {}
+        channels = [Channel(channel) for channel in event.channels]
+        outcomes = await asyncio.gather(*(self._send(request, channel, event) for channel in channels))
+        return dict(zip(channels, outcomes, strict=True))
+
+    @activity.defn
     async def deliver(self, request: Deliver) -> DeliveryOutcome:
-        """Send the event once, and store the outcome in the delivery's row. Repeated only where the channel allows it.
+        """Send on one channel, and store the outcome. Repeated only where the channel allows it.
 
         Raises:
             NotExecuted, Unknown: to be retried.
         """
-        sender = self._senders[request.channel]
-        settled = await self._begin(request, sender)
-        if settled is not None:
-            return settled
-        try:
-            await sender.send(request.shop_id, request.redemption_id, request.event)
-        except NotExecuted as error:
-            await self._keep_pending(request, error.reason)
-            raise
-        except Refused as error:
-            raise_alarm(error)
-            return await self._settle(request, DeliveryStatus.FAILED, error.reason)
-        except Unknown as error:
-            if not sender.repeatable:
-                return await self._settle(request, DeliveryStatus.UNKNOWN, error.reason)
-            await self._keep_pending(request, error.reason)
-            raise
-        return await self._settle(request, DeliveryStatus.SENT)
+        if request.postponed is not None and _is_first_execution(activity.info()):
+            raise _failure(request.postponed)
+        if request.retry_failed:
+            await self._reopen(request)
+        event = await self._begin(request, [request.channel])
+        if event is None:
+            return await self._settle_unsendable(request)
+        outcome = await self._send(request, request.channel, event)
+        if isinstance(outcome, Postponed):
+            raise _failure(outcome)
+        return outcome
 
     @activity.defn
     async def skip_delivery(self, request: SkipDelivery) -> DeliveryOutcome:
         """Skip an unsent delivery. A send in progress is not stopped, but is not retried."""
         async with self._sessions.begin() as session:
-            row = await _lock(session, request)
+            row = await deliveries.lock_delivery(session, *_key(request, request.channel))
             if row is None:
-                return DeliveryOutcome(status=DeliveryStatus.SKIPPED, reason=NOT_PLANNED)
+                return NOT_PLANNED
             if row.status in UNSENT:
                 row.status, row.last_error = DeliveryStatus.SKIPPED, request.reason
             return _outcome(row)
 
-    async def _begin(self, request: Deliver, sender: Sender) -> DeliveryOutcome | None:
-        """Record the send attempt before it is made. Returns the outcome if the delivery is already settled."""
+    async def _begin(self, request: _Request, channels: Sequence[Channel]) -> EventToSend | None:
+        rules: dict[str, SendRule] = {channel: self._senders[channel].rule for channel in channels}
+        async with self._sessions() as session:
+            ids = (request.shop_id, request.redemption_id, request.event)
+            return await deliveries.begin_sends(session, *ids, rules)
+
+    async def _send(self, request: _Request, channel: Channel, event: EventToSend) -> DeliveryOutcome | Postponed:
+        sender = self._senders[channel]
+        try:
+            await sender.send(event)
+        except NotExecuted as error:
+            return await self._postpone(request, channel, error)
+        except Refused as error:
+            raise_alarm(error)
+            return await self._settle(request, channel, DeliveryStatus.FAILED, error.reason)
+        except Unknown as error:
+            if not sender.rule.repeatable:
+                return await self._settle(request, channel, DeliveryStatus.UNKNOWN, error.reason)
+            return await self._postpone(request, channel, error)
+        return await self._settle(request, channel, DeliveryStatus.SENT)
+
+    async def _postpone(self, request: _Request, channel: Channel, error: NotExecuted | Unknown) -> Postponed:
+        async with self._sessions() as session:
+            await deliveries.keep_pending(session, *_key(request, channel), reason=error.reason)
+        wait = error.retry_after if isinstance(error, NotExecuted) else None
+        seconds = None if wait is None else wait.total_seconds()
+        return Postponed(failure=type(error).__name__, reason=str(error), seconds=seconds)
+
+    async def _settle(
+        self, request: _Request, channel: Channel, status: DeliveryStatus, reason: str | None = None
+    ) -> DeliveryOutcome:
+        async with self._sessions() as session:
+            settled = await deliveries.settle(session, *_key(request, channel), status=status, reason=reason)
+        return DeliveryOutcome(status=settled[0], reason=settled[1])
+
+    async def _reopen(self, request: Deliver) -> None:
         async with self._sessions.begin() as session:
-            row = await _lock(session, request)
-            if row is None:
-                return DeliveryOutcome(status=DeliveryStatus.SKIPPED, reason=NOT_PLANNED)
-            if row.status is DeliveryStatus.FAILED and request.retry_failed:
+            row = await deliveries.lock_delivery(session, *_key(request, request.channel))
+            if row is not None and row.status is DeliveryStatus.FAILED:
                 row.status, row.attempted_at = DeliveryStatus.PENDING, None
-            if row.status is not DeliveryStatus.PENDING:
-                return _outcome(row)
-            status, row.last_error = await _check_sendable(session, row, sender)
-            if status is not DeliveryStatus.PENDING:
-                row.status = status
-                return _outcome(row)
-            row.attempts += 1
-            row.attempted_at = await transactions.now(session)
-            return None
 
-    async def _keep_pending(self, request: Deliver, reason: str) -> None:
+    async def _settle_unsendable(self, request: Deliver) -> DeliveryOutcome:
+        """The outcome of a delivery that must not be sent: it is settled, too old, or may have been sent."""
+        rule = self._senders[request.channel].rule
         async with self._sessions.begin() as session:
-            row = await _lock(session, request)
-            assert row is not None
-            row.attempted_at, row.last_error = None, reason
+            row = await deliveries.lock_delivery(session, *_key(request, request.channel))
+            if row is None:
+                return NOT_PLANNED
+            if row.status is DeliveryStatus.PENDING and row.attempted_at is not None and not rule.repeatable:
+                # A worker died between recording the attempt and its outcome. A second text message is worse than none.
+                row.status, row.last_error = DeliveryStatus.UNKNOWN, "the worker stopped during the send"
+            elif row.status is DeliveryStatus.PENDING:
+                assert rule.max_age is not None
+                assert await transactions.now(session) - row.created_at > rule.max_age
+                hours = rule.max_age.total_seconds() / 3600
+                row.status, row.last_error = DeliveryStatus.SKIPPED, f"older than {hours:.0f} hours"
+            return _outcome(row)
 
-    async def _settle(self, request: Deliver, status: DeliveryStatus, reason: str | None = None) -> DeliveryOutcome:
-        async with self._sessions.begin() as session:
-            row = await _lock(session, request)
-            assert row is not None
-            if row.status is not status and status not in row.status.successors:
-                # Settled differently during the send: skipped, or sent by an overlapping attempt.
-                return _outcome(row)
-            row.status, row.last_error = status, reason
-            row.sent_at = await transactions.now(session) if status is DeliveryStatus.SENT else None
-        return DeliveryOutcome(status=status, reason=reason)
+
+def _is_first_execution(info: activity.Info) -> bool:
+    """Whether this is the first attempt, and not one after an operator has reset the activity."""
+    return info.attempt == 1 and info.current_attempt_scheduled_time == info.scheduled_time
+
+
+def _failure(postponed: Postponed) -> ApplicationError:
+    wait = None if postponed.seconds is None else timedelta(seconds=postponed.seconds)
+    return ApplicationError(postponed.reason, type=postponed.failure, next_retry_delay=wait)
 
 
 def _outcome(row: Delivery) -> DeliveryOutcome:
     return DeliveryOutcome(status=row.status, reason=row.last_error)
 
 
-async def _lock(session: AsyncSession, request: _Request) -> Delivery | None:
-    ids = (request.shop_id, request.redemption_id, request.channel, request.event)
-    return await deliveries.lock_delivery(session, *ids)
-
-
-async def _check_sendable(session: AsyncSession, row: Delivery, sender: Sender) -> tuple[DeliveryStatus, str | None]:
-    """`pending` if the event may be sent, else the final status and its reason."""
-    if row.attempted_at is not None and not sender.repeatable:
-        # A worker died between recording the attempt and its outcome. A second text message is worse than none.
-        return DeliveryStatus.UNKNOWN, "the worker stopped during the send"
-    if sender.max_age is not None and await transactions.now(session) - row.created_at > sender.max_age:
-        return DeliveryStatus.SKIPPED, f"older than {sender.max_age.total_seconds() / 3600:.0f} hours"
-    return DeliveryStatus.PENDING, row.last_error
+def _key(request: _Request, channel: Channel) -> tuple[Any, ...]:
+    return request.shop_id, request.redemption_id, request.event, channel

@@ -5,6 +5,7 @@ uses the same code, and the discount is recognised by its fingerprint.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 from temporalio import activity
@@ -14,10 +15,11 @@ from activities.credentials import store_of
 from clients.outcomes import NotExecuted, Refused, Unknown
 from clients.shopify import CodeTaken, FoundDiscount, Shopify, Store
 from database import Sessions
-from db import deliveries, discount_codes, points, redemptions, shops, transactions
+from db import deliveries, discount_codes, purchases, redemptions, shops, transactions
 from db.activity_log import log_redemption
-from db.customers import lock_customer
-from db.tables import DiscountCode, Redemption
+from db.customers import hold_customer
+from db.purchases import AttemptCode
+from db.tables import DiscountCode
 from db.vault import Vault
 from domain.activity_log import ActivityKind
 from domain.discounts import CodeState, Discount, DiscountType, new_code
@@ -32,7 +34,7 @@ class CodeRequest:
 
     store: Store
     discount: Discount
-    code_id: int
+    code: AttemptCode
 
 
 class Discounts:
@@ -51,11 +53,14 @@ class Discounts:
             RedemptionClosed: the points are released, or the deadline has passed. A created code is deleted.
             NotExecuted, Refused, Unknown: Shopify's outcome.
         """
-        if await self._is_captured(attempt):
+        async with self._sessions() as session:
+            # Counted before the call. An earlier request with an unknown outcome may have created the code.
+            code = await purchases.count_request(session, **_ids(attempt))
+        if code is None:
+            await self._check_captured(attempt)
             return
-        request = await self._load(attempt)
-        requested_before = await self._count_request(request)
-        shopify_id = await self._find_own(request) if requested_before else None
+        request = await self._request(code)
+        shopify_id = await self._find_own(request) if code.unknown_outcomes > 1 else None
         if shopify_id is None:
             shopify_id = await self._create(request)
         if not await self._capture(attempt, request, shopify_id):
@@ -71,51 +76,45 @@ class Discounts:
         Shopify is not called.
         """
         async with self._sessions.begin() as session:
-            code = await discount_codes.lock_current_code(session, attempt.redemption_id, attempt.number)
-            if code is None or code.state is not CodeState.PLANNED:
+            row = await discount_codes.lock_current_code(session, attempt.redemption_id, attempt.number)
+            if row is None or row.state is not CodeState.PLANNED:
                 return True
-            if code.unknown_outcomes == 0:
-                code.state = CodeState.VOID
+            if row.unknown_outcomes == 0:
+                row.state = CodeState.VOID
                 return True
-        request = await self._load(attempt)
-        await self._fence(request)
+            code = await purchases.find_code(session, **_ids(attempt))
+        assert code is not None, "a locked code exists"
+        await self._fence(CodeRequest(store=store_of(self._vault, code), discount=_discount(code), code=code))
         async with self._sessions.begin() as session:
-            code = await discount_codes.lock_code(session, request.code_id)
-            code.state = CodeState.FENCED
+            row = await discount_codes.lock_code(session, code.code_id)
+            row.state = CodeState.FENCED
         return True
 
-    async def _is_captured(self, attempt: Attempt) -> bool:
+    async def _check_captured(self, attempt: Attempt) -> None:
         async with self._sessions() as session:
             row = await redemptions.find_redemption(session, attempt.shop_id, attempt.redemption_id)
             if row is None:
                 raise RedemptionClosed("there is no reservation")
             match standing(attempt.number, row_attempt=row.attempt, row_status=row.status):
                 case Standing.CAPTURED:
-                    return True
+                    return
                 case Standing.HELD:
-                    if await transactions.now(session) >= row.deadline:
-                        raise RedemptionClosed("the deadline has passed")
-                    return False
+                    is_late = await transactions.now(session) >= row.deadline
+                    raise RedemptionClosed("the deadline has passed" if is_late else "the code was voided")
                 case _:
                     raise RedemptionClosed("the points were released")
 
-    async def _load(self, attempt: Attempt) -> CodeRequest:
-        async with self._sessions() as session:
-            shop = await shops.get_shop(session, attempt.shop_id)
-            row = await session.get_one(Redemption, attempt.redemption_id)
-            code = await discount_codes.lock_current_code(session, attempt.redemption_id, attempt.number)
-            assert code is not None, "a reservation has a planned code"
-            store = store_of(self._vault, shop)
-            return CodeRequest(store=store, discount=_discount(row, code.code), code_id=code.id)
+    async def _request(self, code: AttemptCode) -> CodeRequest:
+        try:
+            return CodeRequest(store=store_of(self._vault, code), discount=_discount(code), code=code)
+        except Refused:
+            await self._uncount_request(code)
+            raise
 
-    async def _count_request(self, request: CodeRequest) -> bool:
-        """Count the request before it is made. Returns whether an earlier one has an unknown outcome."""
+    async def _uncount_request(self, code: AttemptCode) -> None:
         async with self._sessions.begin() as session:
-            code = await discount_codes.lock_code(session, request.code_id)
-            if code.state is not CodeState.PLANNED:
-                raise RedemptionClosed("the code was voided")
-            code.unknown_outcomes += 1
-            return code.unknown_outcomes > 1
+            row = await discount_codes.lock_code(session, code.code_id)
+            row.unknown_outcomes -= 1
 
     async def _create(self, request: CodeRequest) -> str:
         try:
@@ -127,9 +126,7 @@ class Discounts:
                 raise Unknown("Shopify", "the code is taken, but cannot be read yet") from None
             return shopify_id
         except (NotExecuted, Refused):
-            async with self._sessions.begin() as session:
-                code = await discount_codes.lock_code(session, request.code_id)
-                code.unknown_outcomes -= 1
+            await self._uncount_request(request.code)
             raise
 
     async def _find_own(self, request: CodeRequest) -> str | None:
@@ -150,30 +147,23 @@ class Discounts:
             await self._shopify.delete_discount(request.store, found.id)
             return
         async with self._sessions.begin() as session:
-            code = await discount_codes.lock_code(session, request.code_id)
+            code = await discount_codes.lock_code(session, request.code.code_id)
             if code.state is CodeState.PLANNED:
                 shop = await shops.get_shop(session, code.shop_id)
                 await _replace(session, code, prefix=shop.code_prefix)
 
     async def _capture(self, attempt: Attempt, request: CodeRequest, shopify_id: str) -> bool:
+        code = request.code
         async with self._sessions.begin() as session:
             # The customer first, like everything that moves points. The lock also makes the balance exact.
-            await lock_customer(session, attempt.shop_id, attempt.customer_id)
-            code = await discount_codes.lock_code(session, request.code_id)
-            if code.state is CodeState.LIVE:
-                # Captured by an overlapping execution of this activity.
-                return code.shopify_id == shopify_id
-            now = await transactions.now(session)
-            balance = await points.balance(session, attempt.shop_id, attempt.customer_id, now=now)
-            if code.state is not CodeState.PLANNED or not await redemptions.capture(
-                session, attempt.redemption_id, attempt.number, now=now, balance=balance
-            ):
-                return False
-            code.state, code.shopify_id = CodeState.LIVE, shopify_id
-            row = await session.get_one(Redemption, attempt.redemption_id)
-            facts = {"reward_id": row.reward_id, "reward_name": row.reward_name, "points_spent": row.points_spent}
-            log_redemption(session, row, ActivityKind.REWARD_REDEEMED, facts)
-            deliveries.add_deliveries(session, row, attempt.channels, EventKind.REWARD_REDEEMED)
+            await hold_customer(session, attempt.shop_id, attempt.customer_id)
+            if not await purchases.capture(session, **_ids(attempt), code_id=code.code_id, shopify_id=shopify_id):
+                row = await discount_codes.lock_code(session, code.code_id)
+                # Perhaps captured by an overlapping execution of this activity.
+                return row.state is CodeState.LIVE and row.shopify_id == shopify_id
+            facts = {"reward_id": code.reward_id, "reward_name": code.reward_name, "points_spent": code.points_spent}
+            log_redemption(session, attempt, ActivityKind.REWARD_REDEEMED, facts)
+            await deliveries.add_deliveries(session, attempt, attempt.channels, EventKind.REWARD_REDEEMED)
             return True
 
     async def _fence(self, request: CodeRequest) -> None:
@@ -196,17 +186,21 @@ async def _replace(session: AsyncSession, code: DiscountCode, *, prefix: str) ->
     session.add(DiscountCode(**ids, code=new_code(prefix)))
 
 
-def _discount(row: Redemption, code: str) -> Discount:
+def _discount(code: AttemptCode) -> Discount:
     return Discount(
-        code=code,
-        redemption_id=row.id,
-        title=row.reward_name,
-        type=DiscountType(row.discount_type),
-        amount=row.discount_amount,
-        minimum_spend=row.minimum_spend,
-        product_variant_id=row.product_variant_id,
-        customer_id=row.customer_id,
-        starts_at=row.created_at,
-        ends_at=row.expires_at,
-        combines_with=tuple(row.combines_with),
+        code=code.code,
+        redemption_id=code.redemption_id,
+        title=code.reward_name,
+        type=DiscountType(code.discount_type),
+        amount=code.discount_amount,
+        minimum_spend=code.minimum_spend,
+        product_variant_id=code.product_variant_id,
+        customer_id=code.customer_id,
+        starts_at=code.created_at,
+        ends_at=code.expires_at,
+        combines_with=tuple(code.combines_with),
     )
+
+
+def _ids(attempt: Attempt) -> dict[str, Any]:
+    return {"shop_id": attempt.shop_id, "redemption_id": attempt.redemption_id, "attempt": attempt.number}

@@ -11,7 +11,7 @@ from clients.outcomes import VendorError
 from clients.shopify import FoundDiscount, Shopify, Store
 from database import Sessions
 from db import discount_codes, shops
-from db.activity_log import log_code
+from db.activity_log import log_redemption
 from db.discount_codes import ComparableCode
 from db.vault import Vault
 from domain.activity_log import ActivityKind
@@ -75,7 +75,7 @@ class Drift:
     async def _report(self, code: ComparableCode, kind: ActivityKind) -> bool:
         log.error(kind, shop_id=code.shop_id, redemption_id=code.redemption_id, attempt=code.attempt)
         async with self._sessions.begin() as session:
-            log_code(session, code, kind, {"attempt": code.attempt})
+            log_redemption(session, code, kind, {"attempt": code.attempt})
         return True
 
 

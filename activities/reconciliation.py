@@ -23,9 +23,10 @@ BATCH_SIZE = 200
 class Reconciliation:
     """Compares the ledger with Temporal's open workflows."""
 
-    def __init__(self, sessions: Sessions, temporal: Client) -> None:
+    def __init__(self, sessions: Sessions, temporal: Client, *, task_queue: str) -> None:
         self._sessions = sessions
         self._temporal = temporal
+        self._open_workflows = open_workflows_query(task_queue)
 
     @activity.defn
     async def find_orphaned_redemptions(self, _: None) -> list[Attempt]:
@@ -43,7 +44,7 @@ class Reconciliation:
 
         A refund, an erasure or an uninstallation can skip the deliveries that such a workflow waits for.
         """
-        query = f"{open_workflows_query(activity.info().task_queue)} AND RedemptionStage = 'NeedsAttention'"
+        query = f"{self._open_workflows} AND RedemptionStage = 'NeedsAttention'"
         waiting = {one.id: _delivered_event(one.id) async for one in self._temporal.list_workflows(query)}
         async with self._sessions() as session:
             rows = await deliveries.list_unsent(session, [redemption_id for redemption_id, _ in waiting.values()])
@@ -81,7 +82,7 @@ class Reconciliation:
         return orphaned
 
     async def _open_workflow_ids(self) -> set[str]:
-        return {one.id async for one in self._temporal.list_workflows(open_workflows_query(activity.info().task_queue))}
+        return {one.id async for one in self._temporal.list_workflows(self._open_workflows)}
 
     async def _without_workflow(self, page: list[Unfinished], open_ids: set[str]) -> AsyncGenerator[Attempt]:
         for one in page:

@@ -1,17 +1,18 @@
 """Send events to the webhook subscribers of a shop: one channel, many recipients."""
 
 import asyncio
-from datetime import datetime, timedelta
+from datetime import datetime
 from http import HTTPStatus
 
 from cryptography.fernet import InvalidToken
 from pydantic import SecretStr
 
-from activities.senders import event_of
+from activities.senders import MAX_EVENT_AGE
 from clients.outcomes import NotExecuted, Unknown
 from clients.subscribers import Subscribers, WebhookRequest, webhook_body
 from database import Sessions
-from db import shops, subscriptions, transactions
+from db import subscriptions, transactions
+from db.deliveries import EventToSend, SendRule
 from db.tables import WebhookDelivery, WebhookSubscription
 from db.vault import Vault
 from domain.events import EventKind
@@ -21,26 +22,23 @@ from domain.subscriptions import SENT_EVENTS, WebhookDeliveryStatus
 class WebhookSender:
     """Sends to each subscriber until it accepts the event, independently of the others."""
 
-    repeatable = True
-    max_age = timedelta(hours=24)
+    rule = SendRule(repeatable=True, max_age=MAX_EVENT_AGE)
 
     def __init__(self, sessions: Sessions, vault: Vault, subscribers: Subscribers) -> None:
         self._sessions = sessions
         self._vault = vault
         self._subscribers = subscribers
 
-    async def send(self, shop_id: int, redemption_id: str, event: EventKind) -> None:
+    async def send(self, event: EventToSend) -> None:
         """Send to the subscribers that have not accepted the event yet, in parallel.
 
         Raises:
             Unknown: a subscriber has not accepted it; to be retried.
         """
         async with self._sessions.begin() as session:
-            shop = await shops.get_shop(session, shop_id)
-            reward_event = await event_of(session, shop, redemption_id, event)
-            unsent = await subscriptions.unsent_deliveries(session, shop_id, reward_event)
+            unsent = await subscriptions.unsent_deliveries(session, event.shop_id, event.event)
             now = await transactions.now(session)
-        body = webhook_body(shop.domain, reward_event)
+        body = webhook_body(event.domain, event.event)
         sends = [self._send(delivery, subscription, body, now) for delivery, subscription in unsent]
         if failures := [failure for failure in await asyncio.gather(*sends) if failure]:
             raise Unknown("webhooks", f"{len(failures)} of {len(unsent)} not sent: {'; '.join(failures[:5])}")

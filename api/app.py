@@ -28,7 +28,7 @@ from api.routes import (
 )
 from api.state import State
 from clients.targets import Targets
-from database import Sessions, connect, sessions
+from database import Sessions, connect
 from db.vault import Vault
 from services.gateway import Gateway
 from services.purchases import Purchases
@@ -75,7 +75,7 @@ def create_app(settings: Settings | None = None, temporal: Client | None = None)
         engine = connect(settings.database_url)
         # Lazy, so that the API starts and reports that it is not ready while Temporal cannot be reached.
         client = temporal or await connect_temporal(settings, lazy=True)
-        app.state.pointsaga = state = _state(settings, client, sessions(engine))
+        app.state.pointsaga = state = _state(settings, client, Sessions(engine))
         yield
         await state.rate_limits.close()
         await engine.dispose()

@@ -1,42 +1,116 @@
-"""`python -m benchmarks`: compares the lists of a large shop with those of a small one. Exit status 1: too slow."""
+"""`python -m benchmarks`: measures purchases and lists. Exit status 1: something exceeds its limit."""
 
 import asyncio
 import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from benchmarks import charts, cost, growth, latency, lists
+from benchmarks.cost import CostPlan
 from benchmarks.data import Sizes
-from benchmarks.lists import measure, report, running_shop
+from benchmarks.growth import GrowthPlan
+from benchmarks.latency import LatencyPlan
+from benchmarks.results import ROOT, Results
 
-SMALL = Sizes(customers=100, entries=200)
+SECTIONS = ("latency", "cost", "growth", "lists")
+LISTS_LIMIT = 1.5
+SMALL_SHOP = Sizes(customers=100, entries=200)
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What each section measures. `list_rounds`: requests per page."""
+
+    latency: LatencyPlan = field(default_factory=LatencyPlan)
+    cost: CostPlan = field(default_factory=CostPlan)
+    growth: GrowthPlan = field(default_factory=GrowthPlan)
+    lists: Sizes = field(default_factory=lambda: Sizes(customers=100_000, entries=1_000_000))
+    list_rounds: int = 50
+
+
+FULL = Plan(growth=GrowthPlan(memory=(1_000, 10_000)))
+QUICK = Plan(
+    latency=LatencyPlan(delays=(0, 10), counts=((1, 3), (4, 8)), rounds=1),
+    cost=CostPlan(purchases=8, in_flight=4),
+    growth=GrowthPlan(lots=(1, 3), redemptions=(10, 100), burst=8, memory=(10, 20), samples=10),
+    lists=Sizes(customers=200, entries=400),
+    list_rounds=2,
+)
+
+
 @app.command()
 def main(
-    customers: Annotated[int, typer.Option(min=100, help="Customers of the large shop.")] = 100_000,
-    entries: Annotated[int, typer.Option(min=200, help="Entries of each kind in the large shop.")] = 1_000_000,
-    rounds: Annotated[int, typer.Option(min=2, help="Measured requests per page.")] = 50,
-    limit: Annotated[float, typer.Option(min=1, help="Maximum ratio to the small shop.")] = 1.5,
+    *,
+    only: Annotated[str, typer.Option(help="Sections to measure, separated by commas.")] = ",".join(SECTIONS),
+    quick: Annotated[bool, typer.Option("--quick", help="Tiny sizes and no limits, to test the benchmarks.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Also memory after 10,000 purchases.")] = False,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder for results and charts. [default: those of the repository]")
+    ] = None,
 ) -> None:
-    """Time the first and a deep page of every list, relative to the first page of the same list in a small shop."""
+    """Measure latency, cost and growth of purchases on a local stack, and the duration of lists."""
+    chosen = only.split(",")
+    if unknown := set(chosen) - set(SECTIONS):
+        raise typer.BadParameter(f"unknown: {', '.join(sorted(unknown))}; possible: {', '.join(SECTIONS)}")
     console = Console()
-    too_slow = asyncio.run(_run(console, Sizes(customers=customers, entries=entries), rounds, limit))
-    console.print("bench: too slow" if too_slow else "bench: ok", style="bold red" if too_slow else "bold green")
-    raise typer.Exit(too_slow)
+    plan = QUICK if quick else FULL if full else Plan()
+    results = asyncio.run(_measure(chosen, plan, console))
+    if output or not quick:
+        _write(results, results_in=output or ROOT / "benchmarks" / "results", charts_in=output or ROOT / "docs")
+    exceeded = [] if quick else results.exceeded(lists_limit=LISTS_LIMIT)
+    for name in exceeded:
+        console.print(f"exceeds its limit: {name}", style="red")
+    console.print("bench: too slow" if exceeded else "bench: ok", style="bold red" if exceeded else "bold green")
+    raise typer.Exit(bool(exceeded))
 
 
-async def _run(console: Console, sizes: Sizes, rounds: int, limit: float) -> bool:
-    with tempfile.TemporaryDirectory(prefix="pointsaga-") as folder, console.status("filling both shops") as status:
+async def _measure(chosen: list[str], plan: Plan, console: Console) -> Results:
+    results = Results()
+    with tempfile.TemporaryDirectory(prefix="pointsaga-bench-") as folder:
         home = Path(folder)
-        async with running_shop(SMALL, home / "small") as small, running_shop(sizes, home / "large") as large:
-            timings = await measure(small, large, rounds=rounds, show=status.update)
-    console.print(report(timings))
-    return any(max(timing.ratios) > limit for one, timing in timings.items() if not one.matches_all)
+
+        def show(step: str) -> None:
+            console.print(step, style="dim")
+
+        if "latency" in chosen:
+            results.latency = await latency.measure(home / "latency", plan.latency, show)
+            console.print(latency.table(results.latency))
+        if "cost" in chosen:
+            results.cost = await cost.measure(home / "cost", plan.cost, show)
+            console.print(*cost.tables(results.cost), sep="\n")
+        if "growth" in chosen:
+            results.growth = await growth.measure(home / "growth", plan.growth, show)
+            console.print(growth.table(results.growth))
+        if "lists" in chosen:
+            results.lists = await _measure_lists(home, plan, show)
+            console.print(lists.report(results.lists))
+    return results
+
+
+async def _measure_lists(home: Path, plan: Plan, show: Callable[[str], None]) -> dict[lists.List, lists.Timing]:
+    show("lists: filling a small and a large shop")
+    async with (
+        lists.running_shop(SMALL_SHOP, home / "small") as small,
+        lists.running_shop(plan.lists, home / "large") as large,
+    ):
+        show("lists: first and deep page of each")
+        return await lists.measure(small, large, rounds=plan.list_rounds)
+
+
+def _write(results: Results, *, results_in: Path, charts_in: Path) -> None:
+    results_in.mkdir(parents=True, exist_ok=True)
+    results.write(results_in / "latest.json")
+    if results.latency:
+        charts.draw_latency(results.latency, charts_in / "latency.svg")
+    if results.growth:
+        charts.draw_growth(results.growth, charts_in / "growth.svg")
 
 
 if __name__ == "__main__":

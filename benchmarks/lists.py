@@ -1,7 +1,7 @@
 """Duration of a page of each list in a large shop, relative to the first page in a small one."""
 
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,13 +99,10 @@ async def running_shop(sizes: Sizes, home: Path) -> AsyncGenerator[httpx.AsyncCl
         )
 
 
-async def measure(
-    small: httpx.AsyncClient, large: httpx.AsyncClient, *, rounds: int, show: Callable[[str], None]
-) -> dict[List, Timing]:
-    """Time both shops alternately, so that other load on the machine affects both. `show` receives each list's name."""
+async def measure(small: httpx.AsyncClient, large: httpx.AsyncClient, *, rounds: int) -> dict[List, Timing]:
+    """Time both shops alternately, so that other load on the machine affects both."""
     timings: dict[List, Timing] = {}
     for one in LISTS:
-        show(one.name)
         timing = timings[one] = Timing()
         deep = await _deep_page(large, one.path)
         for number in range(WARM_UP + rounds):

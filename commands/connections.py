@@ -11,7 +11,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from commands.output import TROUBLE, fail
-from database import Sessions, connect, sessions
+from database import Sessions, connect
 from services.actions import Actions
 from services.gateway import Gateway
 from services.stuck import StuckFinder
@@ -58,7 +58,7 @@ def with_engine(work: Callable[[AsyncEngine], Coroutine[Any, Any, Result]]) -> R
 
 
 def with_database(work: Callable[[Sessions], Coroutine[Any, Any, Result]]) -> Result:
-    return with_engine(lambda engine: work(sessions(engine)))
+    return with_engine(lambda engine: work(Sessions(engine)))
 
 
 def with_session(work: Callable[[AsyncSession], Coroutine[Any, Any, Result]]) -> Result:

@@ -28,9 +28,11 @@ def log_customer(
     session.add(ActivityLog(shop_id=shop_id, customer_id=customer_id, kind=kind, facts=facts))
 
 
-def log_redemption(session: AsyncSession, redemption: Redemption, kind: ActivityKind, facts: dict[str, Any]) -> None:
+def log_redemption(
+    session: AsyncSession, of: Redemption | OfRedemption, kind: ActivityKind, facts: dict[str, Any]
+) -> None:
     """Add an entry about a redemption."""
-    session.add(ActivityLog(**_ids(redemption, redemption.id), kind=kind, facts=facts))
+    session.add(ActivityLog(**_ids(of), kind=kind, facts=facts))
 
 
 async def log_redemption_once(
@@ -42,19 +44,13 @@ async def log_redemption_once(
         log_redemption(session, redemption, kind, facts)
 
 
-def log_code(session: AsyncSession, code: OfRedemption, kind: ActivityKind, facts: dict[str, Any]) -> None:
-    """Add an entry about a discount code."""
-    session.add(ActivityLog(**_ids(code, code.redemption_id), kind=kind, facts=facts))
-
-
 async def log_operator_action(
     session: AsyncSession, attempt: OfRedemption, kind: ActivityKind, *, action_key: str, facts: dict[str, Any]
 ) -> None:
     """Add an operator's action, before it is carried out. An action with a known key is not added again."""
-    ids = _ids(attempt, attempt.redemption_id)
-    entry = insert(ActivityLog).values(**ids, kind=kind, action_key=action_key, facts=facts)
+    entry = insert(ActivityLog).values(**_ids(attempt), kind=kind, action_key=action_key, facts=facts)
     await session.execute(entry.on_conflict_do_nothing(index_elements=["redemption_id", "action_key"]))
 
 
-def _ids(of: Any, redemption_id: str) -> dict[str, Any]:
-    return {"shop_id": of.shop_id, "customer_id": of.customer_id, "redemption_id": redemption_id}
+def _ids(of: Redemption | OfRedemption) -> dict[str, Any]:
+    return {"shop_id": of.shop_id, "customer_id": of.customer_id, "redemption_id": of.redemption_id}

@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db import points, transactions
 from db.lists import Page, rows_of
 from db.metafields import mark_stale
 from db.tables import ADDRESS_PARTS, Customer, Shop, VipTier
+from domain.events import CustomerState
 
 TRIGRAM_LENGTH = 3
 """Length of the parts that the database function `address_parts` indexes."""
@@ -47,6 +48,32 @@ async def lock_customer(
     """
     query = select(Customer).where(Customer.shop_id == shop_id, Customer.id == customer_id)
     return (await session.execute(query.with_for_update(skip_locked=skip_locked))).scalar_one_or_none()
+
+
+_HOLD = text("SELECT FROM customers WHERE shop_id = :shop_id AND id = :customer_id FOR UPDATE")
+
+
+async def hold_customer(session: AsyncSession, shop_id: int, customer_id: str) -> None:
+    """Lock the customer, like `lock_customer`, without reading the row."""
+    await session.execute(_HOLD, {"shop_id": shop_id, "customer_id": customer_id})
+
+
+_STATE = text("""
+    SELECT c.lifetime_points, c.redeemed_points, t.name AS vip_tier,
+           CASE WHEN c.excluded THEN 'excluded' ELSE 'member' END AS status, (
+               SELECT coalesce(sum(l.remaining), 0)::bigint FROM point_lots l
+               WHERE l.shop_id = c.shop_id AND l.customer_id = c.id AND l.remaining > 0
+                 AND (l.expires_at IS NULL OR l.expires_at > clock_timestamp())
+           ) AS points_balance
+    FROM customers c LEFT JOIN vip_tiers t ON (t.shop_id, t.id) = (c.shop_id, c.vip_tier_id)
+    WHERE c.shop_id = :shop_id AND c.id = :customer_id
+""")
+
+
+async def customer_state(session: AsyncSession, shop_id: int, customer_id: str) -> CustomerState:
+    """The customer's state for the metafield."""
+    row = (await session.execute(_STATE, {"shop_id": shop_id, "customer_id": customer_id})).mappings().one()
+    return CustomerState(**row)
 
 
 async def profiles(session: AsyncSession, shop_id: int, rows: Sequence[Customer]) -> list[Profile]:

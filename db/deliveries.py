@@ -1,31 +1,151 @@
 """Queries about deliveries."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
 
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import ARRAY, Boolean, ColumnElement, Interval, String, bindparam, func, select, text, update
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from db.activity_log import OfRedemption
 from db.tables import Delivery, Redemption
 from domain.deliveries import UNSENT, DeliveryStatus
-from domain.events import EventKind
+from domain.discounts import CodeState
+from domain.events import EventKind, RewardEvent
+
+_ADD = text("""
+    INSERT INTO deliveries (redemption_id, shop_id, event, channel)
+    SELECT :redemption_id, :shop_id, :event, unnest(:channels)
+""").bindparams(bindparam("channels", type_=ARRAY(String)))
 
 
-def add_deliveries(session: AsyncSession, redemption: Redemption, channels: Iterable[str], event: EventKind) -> None:
+async def add_deliveries(
+    session: AsyncSession, redemption: Redemption | OfRedemption, channels: Iterable[str], event: EventKind
+) -> None:
     """Add one pending delivery of the event per channel."""
-    ids = {"redemption_id": redemption.id, "shop_id": redemption.shop_id}
-    session.add_all(Delivery(**ids, channel=channel, event=event) for channel in channels)
+    ids = {"redemption_id": redemption.redemption_id, "shop_id": redemption.shop_id}
+    await session.execute(_ADD, {**ids, "event": event, "channels": list(channels)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class SendRule:
+    """How a channel is sent to.
+
+    Attributes:
+        repeatable: whether a send with an unknown outcome may be repeated.
+        max_age: older events are skipped. None: never skipped.
+    """
+
+    repeatable: bool
+    max_age: timedelta | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventToSend:
+    """An event whose send attempts were recorded, with the shop that sends it. `channels`: those to send to now."""
+
+    channels: list[str]
+    shop_id: int
+    domain: str
+    credentials: dict[str, str]
+    event: RewardEvent
+
+
+_BEGIN = (
+    text("""
+    UPDATE deliveries d SET attempts = d.attempts + 1, attempted_at = clock_timestamp(), updated_at = now()
+    FROM unnest(:channels, :repeatable, :max_ages) AS rule (channel, repeatable, max_age), redemptions r
+    JOIN shops s ON s.id = r.shop_id
+    JOIN customers c ON (c.shop_id, c.id) = (r.shop_id, r.customer_id)
+    JOIN discount_codes k ON (k.redemption_id, k.attempt) = (r.id, r.attempt) AND k.state <> :foreign
+    LEFT JOIN refunds f ON f.redemption_id = r.id
+    WHERE d.redemption_id = :redemption_id AND d.shop_id = :shop_id AND d.event = :event AND d.channel = rule.channel
+      AND r.id = d.redemption_id AND d.status = :pending AND (d.attempted_at IS NULL OR rule.repeatable)
+      AND (rule.max_age IS NULL OR d.created_at > clock_timestamp() - rule.max_age)
+    RETURNING d.channel, s.domain, s.credentials, s.currency, r.reward_id, r.reward_name, c.id AS customer_id, c.email,
+              c.phone, r.points_spent AS points, r.discount_type, k.code AS discount_code,
+              r.discount_amount AS discount_value,
+              CASE WHEN d.event = :redeemed THEN r.captured_at ELSE f.refunded_at END AS occurred_at,
+              CASE WHEN d.event = :redeemed THEN r.balance_after ELSE f.balance_after END AS points_balance,
+              CASE WHEN d.event = :redeemed THEN r.expires_at END AS expires_at
+    """)
+    .bindparams(
+        bindparam("channels", type_=ARRAY(String)),
+        bindparam("repeatable", type_=ARRAY(Boolean)),
+        bindparam("max_ages", type_=ARRAY(Interval)),
+        bindparam("pending", DeliveryStatus.PENDING),
+        bindparam("foreign", CodeState.FOREIGN),
+        bindparam("redeemed", EventKind.REWARD_REDEEMED),
+    )
+    .columns(credentials=JSONB)
+)
+
+
+async def begin_sends(
+    session: AsyncSession, shop_id: int, redemption_id: str, event: EventKind, rules: Mapping[str, SendRule]
+) -> EventToSend | None:
+    """Record a send attempt for each of these channels that may be sent to now, before it is made.
+
+    None: for no channel. A channel is left out if its delivery is settled or missing, if the event is too old, or if
+    an earlier attempt may have sent it and must not be repeated.
+    """
+    values = {
+        "shop_id": shop_id,
+        "redemption_id": redemption_id,
+        "event": event,
+        "channels": list(rules),
+        "repeatable": [rule.repeatable for rule in rules.values()],
+        "max_ages": [rule.max_age for rule in rules.values()],
+    }
+    rows = [dict(row) for row in (await session.execute(_BEGIN, values)).mappings()]
+    if not rows:
+        return None
+    channels = [row.pop("channel") for row in rows]
+    shop = {name: rows[0].pop(name) for name in ("domain", "credentials")}
+    reward_event = RewardEvent(kind=event, redemption_id=redemption_id, **rows[0])
+    return EventToSend(channels=channels, shop_id=shop_id, **shop, event=reward_event)
+
+
+async def settle(
+    session: AsyncSession,
+    shop_id: int,
+    redemption_id: str,
+    event: EventKind,
+    channel: str,
+    *,
+    status: DeliveryStatus,
+    reason: str | None,
+) -> tuple[DeliveryStatus, str | None]:
+    """Record the outcome of a send, unless the delivery was settled differently meanwhile; returns what is recorded."""
+    key = _key(shop_id, redemption_id, event, channel)
+    sent_at = func.clock_timestamp() if status is DeliveryStatus.SENT else None
+    may_change = Delivery.status.in_([status, *status.predecessors])
+    settled = update(Delivery).where(*key, may_change).values(status=status, last_error=reason, sent_at=sent_at)
+    if (await session.execute(settled.returning(Delivery.status))).first() is not None:
+        return status, reason
+    row = (await session.execute(select(Delivery.status, Delivery.last_error).where(*key))).one()
+    return row.status, row.last_error
+
+
+async def keep_pending(
+    session: AsyncSession, shop_id: int, redemption_id: str, event: EventKind, channel: str, *, reason: str
+) -> None:
+    """Record why a send is to be retried: it was not executed, or may be repeated."""
+    key = _key(shop_id, redemption_id, event, channel)
+    await session.execute(update(Delivery).where(*key).values(attempted_at=None, last_error=reason))
+
+
+def _key(shop_id: int, redemption_id: str, event: EventKind, channel: str) -> tuple[ColumnElement[bool], ...]:
+    delivery = (Delivery.redemption_id == redemption_id, Delivery.event == event, Delivery.channel == channel)
+    return (Delivery.shop_id == shop_id, *delivery)
 
 
 async def lock_delivery(
-    session: AsyncSession, shop_id: int, redemption_id: str, channel: str, event: EventKind
+    session: AsyncSession, shop_id: int, redemption_id: str, event: EventKind, channel: str
 ) -> Delivery | None:
     """One delivery, locked until the transaction ends."""
-    query = select(Delivery).where(
-        Delivery.shop_id == shop_id,
-        Delivery.redemption_id == redemption_id,
-        Delivery.channel == channel,
-        Delivery.event == event,
-    )
+    query = select(Delivery).where(*_key(shop_id, redemption_id, event, channel))
     return (await session.execute(query.with_for_update())).scalar_one_or_none()
 
 

@@ -59,6 +59,23 @@ async def customer_codes(session: AsyncSession, redemptions: Iterable[Redemption
     return {row.redemption_id: row.code for row in await session.execute(query)}
 
 
+async def find_captured(session: AsyncSession, shop_id: int, redemption_id: str) -> tuple[Redemption, str] | None:
+    """A captured redemption with the code that the customer got. None: it is not captured."""
+    query = (
+        select(Redemption, DiscountCode.code)
+        .join(DiscountCode, DiscountCode.redemption_id == Redemption.id)
+        .where(
+            Redemption.shop_id == shop_id,
+            Redemption.id == redemption_id,
+            Redemption.status.in_(CAPTURED),
+            DiscountCode.attempt == Redemption.attempt,
+            DiscountCode.state != CodeState.FOREIGN,
+        )
+    )
+    row = (await session.execute(query)).one_or_none()
+    return None if row is None else (row[0], row[1])
+
+
 async def find_codes(session: AsyncSession, shop_id: int, codes: Iterable[str]) -> Sequence[Row[DiscountCode, str]]:
     """The shop's discount codes among these (in any case), each with its customer's id."""
     query = select(DiscountCode, Redemption.customer_id).join(Redemption, Redemption.id == DiscountCode.redemption_id)

@@ -42,7 +42,9 @@ async def store_answer(session: AsyncSession, shop_id: int, key: str, answer: De
     Nothing is stored for a key that was erased, with its customer, during the request.
     """
     undecided = (IdempotencyKey.shop_id == shop_id, IdempotencyKey.key == key, IdempotencyKey.status.is_(None))
-    await session.execute(update(IdempotencyKey).where(*undecided).values(status=answer.status, body=answer.body))
+    store = update(IdempotencyKey).where(*undecided).values(status=answer.status, body=answer.body)
+    if (await session.execute(store.returning(IdempotencyKey.key))).first() is not None:
+        return answer
     stored = select(IdempotencyKey.status, IdempotencyKey.body)
     query = stored.where(IdempotencyKey.shop_id == shop_id, IdempotencyKey.key == key)
     row = (await session.execute(query)).one_or_none()

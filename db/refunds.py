@@ -69,7 +69,7 @@ async def complete(session: AsyncSession, redemption: Redemption) -> None:
     # The code no longer works, so it is not sent any more.
     redeemed = (Delivery.redemption_id == redemption.id, Delivery.event == EventKind.REWARD_REDEEMED)
     await skip_unsent(session, *redeemed, reason="refunded before it was sent")
-    add_deliveries(session, redemption, refund.channels, EventKind.REWARD_REFUNDED)
+    await add_deliveries(session, redemption, refund.channels, EventKind.REWARD_REFUNDED)
     facts = {
         "reward_id": redemption.reward_id,
         "reward_name": redemption.reward_name,

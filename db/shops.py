@@ -20,10 +20,9 @@ async def find_shop(session: AsyncSession, domain: str) -> Shop | None:
     return (await session.execute(select(Shop).where(Shop.domain == domain))).scalar_one_or_none()
 
 
-async def channels_of(session: AsyncSession, shop: Shop) -> list[Channel]:
+def channels_of(shop: Shop, *, has_subscriptions: bool) -> list[Channel]:
     """The channels that the shop's events are delivered on: those with credentials, and webhooks if subscribed."""
     channels = [channel for channel in Channel if channel.vendor in shop.credentials]
-    has_subscriptions = await subscriptions.has_active_subscriptions(session, shop.id)
     return [*channels, Channel.WEBHOOKS] if has_subscriptions else channels
 
 

@@ -383,6 +383,11 @@ class Redemption(Base):
     discount_code_redeemed_at: Mapped[datetime | None]
     is_refunded: Mapped[bool] = mapped_column(server_default=text("false"))
 
+    @property
+    def redemption_id(self) -> str:
+        """The id, by the name that other rows have for it."""
+        return self.id
+
     _check_transition = validates("status")(_check_transition)
 
 

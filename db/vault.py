@@ -2,11 +2,19 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from typing import Protocol
 
 from cryptography.fernet import Fernet, MultiFernet
 from pydantic import SecretStr
 
 from db.tables import Shop
+
+
+class HasCredentials(Protocol):
+    """A shop, or anything else with a shop's encrypted credentials."""
+
+    @property
+    def credentials(self) -> Mapping[str, str]: ...
 
 
 class Vault:
@@ -19,7 +27,7 @@ class Vault:
         """Encrypt the credentials of one vendor."""
         return self._fernet.encrypt(json.dumps(dict(credentials)).encode()).decode()
 
-    def open(self, shop: Shop, vendor: str, field: str) -> SecretStr:
+    def open(self, shop: Shop | HasCredentials, vendor: str, field: str) -> SecretStr:
         """Decrypt one field of the shop's credentials for a vendor, such as `("klaviyo", "api_key")`.
 
         Raises:

@@ -62,8 +62,10 @@ class Standing(Enum):
     """An earlier attempt still holds points. It may yet be captured or fail."""
 
 
-def standing(attempt: int, *, row_attempt: int, row_status: RedemptionStatus) -> Standing:
+def standing(attempt: int, *, row_attempt: int | None, row_status: RedemptionStatus | None) -> Standing:
     """Compare an attempt with the redemption's row. The row is the arbiter between concurrent attempts."""
+    if row_attempt is None or row_status is None:
+        return Standing.OPEN
     if row_status.is_captured:
         return Standing.CAPTURED
     if row_attempt > attempt:

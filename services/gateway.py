@@ -13,7 +13,7 @@ from temporalio.client import (
     WorkflowUpdateFailedError,
     WorkflowUpdateRPCTimeoutOrCancelledError,
 )
-from temporalio.common import TypedSearchAttributes, WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.common import Priority, TypedSearchAttributes, WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.workflow import UpdateMethodMultiParam
@@ -26,6 +26,9 @@ Answer = TypeVar("Answer")
 Message = TypeVar("Message")
 
 PAUSE_SECONDS = 0.5
+
+# Somebody waits for the answer. The default is 3. Which key the server serves first is not guaranteed.
+BEFORE_WEBHOOKS = Priority(priority_key=2)
 
 # The same for every request, so that all get the same answer, even after the workflow is closed.
 UPDATE_ID = "answer"
@@ -150,6 +153,7 @@ class Gateway:
             static_summary=request.summary,
             static_details=request.details,
             search_attributes=attempt_attributes(request.attempt, request.stage),
+            priority=BEFORE_WEBHOOKS,
         )
         try:
             return await self._temporal.execute_update_with_start_workflow(  # pyright: ignore[reportUnknownMemberType]

@@ -7,7 +7,7 @@ from temporalio.common import WorkflowIDReusePolicy
 
 from activities.attempt import Attempt
 from database import Sessions
-from db import discount_codes, redemptions, refunds, shops
+from db import discount_codes, redemptions, refunds, shops, subscriptions
 from db.tables import Redemption, Refund, Shop
 from domain.ids import refund_workflow_id
 from domain.refunds import RefundRefusal, RefundStatus
@@ -66,7 +66,8 @@ class Refunds:
             redemption = await redemptions.find_redemption(session, shop.id, redemption_id)
             if redemption is None:
                 return RefundRefusal.NOT_FOUND
-            channels = await shops.channels_of(session, shop)
+            has_subscriptions = await subscriptions.has_active_subscriptions(session, shop.id)
+            channels = shops.channels_of(shop, has_subscriptions=has_subscriptions)
             refund = await refunds.request_refund(session, redemption, actor=actor, reason=reason, channels=channels)
             return refund if isinstance(refund, RefundRefusal) else (redemption, refund)
 

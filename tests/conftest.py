@@ -19,7 +19,7 @@ from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
-from database import Sessions, connect, migrate, sessions
+from database import Sessions, connect, migrate
 from db.tables import Base
 from local_stack.options import StackOptions, vendor_settings
 from local_stack.stack import LocalStack
@@ -36,11 +36,16 @@ OWN_PROCESSES = {"e2e", "crash", "local_stack", "chaos", "benchmarks"}
 
 
 @pytest.fixture(scope="session")
-async def database_url(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[SecretStr]:
+async def postgres(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[LocalStack]:
     """A PostgreSQL server."""
     options = StackOptions(data_dir=tmp_path_factory.mktemp("stack"), parts=["postgres"])
     async with LocalStack(options) as stack:
-        yield SecretStr(stack.database_url)
+        yield stack
+
+
+@pytest.fixture(scope="session")
+def database_url(postgres: LocalStack) -> SecretStr:
+    return SecretStr(postgres.database_url)
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +59,7 @@ async def engine(database_url: SecretStr) -> AsyncGenerator[AsyncEngine]:
 
 @pytest.fixture(scope="session")
 def store(engine: AsyncEngine) -> Sessions:
-    return sessions(engine)
+    return Sessions(engine)
 
 
 @pytest.fixture(scope="session")
@@ -111,13 +116,18 @@ Running = Callable[..., AbstractAsyncContextManager[Service]]
 
 
 @pytest.fixture
-async def running(settings: Settings, engine: AsyncEngine) -> Running:
-    """Runs a service, whose database has no rows of earlier tests: the reconciler would recover their redemptions."""
+async def _empty_database(engine: AsyncEngine) -> None:
+    """Delete the rows of earlier tests: the reconciler would recover their redemptions."""
     async with engine.begin() as connection:
         # Without triggers, as the ledger is append-only.
         await connection.execute(text("SET LOCAL session_replication_role = replica"))
         for table in reversed(Base.metadata.sorted_tables):
             await connection.execute(delete(table))
+
+
+@pytest.fixture
+def running(settings: Settings, engine: AsyncEngine, _empty_database: None) -> Running:
+    """Runs a service on an empty database."""
     return partial(Service.running, settings, engine)
 
 

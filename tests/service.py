@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client, WorkflowHandle
 
 from api.app import create_app
-from database import Sessions, sessions
+from database import Sessions
 from db.audit import Finding, audit
 from db.tables import Base, LedgerEntry, StaleMetafield
 from db.vault import Vault
@@ -27,7 +27,7 @@ from tests.builders import Json
 from tests.faults import VendorFault
 from tests.shop import Shop
 from tests.waiting import wait_for_end
-from worker import build_worker
+from worker import run_workers
 from workflows.reconcile_redemptions import ReconcileRedemptions
 from workflows.redeem_reward import RedeemReward
 from workflows.refund_redemption import RefundRedemption
@@ -57,7 +57,7 @@ class Service:
             await stack.enter_async_context(app.router.lifespan_context(app))
             service = cls(
                 settings=settings,
-                store=sessions(engine),
+                store=Sessions(engine),
                 temporal=temporal,
                 api=await stack.enter_async_context(in_process(httpx.ASGITransport(app, raise_app_exceptions=False))),
                 vendors=await stack.enter_async_context(in_process(httpx.ASGITransport(sandbox))),
@@ -79,7 +79,7 @@ class Service:
 
     def worker(self) -> Any:
         """A worker, as a context manager."""
-        return build_worker(self.temporal, self.settings, self.store, self.worker_http)
+        return run_workers(self.temporal, self.settings, self.store, self.worker_http)
 
     async def import_shop(self, shop: Json) -> None:
         vault = Vault(self.settings.encryption_keys)

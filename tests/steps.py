@@ -11,6 +11,7 @@ from activities.discounts import Discounts
 from activities.points import Points
 from activities.refunds import Refunds
 from clients.shopify import Shopify, Store
+from db.purchases import find_code
 from db.tables import DiscountCode, PointLot, Redemption
 from db.vault import Vault
 from domain.channels import Channel
@@ -59,7 +60,11 @@ class Steps:
 
     async def planned_discount(self) -> tuple[Store, Discount]:
         """The discount as it will be requested from Shopify."""
-        request = await self.discounts._load(self.first)  # pyright: ignore[reportPrivateUsage]
+        mine = self.first
+        async with self.service.store() as session:
+            code = await find_code(session, shop_id=mine.shop_id, redemption_id=mine.redemption_id, attempt=mine.number)
+        assert code is not None
+        request = await self.discounts._request(code)  # pyright: ignore[reportPrivateUsage]
         return request.store, request.discount
 
     async def expire_lots(self, expires_in: timedelta = timedelta(hours=-1)) -> None:

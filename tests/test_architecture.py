@@ -10,6 +10,11 @@ PRODUCTION = ("activities", "api", "clients", "commands", "db", "services", "wor
 STATE_NAME = re.compile(r"(^|_)(status|state|kind)$")
 SQL_COMPARISON = re.compile(r"\b(status|state|kind)\s*(=|<>|!=|\bIN\b)\s*\(?\s*'\w", re.IGNORECASE)
 
+NOT_DETERMINISTIC = re.compile(
+    r"^(random|time|os|sys|uuid|secrets|socket|threading|subprocess|pathlib|httpx|io|logging|structlog)(\.|$)"
+    r"|^(open|print|input|id|hash|set_event_loop)$|\b(date|datetime)\.(now|utcnow|today)$"
+)
+
 
 def test_only_the_domain_compares_states_with_literals() -> None:
     assert [found for path in _modules(*PRODUCTION) for found in _literal_comparisons(path)] == []
@@ -23,6 +28,25 @@ def test_queries_open_and_commit_no_session() -> None:
 
 def test_workflows_do_not_use_the_temporal_client() -> None:
     assert [str(path) for path in _modules("workflows") if "temporalio.client" in path.read_text()] == []
+
+
+def test_workflows_use_nothing_that_is_not_deterministic() -> None:
+    """The sandbox does not check workflow modules: docs/decisions/0042."""
+    assert [found for path in _modules("workflows") for found in _not_deterministic(path)] == []
+
+
+def _not_deterministic(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        match node:
+            case ast.Import():
+                names = [one.name for one in node.names]
+            case ast.ImportFrom():
+                names = [node.module or ""]
+            case ast.Call():
+                names = [ast.unparse(node.func)]
+            case _:
+                continue
+        yield from (f"{path}:{node.lineno} {name}" for name in names if NOT_DETERMINISTIC.search(name))
 
 
 def _modules(*packages: str) -> list[Path]:

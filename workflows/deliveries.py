@@ -8,7 +8,7 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 from activities.attempt import Attempt
-from activities.deliveries import Deliver, Deliveries, DeliveryOutcome, SkipDelivery
+from activities.deliveries import Deliver, DeliverAll, Deliveries, DeliveryOutcome, Postponed, SkipDelivery
 from domain.channels import Channel
 from domain.deliveries import DeliveryStatus
 from domain.events import EventKind
@@ -40,9 +40,23 @@ class DeliversEvent:
 
         Deliveries that failed in an earlier workflow are retried for the channels in `retry_failed`.
         """
-        self._progress.enter_stage(Stage.DELIVERING)
         channels = self._attempt.channels
-        await asyncio.gather(*(self._deliver_to(one, retry_failed=one in retry_failed) for one in channels))
+        self._progress.begin_deliveries()
+        first = await insist(
+            Deliveries.deliver_all,
+            DeliverAll(**self._ids, channels=[one for one in channels if one not in retry_failed]),
+            summary=self._attempt.redemption_id,
+            background=True,
+        )
+        for channel, outcome in first.items():
+            if isinstance(outcome, DeliveryOutcome):
+                self._record(channel, outcome)
+        left = [one for one in channels if one not in first or isinstance(first[one], Postponed)]
+        if left or self._rejected:
+            self._show_stage()
+            await asyncio.gather(
+                *(self._deliver_to(one, first.get(one), retry_failed=one in retry_failed) for one in channels)
+            )
 
     @workflow.update(description="Retry the rejected deliveries of these channels.")
     async def retry_deliveries(self, channels: list[Channel]) -> None:
@@ -72,8 +86,11 @@ class DeliversEvent:
         if not 0 < len(reason.strip()) <= 500:
             raise ApplicationError("give a reason of 1 to 500 characters", type="BadArgument")
 
-    async def _deliver_to(self, channel: Channel, *, retry_failed: bool) -> None:
-        await self._send(channel, retry_failed=retry_failed)
+    async def _deliver_to(
+        self, channel: Channel, first: DeliveryOutcome | Postponed | None, *, retry_failed: bool
+    ) -> None:
+        if not isinstance(first, DeliveryOutcome):
+            await self._send(channel, retry_failed=retry_failed, postponed=first)
         while channel in self._rejected:
             await workflow.wait_condition(lambda: channel in self._to_retry or channel not in self._rejected)
             if channel in self._to_retry:
@@ -81,17 +98,21 @@ class DeliversEvent:
                 await self._send(channel, retry_failed=True)
         self._show_stage()
 
-    async def _send(self, channel: Channel, *, retry_failed: bool) -> None:
+    async def _send(self, channel: Channel, *, retry_failed: bool, postponed: Postponed | None = None) -> None:
         self._progress.set_step(channel, StepState.IN_PROGRESS)
         self._show_stage()
-        request = Deliver(**self._ids, channel=channel, retry_failed=retry_failed)
+        request = Deliver(**self._ids, channel=channel, retry_failed=retry_failed, postponed=postponed)
         await self._run(Deliveries.deliver, request, activity_id=channel)
         self._show_stage()
 
     async def _run(self, step: Step[Request, DeliveryOutcome], request: Request, *, activity_id: str) -> None:
         summary = f"{request.channel} · {request.redemption_id}"
-        outcome = await insist(step, request, summary=summary, activity_id=activity_id)
-        self._progress.set_step(request.channel, _STEP_STATES[outcome.status], outcome.reason)
+        self._record(
+            request.channel, await insist(step, request, summary=summary, activity_id=activity_id, background=True)
+        )
+
+    def _record(self, channel: Channel, outcome: DeliveryOutcome) -> None:
+        self._progress.set_step(channel, _STEP_STATES[outcome.status], outcome.reason)
 
     def _show_stage(self) -> None:
         self._progress.enter_stage(Stage.NEEDS_ATTENTION if self._rejected else Stage.DELIVERING)

@@ -25,7 +25,7 @@ class ExpirePoints:
         await self._repeat(Metafields.sync_metafields)
 
     async def _repeat(self, step: Step[None, int]) -> None:
-        while await insist(step, None, summary="what is due"):
+        while await insist(step, None, summary="what is due", background=True):
             self._activities_left -= 1
             if self._activities_left == 0:
                 workflow.continue_as_new()

@@ -15,5 +15,5 @@ class ProcessWebhook:
     async def run(self, received: ReceivedWebhook) -> None:
         """Repeat the step until nothing is left. A large shop is erased in batches of customers."""
         workflow.set_current_details(webhook_details(received.topic))
-        while not await insist(Webhooks.process_webhook, received, summary=received.topic):
+        while not await insist(Webhooks.process_webhook, received, summary=received.topic, background=True):
             pass

@@ -80,6 +80,7 @@ class Progress:
     steps: dict[str, StepProgress] = field(default_factory=dict[str, StepProgress])
 
     def __post_init__(self) -> None:
+        self._first_stage = self._searchable_stage = self.stage
         self.steps |= dict.fromkeys((*STEPS[self.event], *self.attempt.channels), StepProgress())
 
     def steps_in(self, state: StepState) -> list[str]:
@@ -91,12 +92,21 @@ class Progress:
         self.steps[step] = StepProgress(state, reason)
         self._show()
 
+    def begin_deliveries(self) -> None:
+        """Record that the pivot is passed and that every delivery is in progress.
+
+        The stage is not upserted: most workflows finish within a second, and only a longer one is searched for.
+        """
+        self.steps |= dict.fromkeys(STEPS[self.event], StepProgress(StepState.DONE))
+        self.steps |= dict.fromkeys(self.attempt.channels, StepProgress(StepState.IN_PROGRESS))
+        self.stage = Stage.DELIVERING
+        self._show()
+
     def enter_stage(self, stage: Stage) -> None:
         """Record the stage. A new one is upserted as a search attribute, which costs a history event."""
-        if stage is Stage.DELIVERING:
-            self.steps |= dict.fromkeys(STEPS[self.event], StepProgress(StepState.DONE))
-        if stage is not self.stage:
-            self.stage = stage
+        self.stage = stage
+        if stage is not self._searchable_stage:
+            self._searchable_stage = stage
             updates: list[SearchAttributeUpdate[str]] = [REDEMPTION_STAGE.value_set(stage)]
             workflow.upsert_search_attributes(updates)  # pyright: ignore[reportUnknownMemberType] - the SDK's own
         self._show()
@@ -107,9 +117,11 @@ class Progress:
         self.enter_stage(Stage.COMPENSATING)
 
     def finish(self, refusal: Refusal | None = None) -> None:
-        """Enter the last stage."""
-        self.refusal = refusal
-        self.enter_stage(Stage.DONE)
+        """Record the last stage. Temporal's own status has it too, so it is upserted only after another stage was."""
+        self.refusal, self.stage = refusal, Stage.DONE
+        if self._searchable_stage is not self._first_stage:
+            self.enter_stage(Stage.DONE)
+        self._show()
 
     def _show(self) -> None:
         workflow.set_current_details(self.render(self))

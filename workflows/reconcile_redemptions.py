@@ -20,7 +20,7 @@ from workflows.current_details import reconciliation_details
 from workflows.process_webhook import ProcessWebhook
 from workflows.progress import attempt_attributes, shop_attributes
 from workflows.recovery import recovery_workflow
-from workflows.saga import INSIST_TIMEOUT, Step, insist
+from workflows.saga import INSIST_TIMEOUT, Step, background_queue, insist
 
 Result = TypeVar("Result", int, list[Attempt], list[ReceivedWebhook])
 
@@ -36,7 +36,9 @@ class ReconcileRedemptions:
     @workflow.run
     async def run(self) -> int:
         """Run every step once. Returns the number of orphaned redemptions and refunds."""
-        self._orphaned = await insist(Reconciliation.find_orphaned_redemptions, None, summary="without open workflow")
+        self._orphaned = await insist(
+            Reconciliation.find_orphaned_redemptions, None, summary="without open workflow", background=True
+        )
         for attempt in self._orphaned:
             await _recover(attempt, EventKind.REWARD_REDEEMED)
         refunds = await self._try(Reconciliation.find_orphaned_refunds) or []
@@ -56,7 +58,11 @@ class ReconcileRedemptions:
         self._show(step, "in progress")
         try:
             result = await workflow.execute_activity_method(
-                step, None, activity_id=step.__name__, schedule_to_close_timeout=INSIST_TIMEOUT
+                step,
+                None,
+                task_queue=background_queue(workflow.info().task_queue),
+                activity_id=step.__name__,
+                schedule_to_close_timeout=INSIST_TIMEOUT,
             )
         except ActivityError as error:
             workflow.logger.warning("step left to the next reconciliation: %s", error.cause)

@@ -32,7 +32,7 @@ class RedeemReward(DeliversEvent):
     async def run(self, attempt: Attempt) -> PurchaseAnswer:
         """Run the saga. Returns the answer that callers of the update got."""
         async with self._saga as saga:
-            refusal = await saga.step(Points.reserve_points, attempt, undo=Points.release_points)
+            refusal = await saga.step(Points.reserve_points, attempt, undo=Points.release_points, local=True)
             if refusal is not None:
                 return await self._finish(PurchaseAnswer(outcome=PurchaseOutcome.REFUSED, refusal=refusal))
             await saga.step(Discounts.generate_discount_code, attempt, undo=Discounts.void_discount_code)

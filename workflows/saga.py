@@ -28,6 +28,8 @@ UNWIND = (asyncio.CancelledError, FailureError, asyncio.TimeoutError)
 # that dies inside a step is noticed by this time-out only.
 ATTEMPT_TIMEOUT = timedelta(seconds=15)
 INSIST_TIMEOUT = timedelta(seconds=30)
+# Well below the time-out of a workflow task (10 s), which is open during a local activity.
+LOCAL_TIMEOUT = timedelta(seconds=3)
 
 # Before the pivot: bounded by the purchase's deadline, not by a number of attempts. A rejection is final.
 ATTEMPT = RetryPolicy(
@@ -35,6 +37,12 @@ ATTEMPT = RetryPolicy(
     maximum_interval=timedelta(seconds=5),
     non_retryable_error_types=["Refused", "RedemptionClosed"],
 )
+
+# A local activity: an ordinary activity follows it.
+ONCE = RetryPolicy(maximum_attempts=1)
+
+# The undo must not overtake its step.
+_UNDO_WAITS = workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED
 
 # After the pivot and while compensating: without limit. Rejections are retried too, as an operator can replace a token.
 INSIST = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=1))
@@ -68,8 +76,13 @@ class Saga:
         self.failure = error
         return await shielded(self._unwind(_reason(error)))
 
-    async def step(self, step: Step[Request, Result], request: Request, *, undo: Step[Request, bool]) -> Result:
+    async def step(
+        self, step: Step[Request, Result], request: Request, *, undo: Step[Request, bool], local: bool = False
+    ) -> Result:
         """Run one step, retried until the deadline.
+
+        `local`: the first execution is a local activity, which saves a round trip and six history events. Only that
+        one, as the SDK ignores time-outs between the retries of local activities. The step must be short.
 
         Raises:
             FailureError: it did not succeed before the deadline, or was rejected.
@@ -82,23 +95,40 @@ class Saga:
             raise ApplicationError("the purchase's deadline has passed", type="DeadlinePassed")
         self._progress.set_step(step.__name__, StepState.IN_PROGRESS)
         try:
-            result = await workflow.execute_activity_method(
-                step,
-                request,
-                activity_id=step.__name__,
-                summary=self._progress.attempt.redemption_id,
-                start_to_close_timeout=ATTEMPT_TIMEOUT,
-                schedule_to_close_timeout=time_left,
-                retry_policy=ATTEMPT,
-                # The undo must not overtake its step.
-                cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-            )
+            result = await self._execute(step, request, time_left, local=local)
             self._progress.set_step(step.__name__, StepState.DONE)
             return result
         finally:
             # The SDK drops a cancellation that arrives while a step with this cancellation type completes.
             if workflow.cancellation_reason() is not None:
                 raise asyncio.CancelledError
+
+    async def _execute(
+        self, step: Step[Request, Result], request: Request, time_left: timedelta, *, local: bool
+    ) -> Result:
+        if local:
+            try:
+                return await workflow.execute_local_activity_method(
+                    step,
+                    request,
+                    activity_id=f"{step.__name__}-local",
+                    schedule_to_close_timeout=min(LOCAL_TIMEOUT, time_left),
+                    retry_policy=ONCE,
+                    cancellation_type=_UNDO_WAITS,
+                )
+            except FailureError as error:
+                if _is_final(error):
+                    raise
+        return await workflow.execute_activity_method(
+            step,
+            request,
+            activity_id=step.__name__,
+            summary=self._progress.attempt.redemption_id,
+            start_to_close_timeout=ATTEMPT_TIMEOUT,
+            schedule_to_close_timeout=time_left,
+            retry_policy=ATTEMPT,
+            cancellation_type=_UNDO_WAITS,
+        )
 
     async def _unwind(self, failure: str) -> bool:
         self._progress.compensate(failure)
@@ -123,16 +153,29 @@ async def compensate(
     return undone
 
 
+def background_queue(task_queue: str) -> str:
+    """The task queue of activities that can wait, beside the one of purchases and workflows."""
+    return f"{task_queue}-background"
+
+
 async def insist(
-    step: Step[Request, Result], request: Request, *, summary: str, activity_id: str | None = None
+    step: Step[Request, Result],
+    request: Request,
+    *,
+    summary: str,
+    activity_id: str | None = None,
+    background: bool = False,
 ) -> Result:
     """Run one step, retried until it succeeds.
 
     `activity_id` distinguishes steps of one type that run in parallel. Runbooks and the command line refer to it.
+    `background`: the step can wait, and runs on the other task queue.
     """
+    queue = workflow.info().task_queue
     return await workflow.execute_activity_method(
         step,
         request,
+        task_queue=background_queue(queue) if background else queue,
         activity_id=activity_id or step.__name__,
         summary=summary,
         start_to_close_timeout=INSIST_TIMEOUT,
@@ -150,6 +193,14 @@ async def shielded(work: Coroutine[Any, Any, Result]) -> Result:
             if task.cancelled():
                 raise
     return task.result()
+
+
+def _is_final(error: FailureError) -> bool:
+    """Whether a retry would fail again, or the workflow was cancelled."""
+    cause = error.cause if isinstance(error, ActivityError) else error
+    if isinstance(cause, ApplicationError):
+        return cause.type in (ATTEMPT.non_retryable_error_types or ())
+    return workflow.cancellation_reason() is not None
 
 
 def _reason(error: BaseException) -> str:

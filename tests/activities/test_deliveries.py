@@ -5,21 +5,20 @@ import pytest
 from activities.deliveries import Deliver, Deliveries, Sender
 from activities.senders import EventSender
 from clients.klaviyo import Klaviyo
+from db.deliveries import EventToSend, SendRule
 from db.vault import Vault
 from domain.channels import Channel
-from domain.events import EventKind
 from tests.builders import encrypt_with_lost_key
 from tests.steps import Steps
 
 
 class RecordingSender:
-    repeatable = True
-    max_age = None
+    rule = SendRule(repeatable=True, max_age=None)
 
     def __init__(self) -> None:
         self.sent = 0
 
-    async def send(self, shop_id: int, redemption_id: str, event: EventKind) -> None:
+    async def send(self, event: EventToSend) -> None:
         self.sent += 1
 
 
@@ -77,4 +76,4 @@ def klaviyo_sender(steps: Steps) -> EventSender:
     settings = steps.service.settings
     client = Klaviyo(steps.service.worker_http, base_url=settings.klaviyo_url, revision=settings.klaviyo_revision)
     vault = Vault(settings.encryption_keys)
-    return EventSender(steps.service.store, vault, "klaviyo", client.send_event, repeatable=True)
+    return EventSender(vault, "klaviyo", client.send_event, repeatable=True)

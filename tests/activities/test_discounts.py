@@ -163,7 +163,7 @@ async def test_a_code_never_requested_is_voided_without_shopify(steps: Steps) ->
 
 async def test_the_fence_prevents_a_late_creation(steps: Steps) -> None:
     await steps.points.reserve_points(steps.first)
-    await steps.service.inject("shopify", VendorFault.LATE, operation=CREATE_CODE, seconds=0.5)
+    await steps.service.inject("shopify", VendorFault.LATE, operation=CREATE_CODE, seconds=1)
     with pytest.raises(Unknown):
         await steps.discounts.generate_discount_code(steps.first)
     await steps.points.release_points(steps.first)
@@ -171,7 +171,7 @@ async def test_the_fence_prevents_a_late_creation(steps: Steps) -> None:
     assert await steps.discounts.void_discount_code(steps.first)
     assert await steps.discounts.void_discount_code(steps.first)
 
-    await asyncio.sleep(0.7)  # the late execution is rejected by now
+    await asyncio.sleep(1.2)  # the late execution is rejected by now
     assert [one["status"] for one in await steps.shop.discounts()] == ["expired"]
     assert await states(steps) == ["fenced"]
 

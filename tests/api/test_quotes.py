@@ -101,7 +101,7 @@ async def test_quotes_and_purchases_agree(service: Service, seed: int) -> None:
 
 async def test_quotes_change_nothing_and_need_no_locks(service: Service) -> None:
     shop = await service.open_shop(a_shop(a_customer(a_lot(500)), rewards=[a_reward(max_redemptions=1)]))
-    async with service.store() as session:
+    async with service.store.begin() as session:
         counts = [select(func.count()).select_from(table) for table in (LedgerEntry, Redemption, IdempotencyKey)]
         before = [await session.scalar(count) for count in counts]
         for table in (Customer, Reward, PointLot):

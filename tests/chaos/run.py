@@ -9,7 +9,7 @@ from enum import StrEnum
 from rich.console import Console
 from temporalio.client import Client
 
-from database import Sessions, connect, sessions
+from database import Sessions, connect
 from db.vault import Vault
 from domain.subscriptions import SENT_EVENTS
 from local_stack import StackError
@@ -82,7 +82,7 @@ class Chaos:
                 settings=settings,
                 shop=ChaosShop(seconds),
                 requests=Requests(),
-                store=sessions(engine),
+                store=Sessions(engine),
                 temporal=temporal,
                 clients=ApiClients([await exits.enter_async_context(client) for client in stack.clients()]),
                 vendors=Vendors(http, log, seed=seed),

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from database import connect, sessions
+from database import Sessions, connect
 from local_stack.options import StackOptions
 from local_stack.stack import LocalStack
 from settings import connect_temporal
@@ -43,7 +43,7 @@ async def shop(stack: LocalStack) -> AsyncGenerator[Shop]:
     async with client_of(stack.api_url) as api, client_of(stack.vendor_url) as vendors:
         service = Service(
             settings=settings,
-            store=sessions(engine),
+            store=Sessions(engine),
             temporal=temporal,
             api=api,
             vendors=vendors,

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client, WorkflowHandle
 
 from api.app import create_app
-from database import sessions
+from database import Sessions
 from db.audit import Finding, audit
 from db.tables import Redemption
 from local_stack.options import vendor_settings
@@ -82,7 +82,7 @@ class Matrix:
 
     async def audit(self) -> list[Finding]:
         """Audit the ledger of all cases."""
-        async with sessions(self.engine).begin() as session:
+        async with Sessions(self.engine).begin() as session:
             return await audit(session)
 
     async def _run(self, case: Case, service: Service, record: Path) -> list[str]:
@@ -121,7 +121,7 @@ class Matrix:
             transport = httpx.ASGITransport(app, raise_app_exceptions=False)
             yield Service(
                 settings=settings,
-                store=sessions(self.engine),
+                store=Sessions(self.engine),
                 temporal=self.temporal,
                 api=await stack.enter_async_context(in_process(transport)),
                 vendors=sandbox,

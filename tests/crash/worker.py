@@ -62,13 +62,15 @@ def _run_worker(options: WorkerOptions) -> None:
     os.environ.update(environment)
     boundaries = Boundaries(options.record, die_at=options.die_at)
     boundaries.hook_commits()
-    build = worker.build_worker
+    build = worker.build_workers
 
-    def build_hooked(client: Client, settings: Settings, store: Sessions, http: httpx.AsyncClient) -> Worker:
+    def build_hooked(
+        client: Client, settings: Settings, store: Sessions, http: httpx.AsyncClient
+    ) -> tuple[Worker, Worker]:
         boundaries.hook_calls(http)
         return build(boundaries.hook_activities(client), settings, store, http)
 
-    worker.build_worker = build_hooked
+    worker.build_workers = build_hooked
     worker.main()
 
 

@@ -57,7 +57,7 @@ async def test_the_audit_finds_changed_refunds(
 async def _violated(statement: str, service: Service, store: Sessions, shop: Shop, redemption: str) -> set[str]:
     """The invariants that are violated by the statement and were not before."""
     assert await service.audit() == []
-    async with store() as session:
+    async with store.begin() as session:
         await session.execute(text(statement), {"customer": shop.customers[0], "redemption": redemption})
         violated = {name for name, query in INVARIANTS.items() if (await session.execute(query)).first() is not None}
         await session.rollback()

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
 
-from database import sessions
+from database import Sessions
 from local_stack.options import ALL_PARTS, StackOptions
 from local_stack.stack import LocalStack
 from settings import Settings
@@ -43,7 +43,7 @@ async def deployment(
         (await vendors.delete("/_sandbox")).raise_for_status()
         yield Deployment(
             settings=settings,
-            store=sessions(engine),
+            store=Sessions(engine),
             temporal=temporal_client,
             api=api,
             vendors=vendors,

@@ -117,7 +117,7 @@ async def test_customers_can_buy_during_an_import(service: Service) -> None:
     imported = a_shop(busy, buyer)
     shop = await service.open_shop(imported)
     mine = (Customer.shop_id == (await shop.row()).id, Customer.id == shop.customers[0])
-    async with service.store() as session:
+    async with service.store.begin() as session:
         await session.execute(select(Customer).where(*mine).with_for_update())
         importing = asyncio.ensure_future(service.import_shop({**imported, "customers": [busy]}))
         await asyncio.sleep(0.3)

@@ -24,6 +24,13 @@ async def buy_rejected(shop: Shop) -> str:
     return redemption
 
 
+async def workflows_of(shop: Shop) -> list[Workflow]:
+    """The workflows that Temporal's search finds."""
+    temporal = shop.service.temporal
+    found = temporal.list_workflows(f"ShopDomain = '{shop.domain}'")
+    return [temporal.get_workflow_handle(one.id) async for one in found]
+
+
 async def send_update(workflow: Workflow, name: str, *arguments: object) -> None:
     """Send an update by name, as Temporal's UI and command line do."""
     await workflow.execute_update(name, args=arguments)  # pyright: ignore[reportUnknownMemberType]

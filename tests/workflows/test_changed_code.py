@@ -20,7 +20,7 @@ FINISH = "        self._progress.finish(answer.refusal)\n"
 INCOMPATIBLE = {
     "added": ("redeem_reward.py", FIRST, "        await workflow.sleep(1)\n" + FIRST),
     "removed": ("redeem_reward.py", FINISH, ""),
-    "swapped": ("deliveries.py", "for one in channels))", "for one in reversed(channels)))"),
+    "swapped": ("saga.py", "for undo in self._undos:", "for undo in reversed(self._undos):"),
     "renamed": ("deliveries.py", "activity_id=channel)", 'activity_id=f"{channel}-1")'),
 }
 COMPATIBLE = {

@@ -87,7 +87,7 @@ async def test_a_text_message_is_not_repeated(service: Service, shop: Shop) -> N
 @pytest.mark.recorded
 async def test_a_late_code_cannot_be_used(service: Service, shop: Shop) -> None:
     # The response is lost, the code does not exist when it is read, and Shopify rejects the retry.
-    await service.inject("shopify", VendorFault.LATE, operation=CREATE_CODE, seconds=1)
+    await service.inject("shopify", VendorFault.LATE, operation=CREATE_CODE, seconds=3)
     await service.inject("shopify", VendorFault.FORBIDDEN, operation=FIND_CODE, times=1)
 
     answer = await shop.purchase()
@@ -96,6 +96,6 @@ async def test_a_late_code_cannot_be_used(service: Service, shop: Shop) -> None:
     assert await shop.balance() == 500
     [redemption] = await shop.redemptions()
     assert await service.wait_for_purchase(redemption.id) == "FAILED"
-    await asyncio.sleep(1.2)  # the late execution is rejected by now
+    await asyncio.sleep(3.2)  # the late execution is rejected by now
     assert await shop.discounts("live") == []
     assert [one["tags"] for one in await shop.discounts("expired")] != []

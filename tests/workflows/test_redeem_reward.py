@@ -5,14 +5,16 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
+from db.tables import Customer
 from tests.builders import a_customer, a_lot, a_reward, a_shop
 from tests.faults import CREATE_CODE, OperatorAction, VendorFault, end_workflow
 from tests.service import Service
 from tests.shop import Shop
 from tests.waiting import wait_for_end, wait_until
 from tests.workflows.replay import SECRETS, readable
-from tests.workflows.situations import CHANNELS, details_of, wait_for_details, wait_for_request
+from tests.workflows.situations import CHANNELS, details_of, wait_for_details, wait_for_request, workflows_of
 
 
 @pytest.mark.recorded
@@ -31,6 +33,17 @@ async def test_a_purchase_draws_the_oldest_usable_lot_first(service: Service) ->
     assert await service.wait_for_purchase(entry["id"]) == "COMPLETED"
     assert await shop.deliveries() == dict.fromkeys(CHANNELS, "sent")
     assert await service.audit() == []
+
+
+async def test_a_purchase_shows_its_steps(service: Service, shop: Shop) -> None:
+    async with service.store.begin() as session:
+        await session.execute(select(Customer).with_for_update())
+        purchase = asyncio.ensure_future(shop.purchase())
+        await wait_until(lambda: workflows_of(shop))
+        [workflow] = await workflows_of(shop)
+        assert "- Reserve points: **in progress**" in await wait_for_details(workflow, "**Purchase in progress.**")
+
+    assert (await purchase).status_code == 201
 
 
 async def test_the_history_is_short_and_without_secrets(service: Service, shop: Shop) -> None:
@@ -81,8 +94,8 @@ async def test_a_refusal_changes_nothing_and_fails_no_workflow(
     assert await shop.balance() == 500
     assert await shop.discounts() == []
     assert await shop.redemptions() == []
-    async for workflow in service.temporal.list_workflows(f"ShopDomain = '{shop.domain}'"):
-        assert await wait_for_end(service.temporal.get_workflow_handle(workflow.id)) == "COMPLETED"
+    for workflow in await workflows_of(shop):
+        assert await wait_for_end(workflow) == "COMPLETED"
 
 
 @pytest.mark.recorded
@@ -93,9 +106,9 @@ async def test_a_refusal_states_the_missing_points(service: Service) -> None:
 
     assert error["title"] == "Insufficient Points"
     assert error["detail"] == "Customer has 200 points but this reward costs 500"
-    [workflow] = [one.id async for one in service.temporal.list_workflows(f"ShopDomain = '{shop.domain}'")]
-    details = await details_of(service.temporal.get_workflow_handle(workflow))
-    assert "points available 200, points cost 500" in details
+    await wait_until(lambda: workflows_of(shop))
+    [workflow] = await workflows_of(shop)
+    assert "points available 200, points cost 500" in await details_of(workflow)
 
 
 async def test_a_capped_reward_is_not_oversold(service: Service) -> None:
@@ -203,15 +216,13 @@ async def purchase_and_cancel(shop: Shop) -> tuple[int, str]:
     purchase = asyncio.ensure_future(shop.purchase())
     await wait_for_request(shop.service, "shopify")
     [redemption] = await shop.redemptions()
-    workflow = shop.service.purchase_workflow(redemption.id)
-    assert "Generate discount code and capture: **in progress**" in await details_of(workflow)
-    await end_workflow(workflow, OperatorAction.CANCEL)
+    await end_workflow(shop.service.purchase_workflow(redemption.id), OperatorAction.CANCEL)
     return (await purchase).status_code, redemption.id
 
 
 @pytest.mark.recorded
 async def test_a_cancelled_purchase_is_compensated(service: Service, shop: Shop) -> None:
-    await service.inject("shopify", VendorFault.SLOW, seconds=0.5)
+    await service.inject("shopify", VendorFault.SLOW, seconds=1)
     await service.inject("shopify", VendorFault.SERVER_ERROR)
 
     status, redemption = await purchase_and_cancel(shop)
@@ -226,7 +237,7 @@ async def test_a_cancelled_purchase_is_compensated(service: Service, shop: Shop)
 
 @pytest.mark.recorded
 async def test_a_cancellation_during_the_capture_is_too_late(service: Service, shop: Shop) -> None:
-    await service.inject("shopify", VendorFault.SLOW, operation=CREATE_CODE, seconds=0.5)
+    await service.inject("shopify", VendorFault.SLOW, operation=CREATE_CODE, seconds=1)
 
     status, redemption = await purchase_and_cancel(shop)
 
@@ -238,13 +249,13 @@ async def test_a_cancellation_during_the_capture_is_too_late(service: Service, s
 
 
 async def test_a_cancellation_does_not_stop_deliveries(service: Service, shop: Shop) -> None:
-    await service.inject("klaviyo", VendorFault.SLOW, seconds=0.5)
+    await service.inject("klaviyo", VendorFault.DOWN)
     workflow = service.purchase_workflow((await shop.purchase()).json()["data"]["id"])
-    await wait_for_request(service, "klaviyo")
+    await wait_for_details(workflow, "**Waiting for** `klaviyo`")
 
     await workflow.cancel()
+    await service.clear_faults("klaviyo")
 
-    await wait_for_details(workflow, "**Waiting for** `klaviyo`")
     assert await wait_for_end(workflow) == "COMPLETED"
     assert "The workflow is finished." in await details_of(workflow)
     assert await shop.deliveries() == dict.fromkeys(CHANNELS, "sent")

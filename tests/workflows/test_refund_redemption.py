@@ -105,7 +105,7 @@ async def test_every_shopify_request_is_retried(
 @pytest.fixture
 async def slow_refund(service: Service, shop: Shop, redemption: str) -> Request:
     """A refund whose deletion of the code takes a while."""
-    await service.inject("shopify", VendorFault.SLOW, operation=DELETE_CODE, seconds=0.7)
+    await service.inject("shopify", VendorFault.SLOW, operation=DELETE_CODE, seconds=1)
     refund = asyncio.ensure_future(shop.refund(redemption))
     await wait_until(lambda: exists(service.refund_workflow(redemption)))
     return refund
@@ -233,5 +233,5 @@ async def test_a_refund_can_be_searched(shop: Shop, slow_refund: Request, workfl
     description = await workflow.describe()
     found = description.typed_search_attributes
     assert (found[SHOP_DOMAIN], found[CUSTOMER_ID]) == (shop.domain, shop.customers[0])
-    assert (found[REWARD_ID], found[REDEMPTION_STAGE]) == ("reward_abc", "Done")
+    assert (found[REWARD_ID], found[REDEMPTION_STAGE]) == ("reward_abc", "Refunding")
     assert await description.static_summary() == "refund 500 points of £5 off your next order"

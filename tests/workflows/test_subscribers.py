@@ -175,7 +175,7 @@ async def test_a_retry_is_sent_only_to_the_failed_subscriber(shop: Shop) -> None
 
 
 async def test_a_slow_subscriber_does_not_delay_others(service: Service, shop: Shop) -> None:
-    async with listening(seconds=2) as slow, listening() as quick:
+    async with listening(seconds=3) as slow, listening() as quick:
         await subscribe(shop, slow)
         await subscribe(shop, quick)
         redemption = await purchase(shop)

@@ -1,0 +1,80 @@
+"""Charts of latency and growth, as SVG without scripts."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pygal
+from pygal.style import Style
+
+from benchmarks.growth import Growth
+from benchmarks.latency import Latency
+
+STYLE = Style(  # pyright: ignore[reportUnknownVariableType]
+    background="white",
+    plot_background="white",
+    font_family="sans-serif",
+    colors=("#1f6feb", "#9ec5fe", "#8c959f", "#d0d7de"),
+    label_font_size=13,
+    major_label_font_size=13,
+    legend_font_size=13,
+    value_font_size=12,
+    title_font_size=16,
+    opacity="1",
+)
+
+
+def draw_latency(measured: Sequence[Latency], path: Path) -> None:
+    """Draw median and 99th percentile of product and floor."""
+    chart = _chart(
+        pygal.Bar,
+        title="Milliseconds until the answer",
+        logarithmic=True,
+        zero=10,
+        range=(10, max(max(one.product.p99, one.floor.p99) for one in measured) * 1.5),
+        value_formatter="{:.0f}".format,
+        x_title="purchases in flight, milliseconds that Shopify takes",
+    )
+    chart.x_labels = [f"{one.in_flight}, {one.delay} ms" for one in measured]
+    chart.add("Pointsaga, p50", [one.product.p50 for one in measured])
+    chart.add("Pointsaga, p99", [one.product.p99 for one in measured])
+    chart.add("floor, p50", [one.floor.p50 for one in measured])
+    chart.add("floor, p99", [one.floor.p99 for one in measured])
+    _write(chart, path)
+
+
+def draw_growth(measured: Sequence[Growth], path: Path) -> None:
+    """Draw ratios and limits."""
+    chart = _chart(
+        pygal.HorizontalBar,
+        title="Grown value ÷ base",
+        range=(0, max(2.2, *(one.ratio for one in measured))),
+        value_formatter="{:.2f}".format,
+        truncate_label=-1,
+    )
+    # The first bar is drawn at the bottom.
+    rows = list(reversed(measured))
+    chart.x_labels = [one.name for one in rows]
+    chart.add("measured", [one.ratio for one in rows])
+    chart.add("limit", [one.limit for one in rows])
+    _write(chart, path)
+
+
+def _chart(kind: Any, **options: Any) -> Any:
+    usual = {"width": 900, "height": 420, "legend_at_bottom": True, "print_values": True, "show_y_guides": False}
+    return kind(style=STYLE, js=(), xml_filters=[], **usual, **options)
+
+
+def _write(chart: Any, path: Path) -> None:
+    chart.uuid = path.stem  # the default is random
+    chart.add_xml_filter(_without_scripts)
+    path.write_bytes(chart.render())
+
+
+def _without_scripts(root: Any) -> Any:
+    """The drawing without scripts and comments, of which one has the date."""
+    for parent in list(root.iter()):
+        for child in list(parent):
+            if not isinstance(child.tag, str) or child.tag.endswith("script"):
+                parent.remove(child)
+    return root
