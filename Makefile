@@ -26,7 +26,7 @@ up: $(READY) ## Run the local stack in the foreground (Ctrl-C stops it, data sta
 test: $(READY) ## Run all tests, in three processes
 	$(BIN)/pytest -n 3 --dist loadgroup --no-loadscope-reorder
 
-quick: $(READY) ## Run the tests that need no Temporal server, in under a minute
+quick: $(READY) ## Run the tests that need no Temporal server
 	$(BIN)/pytest --quick -n 2 --dist loadgroup --no-loadscope-reorder
 
 check: $(READY) ## Check format, lint, types, import contracts and the compose file
