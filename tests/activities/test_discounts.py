@@ -7,13 +7,12 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select, text, update
+from sqlalchemy import func, select, update
 
 from clients.outcomes import NotExecuted, Unknown
 from db.tables import Customer, DiscountCode, Redemption, Reward
 from domain.errors import RedemptionClosed
 from tests.faults import CREATE_CODE, VendorFault
-from tests.service import Service
 from tests.steps import Steps
 from tests.waiting import wait_until
 
@@ -240,7 +239,7 @@ async def test_a_capture_locks_the_customer_before_the_redemption(steps: Steps) 
         await session.execute(select(Customer).where(mine).with_for_update())
         generation = asyncio.ensure_future(steps.discounts.generate_discount_code(steps.first))
         await wait_until(lambda: steps.shop.discounts("live"))
-        await wait_until(lambda: locks_waited_for(steps.service))
+        await wait_until(steps.locks_waited_for)
 
         # In the other order this would be a deadlock.
         row = select(Redemption).where(Redemption.id == steps.first.redemption_id)
@@ -248,12 +247,6 @@ async def test_a_capture_locks_the_customer_before_the_redemption(steps: Steps) 
 
     await generation
     assert (await steps.row()).status == "active"
-
-
-async def locks_waited_for(service: Service) -> int:
-    async with service.store() as session:
-        waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
-        return (await session.execute(waiting)).scalar_one()
 
 
 async def test_voiding_continues_after_a_lost_response(steps: Steps) -> None:

@@ -6,12 +6,15 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select
 
+from db.customers import lock_customer
 from db.tables import PointLot
+from domain.eligibility import Refusal, RefusalCode
 from domain.errors import EarlierAttemptPending, RedemptionClosed
 from domain.ids import new_redemption_id
 from tests.builders import a_lot
 from tests.service import Service
 from tests.steps import Steps, steps_for
+from tests.waiting import wait_until
 
 
 async def test_reserving_in_parallel_draws_once(steps: Steps) -> None:
@@ -19,6 +22,17 @@ async def test_reserving_in_parallel_draws_once(steps: Steps) -> None:
     await steps.points.reserve_points(steps.first)
 
     assert await steps.shop.lots() == [0, 200]
+
+
+async def test_a_reservation_waits_for_changes_of_the_customer(steps: Steps) -> None:
+    async with steps.service.store.begin() as session:
+        customer = await lock_customer(session, steps.first.shop_id, steps.first.customer_id)
+        assert customer is not None
+        customer.excluded = True
+        reservation = asyncio.ensure_future(steps.points.reserve_points(steps.first))
+        await wait_until(steps.locks_waited_for)
+
+    assert await reservation == Refusal(code=RefusalCode.CUSTOMER_EXCLUDED)
 
 
 async def test_releasing_twice_returns_the_points_once(steps: Steps) -> None:
