@@ -96,12 +96,12 @@ class Saga:
         self._progress.set_step(step.__name__, StepState.IN_PROGRESS)
         try:
             result = await self._execute(step, request, time_left, local=local)
-            self._progress.set_step(step.__name__, StepState.DONE)
-            return result
-        finally:
-            # The SDK drops a cancellation that arrives while a step with this cancellation type completes.
-            if workflow.cancellation_reason() is not None:
-                raise asyncio.CancelledError
+        except FailureError:
+            _raise_if_cancelled()
+            raise
+        self._progress.set_step(step.__name__, StepState.DONE)
+        _raise_if_cancelled()
+        return result
 
     async def _execute(
         self, step: Step[Request, Result], request: Request, time_left: timedelta, *, local: bool
@@ -193,6 +193,12 @@ async def shielded(work: Coroutine[Any, Any, Result]) -> Result:
             if task.cancelled():
                 raise
     return task.result()
+
+
+def _raise_if_cancelled() -> None:
+    """The SDK drops a cancellation that arrives while a step with `_UNDO_WAITS` completes."""
+    if workflow.cancellation_reason() is not None:
+        raise asyncio.CancelledError
 
 
 def _is_final(error: FailureError) -> bool:
