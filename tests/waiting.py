@@ -7,6 +7,8 @@ from typing import Any
 
 from temporalio.client import WorkflowFailureError, WorkflowHandle
 
+from workflows.progress import REDEMPTION_STAGE
+
 
 async def wait_until(condition: Callable[[], Awaitable[object]], *, seconds: float = 30) -> None:
     """Poll the condition until it is true. Raises TimeoutError."""
@@ -22,6 +24,14 @@ async def wait_for(value: Callable[[], Awaitable[object]], expected: object) -> 
         return await value() == expected
 
     await wait_until(is_as_expected)
+
+
+async def stage_of(workflow: "WorkflowHandle[Any, Any]") -> str | None:
+    return (await workflow.describe()).typed_search_attributes[REDEMPTION_STAGE]
+
+
+async def wait_for_stage(workflow: "WorkflowHandle[Any, Any]", stage: str) -> None:
+    await wait_for(lambda: stage_of(workflow), stage)
 
 
 async def wait_for_end(handle: "WorkflowHandle[Any, Any]") -> str:

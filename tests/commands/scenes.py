@@ -13,7 +13,7 @@ from services.stuck import Stuck, StuckFinder, StuckKind
 from tests.builders import a_customer, a_lot, a_shop
 from tests.service import Service
 from tests.shop import Shop
-from tests.waiting import wait_until
+from tests.waiting import wait_for_stage, wait_until
 
 BY_ANN = ("--by", "ann", "--reason", "key replaced")
 
@@ -37,19 +37,20 @@ async def buy_delivered(shop: Shop) -> str:
 
 
 async def buy_rejected(shop: Shop) -> list[str]:
-    """Purchases with events that Klaviyo rejects."""
+    """Purchases that wait for an operator, as Klaviyo has rejected their events."""
     await shop.service.add_fault("klaviyo", kind="status", status=401, times=None)
     ids = await buy(shop)
-    await wait_for_deliveries(shop, failed=len(ids), sent=3 * len(ids))
+    for redemption in ids:
+        await wait_for_stage(shop.service.purchase_workflow(redemption), "NeedsAttention")
     return ids
 
 
 async def refund_rejected(shop: Shop) -> str:
-    """A delivered purchase, and its refund with an event that Klaviyo rejects."""
+    """A delivered purchase, and its refund that waits for an operator, as Klaviyo has rejected the event."""
     redemption = await buy_delivered(shop)
     await shop.service.add_fault("klaviyo", kind="status", status=401, times=None)
     assert (await shop.refund(redemption)).status_code == 200
-    await wait_for_deliveries(shop, failed=1, sent=7)
+    await wait_for_stage(shop.service.refund_workflow(redemption), "NeedsAttention")
     return redemption
 
 

@@ -9,8 +9,7 @@ from temporalio.service import RPCError
 from tests.faults import VendorFault
 from tests.service import Service
 from tests.shop import Shop
-from tests.waiting import wait_for, wait_until
-from workflows.progress import REDEMPTION_STAGE
+from tests.waiting import wait_for_stage, wait_until
 
 CHANNELS = ["klaviyo", "metafields", "omnisend", "postscript"]
 Workflow = WorkflowHandle[Any, Any]
@@ -34,14 +33,6 @@ async def workflows_of(shop: Shop) -> list[Workflow]:
 async def send_update(workflow: Workflow, name: str, *arguments: object) -> None:
     """Send an update by name, as Temporal's UI and command line do."""
     await workflow.execute_update(name, args=arguments)  # pyright: ignore[reportUnknownMemberType]
-
-
-async def stage_of(workflow: Workflow) -> str | None:
-    return (await workflow.describe()).typed_search_attributes[REDEMPTION_STAGE]
-
-
-async def wait_for_stage(workflow: Workflow, stage: str) -> None:
-    await wait_for(lambda: stage_of(workflow), stage)
 
 
 async def details_of(workflow: Workflow) -> str:

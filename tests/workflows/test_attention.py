@@ -9,15 +9,13 @@ from temporalio.client import WorkflowUpdateFailedError
 from tests.faults import VendorFault
 from tests.service import Service
 from tests.shop import Shop
-from tests.waiting import wait_until
+from tests.waiting import stage_of, wait_for_stage, wait_until
 from tests.workflows.situations import (
     Workflow,
     buy_rejected,
     details_of,
     send_update,
-    stage_of,
     wait_for_details,
-    wait_for_stage,
 )
 
 RETRY = ("retry_deliveries", ["klaviyo"])

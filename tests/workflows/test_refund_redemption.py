@@ -11,9 +11,9 @@ from db.tables import Customer, Refund
 from tests.faults import DEACTIVATE_CODE, DELETE_CODE, FIND_CODE, OperatorAction, VendorFault, end_workflow
 from tests.service import Service
 from tests.shop import Shop
-from tests.waiting import wait_for_end, wait_until
+from tests.waiting import stage_of, wait_for_end, wait_for_stage, wait_until
 from tests.workflows.replay import readable
-from tests.workflows.situations import CHANNELS, Workflow, exists, send_update, stage_of, wait_for_stage
+from tests.workflows.situations import CHANNELS, Workflow, exists, send_update
 from workflows.progress import CUSTOMER_ID, REDEMPTION_STAGE, REWARD_ID, SHOP_DOMAIN
 
 Request = asyncio.Future[httpx.Response]
