@@ -12,6 +12,8 @@ from sqlalchemy import Connection, event
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
+from db.transactions import Snapshot
+
 
 class Sessions:
     """Sessions on the database. Rows stay readable afterwards, as nothing is loaded lazily.
@@ -24,6 +26,8 @@ class Sessions:
         self._transactions = async_sessionmaker(engine, expire_on_commit=False)
         autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._statements = async_sessionmaker(autocommit, expire_on_commit=False)
+        repeatable = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        self._snapshots = async_sessionmaker(repeatable, class_=Snapshot, expire_on_commit=False)
 
     def __call__(self) -> AsyncSession:
         """A session in autocommit."""
@@ -32,6 +36,10 @@ class Sessions:
     def begin(self) -> AbstractAsyncContextManager[AsyncSession]:
         """A session in a transaction."""
         return self._transactions.begin()
+
+    def snapshot(self) -> Snapshot:
+        """A session on a snapshot, for reads that must agree with each other."""
+        return self._snapshots()
 
 
 # Arbitrary, but the same in every process that migrates.

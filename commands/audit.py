@@ -8,9 +8,10 @@ from rich.table import Table
 
 from activities.drift import Drift
 from clients.shopify import Shopify
-from commands.connections import Service, with_service, with_session
+from commands.connections import Service, with_database, with_service
 from commands.options import AsJson
 from commands.output import DONE, TROUBLE, console, print_json, progress_bar
+from database import Sessions
 from db.audit import INVARIANTS, Finding
 from db.audit import audit as audit_ledger
 from db.discount_codes import count_comparable_codes
@@ -29,7 +30,7 @@ def audit(
 
     Exit status 1 if anything is wrong. Every active code costs one request to Shopify, within its rate limit.
     """
-    findings = with_session(audit_ledger)
+    findings = with_database(_audit_ledger)
     if not ledger_only:
         findings += with_service(_find_drift)
     checks = [*INVARIANTS, *(() if ledger_only else DRIFTS)]
@@ -38,6 +39,11 @@ def audit(
     else:
         _print(findings, checks)
     raise typer.Exit(TROUBLE if findings else DONE)
+
+
+async def _audit_ledger(store: Sessions) -> list[Finding]:
+    async with store.snapshot() as session:
+        return await audit_ledger(session)
 
 
 def shopify_connections() -> AbstractAsyncContextManager[httpx.AsyncClient]:

@@ -2,14 +2,8 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
-
-from db.transactions import read_only_snapshot
-from domain.discounts import CodeState
-from domain.points import REVERSALS, EntryKind
-from domain.redemptions import CAPTURED, RedemptionStatus
-from domain.refunds import RefundStatus
+from db.statements import statement
+from db.transactions import Snapshot
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,17 +12,6 @@ class Finding:
     subject: str
     detail: str
 
-
-_STATES = {
-    "failed": RedemptionStatus.FAILED,
-    "expired": RedemptionStatus.EXPIRED,
-    "captured": sorted(CAPTURED),
-    "live": CodeState.LIVE,
-    "done": RefundStatus.DONE,
-    "reserve": EntryKind.RESERVE,
-    "refund": EntryKind.REFUND,
-    "redeeming": [EntryKind.RESERVE, *REVERSALS],
-}
 
 # Each query returns (subject, detail) of the violations.
 _QUERIES = {
@@ -109,16 +92,11 @@ _QUERIES = {
     """,
 }
 
-INVARIANTS = {
-    invariant: text(query).bindparams(**{name: value for name, value in _STATES.items() if f":{name}" in query})
-    for invariant, query in _QUERIES.items()
-}
+INVARIANTS = {invariant: statement(query) for invariant, query in _QUERIES.items()}
 
 
-async def audit(session: AsyncSession) -> list[Finding]:
-    """Every violation. Empty if the ledger is consistent."""
-    # One snapshot, so that purchases in progress are not reported.
-    await read_only_snapshot(session)
+async def audit(session: Snapshot) -> list[Finding]:
+    """Every violation. A snapshot, as without one a purchase in progress would look like a violation."""
     return [
         Finding(invariant=invariant, subject=subject, detail=detail)
         for invariant, query in INVARIANTS.items()

@@ -1,8 +1,8 @@
-"""The database's clock, read-only snapshots, and whether an error means that the database is unreachable."""
+"""The database's clock, snapshots, and whether an error means that the database is unreachable."""
 
 from datetime import UTC, datetime
 
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -13,9 +13,8 @@ async def now(session: AsyncSession) -> datetime:
     return (await session.execute(select(func.clock_timestamp()))).scalar_one().astimezone(UTC)
 
 
-async def read_only_snapshot(session: AsyncSession) -> None:
-    """Make the transaction read-only, on one snapshot of the database. Must be its first statement."""
-    await session.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
+class Snapshot(AsyncSession):
+    """A read-only session. All its statements see the database as it was at the first."""
 
 
 def is_unreachable(error: Exception) -> bool:

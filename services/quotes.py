@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from db import eligibility, points, transactions
 from db.tables import Customer, PointLot, Reward
+from db.transactions import Snapshot
 from domain.eligibility import Refusal, refusals
 from domain.points import draw_fifo
 
@@ -20,8 +19,8 @@ class Quote:
     draws: Sequence[tuple[PointLot, int]]
 
 
-async def quote(session: AsyncSession, customer: Customer, reward: Reward) -> Quote:
-    """What the purchase of an active reward would do. The session must be a snapshot: balance and lots agree."""
+async def quote(session: Snapshot, customer: Customer, reward: Reward) -> Quote:
+    """What the purchase of an active reward would do. On a snapshot, as balance and lots must agree."""
     now = await transactions.now(session)
     member = await eligibility.member_of(session, customer, now=now)
     [offer] = await eligibility.offers_of(session, reward.shop_id, [reward])
@@ -34,7 +33,7 @@ async def quote(session: AsyncSession, customer: Customer, reward: Reward) -> Qu
     return Quote(refusals=(), balance=member.points, draws=[(by_id[draw.lot_id], draw.points) for draw in draws])
 
 
-async def refusals_of(session: AsyncSession, customer: Customer, rewards: Sequence[Reward]) -> list[list[Refusal]]:
+async def refusals_of(session: Snapshot, customer: Customer, rewards: Sequence[Reward]) -> list[list[Refusal]]:
     """For each of these active rewards of the customer's shop, every reason to refuse its purchase."""
     member = await eligibility.member_of(session, customer, now=await transactions.now(session))
     offers = await eligibility.offers_of(session, customer.shop_id, rewards)

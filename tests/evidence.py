@@ -327,7 +327,7 @@ class Evidence(State):
     @classmethod
     async def gather(cls, store: Sessions, sandbox: httpx.AsyncClient, domain: str, **known: Any) -> Self:
         """Read the shop's rows, what vendors hold of it, and what the audit finds. `known`: the other attributes."""
-        async with store.begin() as session:
+        async with store.snapshot() as session:
             findings = await audit(session)
         async with store() as session:
             ledger = await read(session, Records, domain=domain)

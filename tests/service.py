@@ -145,7 +145,7 @@ class Service:
                     await session.execute(table.update().values({column.name: column - time for column in times}))
 
     async def audit(self) -> list[Finding]:
-        async with self.store.begin() as session:
+        async with self.store.snapshot() as session:
             return await audit(session)
 
 

@@ -15,7 +15,6 @@ from api.schemas.quotes import CustomerRewardList, CustomerRewardQuery, QuoteDoc
 from api.schemas.rewards import RewardId
 from api.state import StateOf
 from db import rewards
-from db.transactions import read_only_snapshot
 from services.quotes import quote, refusals_of
 
 router = APIRouter()
@@ -38,8 +37,7 @@ async def quote_reward(
 
     A read-only key is enough. An unknown customer or reward is 404, even if the purchase would report another reason.
     """
-    async with state.sessions() as session:
-        await read_only_snapshot(session)
+    async with state.sessions.snapshot() as session:
         customer = await find_customer(session, caller, body.customer_identifier)
         reward = await rewards.find_active_reward(session, caller.shop.id, reward_id)
         if reward is None:
@@ -57,8 +55,7 @@ async def list_customer_rewards(
     identifier: CustomerIdentifier, query: Annotated[CustomerRewardQuery, Query()], caller: Reader, state: StateOf
 ) -> CustomerRewardList:
     """List the active rewards, cheapest first, each with every reason why the customer cannot purchase it now."""
-    async with state.sessions() as session:
-        await read_only_snapshot(session)
+    async with state.sessions.snapshot() as session:
         customer = await find_customer(session, caller, identifier)
         rows, total = await rewards.page_of_rewards(session, caller.shop.id, query.page(), is_active=True)
         refusals = await refusals_of(session, customer, rows)

@@ -82,7 +82,7 @@ class Matrix:
 
     async def audit(self) -> list[Finding]:
         """Audit the ledger of all cases."""
-        async with Sessions(self.engine).begin() as session:
+        async with Sessions(self.engine).snapshot() as session:
             return await audit(session)
 
     async def _run(self, case: Case, service: Service, record: Path) -> list[str]:

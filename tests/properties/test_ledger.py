@@ -155,5 +155,5 @@ async def test_a_released_attempt_never_reserves(backend: Backend) -> None:
 
 
 async def test_the_audit_finds_nothing_afterwards(store: Sessions) -> None:
-    async with store.begin() as session:
+    async with store.snapshot() as session:
         assert await audit(session) == []
