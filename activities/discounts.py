@@ -15,10 +15,10 @@ from activities.credentials import store_of
 from clients.outcomes import NotExecuted, Refused, Unknown
 from clients.shopify import CodeTaken, FoundDiscount, Shopify, Store
 from database import Sessions
-from db import deliveries, discount_codes, purchases, redemptions, shops, transactions
+from db import captures, deliveries, discount_codes, redemptions, shops, transactions
 from db.activity_log import log_redemption
+from db.captures import AttemptCode
 from db.customers import hold_customer
-from db.purchases import AttemptCode
 from db.tables import DiscountCode
 from db.vault import Vault
 from domain.activity_log import ActivityKind
@@ -55,7 +55,7 @@ class Discounts:
         """
         async with self._sessions() as session:
             # Counted before the call. An earlier request with an unknown outcome may have created the code.
-            code = await purchases.count_request(session, **_ids(attempt))
+            code = await captures.count_request(session, **_ids(attempt))
         if code is None:
             await self._check_captured(attempt)
             return
@@ -82,7 +82,7 @@ class Discounts:
             if row.unknown_outcomes == 0:
                 row.state = CodeState.VOID
                 return True
-            code = await purchases.find_code(session, **_ids(attempt))
+            code = await captures.find_code(session, **_ids(attempt))
         assert code is not None, "a locked code exists"
         await self._fence(CodeRequest(store=store_of(self._vault, code), discount=_discount(code), code=code))
         async with self._sessions.begin() as session:
@@ -157,7 +157,7 @@ class Discounts:
         async with self._sessions.begin() as session:
             # The customer first, like everything that moves points. The lock also makes the balance exact.
             await hold_customer(session, attempt.shop_id, attempt.customer_id)
-            if not await purchases.capture(session, **_ids(attempt), code_id=code.code_id, shopify_id=shopify_id):
+            if not await captures.capture(session, **_ids(attempt), code_id=code.code_id, shopify_id=shopify_id):
                 row = await discount_codes.lock_code(session, code.code_id)
                 # Perhaps captured by an overlapping execution of this activity.
                 return row.state is CodeState.LIVE and row.shopify_id == shopify_id

@@ -7,9 +7,9 @@ from temporalio import activity
 
 from activities.attempt import Attempt
 from database import Sessions
-from db import metafields, points, purchases, redemptions, shops, transactions
+from db import metafields, points, redemptions, reservations, shops, transactions
 from db.customers import lock_customer
-from db.purchases import PurchasedReward, Reservation
+from db.reservations import PurchasedReward, Reservation
 from db.tables import Customer, Redemption, Reward
 from domain.discounts import new_code
 from domain.eligibility import Refusal, refusals
@@ -33,7 +33,7 @@ class Points:
             RedemptionClosed: this attempt was released or superseded, or its deadline has passed.
         """
         async with self._sessions.begin() as session:
-            reservation = await purchases.lock_and_read(
+            reservation = await reservations.lock_and_read(
                 session,
                 shop_id=attempt.shop_id,
                 customer_id=attempt.customer_id,
@@ -91,7 +91,7 @@ async def _reserve(session: AsyncSession, attempt: Attempt, reservation: Reserva
     reward = reservation.reward
     assert reward is not None
     draws = draw_fifo(reservation.lots, reward.points_cost, now=reservation.now)
-    await purchases.write_redemption(
+    await reservations.write_redemption(
         session,
         **_ids(attempt),
         status=RedemptionStatus.PENDING,
@@ -100,7 +100,7 @@ async def _reserve(session: AsyncSession, attempt: Attempt, reservation: Reserva
         now=reservation.now,
     )
     # The code is stored before the first call to Shopify: it makes that call safe to repeat.
-    await purchases.reserve(session, draws, **_ids(attempt), code=new_code(reservation.code_prefix))
+    await reservations.reserve(session, draws, **_ids(attempt), code=new_code(reservation.code_prefix))
     return None
 
 
@@ -120,7 +120,7 @@ async def _write_tombstone(session: AsyncSession, attempt: Attempt) -> None:
     if row is not None and customer is not None:
         now, status = await transactions.now(session), RedemptionStatus.FAILED
         reward = PurchasedReward.of(row)
-        await purchases.write_redemption(
+        await reservations.write_redemption(
             session, **_ids(attempt), status=status, deadline=attempt.deadline, reward=reward, now=now
         )
 

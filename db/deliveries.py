@@ -4,20 +4,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import ARRAY, Boolean, ColumnElement, Interval, String, bindparam, func, select, text, update
+from sqlalchemy import ARRAY, Boolean, ColumnElement, Interval, String, func, select, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.activity_log import OfRedemption
+from db.statements import statement
 from db.tables import Delivery, Redemption
 from domain.deliveries import UNSENT, DeliveryStatus
-from domain.discounts import CodeState
 from domain.events import EventKind, RewardEvent
 
-_ADD = text("""
+_ADD = statement(
+    """
     INSERT INTO deliveries (redemption_id, shop_id, event, channel)
     SELECT :redemption_id, :shop_id, :event, unnest(:channels)
-""").bindparams(bindparam("channels", type_=ARRAY(String)))
+    """,
+    channels=ARRAY(String),
+)
 
 
 async def add_deliveries(
@@ -52,8 +55,8 @@ class EventToSend:
     event: RewardEvent
 
 
-_BEGIN = (
-    text("""
+_BEGIN = statement(
+    """
     UPDATE deliveries d SET attempts = d.attempts + 1, attempted_at = clock_timestamp(), updated_at = now()
     FROM unnest(:channels, :repeatable, :max_ages) AS rule (channel, repeatable, max_age), redemptions r
     JOIN shops s ON s.id = r.shop_id
@@ -61,7 +64,7 @@ _BEGIN = (
     JOIN discount_codes k ON (k.redemption_id, k.attempt) = (r.id, r.attempt) AND k.state <> :foreign
     LEFT JOIN refunds f ON f.redemption_id = r.id
     WHERE d.redemption_id = :redemption_id AND d.shop_id = :shop_id AND d.event = :event AND d.channel = rule.channel
-      AND r.id = d.redemption_id AND d.status = :pending AND (d.attempted_at IS NULL OR rule.repeatable)
+      AND r.id = d.redemption_id AND d.status = :undelivered AND (d.attempted_at IS NULL OR rule.repeatable)
       AND (rule.max_age IS NULL OR d.created_at > clock_timestamp() - rule.max_age)
     RETURNING d.channel, s.domain, s.credentials, s.currency, r.reward_id, r.reward_name, c.id AS customer_id, c.email,
               c.phone, r.points_spent AS points, r.discount_type, k.code AS discount_code,
@@ -69,17 +72,11 @@ _BEGIN = (
               CASE WHEN d.event = :redeemed THEN r.captured_at ELSE f.refunded_at END AS occurred_at,
               CASE WHEN d.event = :redeemed THEN r.balance_after ELSE f.balance_after END AS points_balance,
               CASE WHEN d.event = :redeemed THEN r.expires_at END AS expires_at
-    """)
-    .bindparams(
-        bindparam("channels", type_=ARRAY(String)),
-        bindparam("repeatable", type_=ARRAY(Boolean)),
-        bindparam("max_ages", type_=ARRAY(Interval)),
-        bindparam("pending", DeliveryStatus.PENDING),
-        bindparam("foreign", CodeState.FOREIGN),
-        bindparam("redeemed", EventKind.REWARD_REDEEMED),
-    )
-    .columns(credentials=JSONB)
-)
+    """,
+    channels=ARRAY(String),
+    repeatable=ARRAY(Boolean),
+    max_ages=ARRAY(Interval),
+).columns(credentials=JSONB)
 
 
 async def begin_sends(

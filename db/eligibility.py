@@ -1,4 +1,4 @@
-"""Queries for what eligibility depends on. Purchase and quote both use them, so that they cannot differ."""
+"""Queries of quotes for what eligibility depends on. A purchase reads the same with locks: db/reservations.py."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -16,14 +16,6 @@ async def member_of(session: AsyncSession, customer: Customer, *, now: datetime)
     """The customer's eligibility data."""
     balance = await points.balance(session, customer.shop_id, customer.id, now=now)
     return Member(excluded=customer.excluded, vip_tier_id=customer.vip_tier_id, points=balance)
-
-
-async def lock_offer(session: AsyncSession, reward: Reward) -> Offer:
-    """The reward's eligibility data. A reward with a cap is locked, so that the cap is not exceeded."""
-    if reward.max_redemptions is not None:
-        await session.refresh(reward, with_for_update=True)
-    [offer] = await offers_of(session, reward.shop_id, [reward])
-    return offer
 
 
 async def offers_of(session: AsyncSession, shop_id: int, rewards: Sequence[Reward]) -> list[Offer]:

@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Select, func, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.tables import LedgerEntry, PointLot, Redemption, RedemptionDraw
-from domain.points import Draw, EntryKind, Lot, expiry_after_release
+from domain.points import EntryKind, Lot, expiry_after_release
 
 
 def _spendable(shop_id: int, now: datetime) -> tuple[ColumnElement[bool], ...]:
@@ -51,22 +51,6 @@ def _lots(shop_id: int, customer_id: str, now: datetime) -> Select[PointLot]:
 def as_domain(lots: Iterable[PointLot]) -> list[Lot]:
     """Lots for `draw_fifo`."""
     return [Lot(id=lot.id, remaining=lot.remaining, earned_at=lot.earned_at, expires_at=lot.expires_at) for lot in lots]
-
-
-async def draw_points(
-    session: AsyncSession, redemption: Redemption, lots: Iterable[PointLot], draws: list[Draw]
-) -> None:
-    """Write the draws of the redemption's attempt."""
-    by_id = {lot.id: lot for lot in lots}
-    for draw in draws:
-        by_id[draw.lot_id].remaining -= draw.points
-        session.add(
-            RedemptionDraw(
-                redemption_id=redemption.id, attempt=redemption.attempt, lot_id=draw.lot_id, points=draw.points
-            )
-        )
-        session.add(_entry(redemption, draw.lot_id, -draw.points, EntryKind.RESERVE))
-    await session.flush()
 
 
 async def return_points(

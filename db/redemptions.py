@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import Update, and_, func, or_, select, update
+from sqlalchemy import Update, and_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.tables import Redemption
@@ -19,21 +19,6 @@ async def lock_redemption(session: AsyncSession, shop_id: int, redemption_id: st
     """The redemption, locked until the transaction ends. The customer must be locked before."""
     query = select(Redemption).where(Redemption.shop_id == shop_id, Redemption.id == redemption_id)
     return (await session.execute(query.with_for_update())).scalar_one_or_none()
-
-
-async def capture(session: AsyncSession, redemption_id: str, attempt: int, *, now: datetime, balance: int) -> bool:
-    """`pending` → `active`: the pivot. False: the attempt has failed, was superseded, or is past its deadline."""
-    return await _changes(
-        session,
-        update(Redemption)
-        .where(
-            Redemption.id == redemption_id,
-            Redemption.status == RedemptionStatus.PENDING,
-            Redemption.attempt == attempt,
-            Redemption.deadline > func.clock_timestamp(),
-        )
-        .values(status=RedemptionStatus.ACTIVE, captured_at=now, balance_after=balance),
-    )
 
 
 async def use(session: AsyncSession, redemption_id: str, *, at: datetime) -> bool:

@@ -4,15 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import TextClause, text
+from sqlalchemy import TextClause
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from domain.deliveries import UNSENT
-from domain.discounts import CodeState
+from db.statements import statement
 from domain.events import EventKind
 from domain.ids import attempt_workflow_ids, refund_workflow_id
-from domain.redemptions import RedemptionStatus
-from domain.refunds import RefundStatus
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,15 +39,6 @@ class Unfinished:
         return attempt_workflow_ids(self.redemption_id, self.number)
 
 
-_STATES = {
-    "pending": RedemptionStatus.PENDING,
-    "failed": RedemptionStatus.FAILED,
-    "planned": CodeState.PLANNED,
-    "requested": RefundStatus.PENDING,
-    "unsent": list(UNSENT),
-    "redeemed": EventKind.REWARD_REDEEMED,
-    "refunded": EventKind.REWARD_REFUNDED,
-}
 # `{among}` restricts the queries to some redemptions.
 _UNFINISHED = {
     EventKind.REWARD_REDEEMED: """
@@ -115,6 +103,5 @@ async def list_unfinished(
 
 def _query(event: EventKind, among: Sequence[str] | None) -> TextClause:
     condition = "" if among is None else "AND r.id = ANY(CAST(:among AS text[]))"
-    statement = _PAGE.format(unfinished=_UNFINISHED[event].format(among=condition), channels=_CHANNELS[event])
-    query = text(statement).bindparams(**{name: value for name, value in _STATES.items() if f":{name}" in statement})
-    return query if among is None else query.bindparams(among=list(among))
+    sql = _PAGE.format(unfinished=_UNFINISHED[event].format(among=condition), channels=_CHANNELS[event])
+    return statement(sql) if among is None else statement(sql).bindparams(among=list(among))

@@ -11,9 +11,9 @@ from temporalio.common import WorkflowIDReusePolicy
 
 from activities.attempt import Attempt
 from database import Sessions
-from db import discount_codes, idempotency, purchases, redemptions, shops, transactions
+from db import claims, discount_codes, idempotency, redemptions, shops, transactions
+from db.claims import Claim
 from db.idempotency import DecidedAnswer
-from db.purchases import Claim
 from db.tables import Redemption, Shop
 from domain.eligibility import Member, Refusal, refusals
 from domain.ids import new_redemption_id, purchase_workflow_id
@@ -83,7 +83,7 @@ class Purchases:
     async def _claim(self, purchase: Purchase) -> Claim:
         fingerprint = idempotency.request_fingerprint(purchase.reward_id, purchase.customer_identifier)
         async with self._sessions() as session:
-            claim = await purchases.claim_purchase(
+            claim = await claims.claim_purchase(
                 session,
                 purchase.shop.id,
                 key=purchase.key,

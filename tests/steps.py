@@ -11,7 +11,7 @@ from activities.discounts import Discounts
 from activities.points import Points
 from activities.refunds import Refunds
 from clients.shopify import Shopify, Store
-from db.purchases import find_code
+from db.captures import find_code
 from db.tables import DiscountCode, PointLot, Redemption
 from db.vault import Vault
 from domain.channels import Channel

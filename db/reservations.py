@@ -1,4 +1,4 @@
-"""The statements of a purchase. Each reads or writes everything that one step needs, to save round trips."""
+"""The reservation of points: a lock, one statement that reads what it depends on, and two that write."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -6,120 +6,17 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Self
 
-from sqlalchemy import ARRAY, BigInteger, Integer, String, TextClause, TextualSelect, bindparam, text
+from sqlalchemy import ARRAY, BigInteger, Integer, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.customers import hold_customer
+from db.statements import statement
 from db.tables import Reward
-from domain.discounts import CodeState, DiscountType
+from domain.discounts import DiscountType
 from domain.eligibility import Member, Offer
-from domain.points import Draw, EntryKind, Lot
-from domain.redemptions import CAPTURED, RedemptionStatus
-
-_STATES: dict[str, object] = {
-    "pending": RedemptionStatus.PENDING,
-    "active": RedemptionStatus.ACTIVE,
-    "captured": sorted(CAPTURED),
-    "counted": sorted({RedemptionStatus.PENDING, *CAPTURED}),
-    "planned": CodeState.PLANNED,
-    "foreign": CodeState.FOREIGN,
-    "live": CodeState.LIVE,
-    "reserve": EntryKind.RESERVE,
-}
-
-
-def _statement(sql: str, **types: Any) -> TextClause:
-    """A statement with the states that it names bound."""
-    states = [
-        bindparam(name, value, type_=ARRAY(String) if isinstance(value, list) else String)
-        for name, value in _STATES.items()
-        if f":{name}" in sql
-    ]
-    return text(sql).bindparams(*states, *(bindparam(name, type_=kind) for name, kind in types.items()))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Claim:
-    """An idempotency key, with what its purchase needs.
-
-    Attributes:
-        customer_id: the customer as resolved by the first request. None: customer or reward did not exist.
-        excluded: of the customer with this identifier. None: there is none.
-        reward_name, points_cost: of the active reward. None: there is none.
-        is_captured: whether the key's redemption is captured.
-        has_subscriptions: whether the shop has a webhook subscription that is not paused.
-    """
-
-    fingerprint: bytes
-    redemption_id: str
-    attempt: int
-    customer_id: str | None
-    status: int | None
-    body: str | None
-    excluded: bool | None
-    reward_name: str | None
-    points_cost: int | None
-    is_captured: bool
-    has_subscriptions: bool
-    now: datetime
-
-
-# The key of a concurrent request can be missing in the result: its row is committed after this statement's snapshot.
-_CLAIM = _statement("""
-    WITH buyer AS (
-        SELECT id, excluded FROM customers WHERE shop_id = :shop_id AND id = :identifier
-        UNION ALL
-        SELECT id, excluded FROM customers WHERE shop_id = :shop_id AND lower(email) = :email
-    ), offer AS (
-        SELECT name, points_cost FROM rewards
-        WHERE shop_id = :shop_id AND id = :reward_id AND is_active AND deleted_at IS NULL
-    ), claimed AS (
-        INSERT INTO idempotency_keys (shop_id, key, fingerprint, redemption_id, customer_id)
-        VALUES (:shop_id, :key, :fingerprint, :redemption_id, (SELECT buyer.id FROM buyer, offer))
-        -- A key without customer and answer was left by a request that did not end.
-        ON CONFLICT (shop_id, key) DO UPDATE SET customer_id = EXCLUDED.customer_id
-        WHERE idempotency_keys.customer_id IS NULL AND idempotency_keys.status IS NULL
-          AND idempotency_keys.fingerprint = EXCLUDED.fingerprint
-        RETURNING fingerprint, redemption_id, attempt, customer_id, status, body
-    ), known AS (
-        SELECT * FROM claimed
-        UNION ALL
-        SELECT fingerprint, redemption_id, attempt, customer_id, status, body FROM idempotency_keys
-        WHERE shop_id = :shop_id AND key = :key AND NOT EXISTS (SELECT FROM claimed)
-    )
-    SELECT known.*, buyer.excluded, offer.name AS reward_name, offer.points_cost,
-           coalesce(r.status = ANY(:captured), false) AS is_captured, clock_timestamp() AS now,
-           EXISTS (SELECT FROM webhook_subscriptions w WHERE w.shop_id = :shop_id AND w.is_active) AS has_subscriptions
-    FROM known LEFT JOIN buyer ON true LEFT JOIN offer ON true LEFT JOIN redemptions r ON r.id = known.redemption_id
-""")
-
-
-async def claim_purchase(
-    session: AsyncSession,
-    shop_id: int,
-    *,
-    key: str,
-    fingerprint: bytes,
-    redemption_id: str,
-    customer_identifier: str,
-    reward_id: str,
-) -> Claim:
-    """Claim the key, or read it if it exists. A new key gets the fingerprint, the id and the customer."""
-    is_email = "@" in customer_identifier
-    values = {
-        "shop_id": shop_id,
-        "key": key,
-        "fingerprint": fingerprint,
-        "redemption_id": redemption_id,
-        "identifier": None if is_email else customer_identifier,
-        "email": customer_identifier.lower() if is_email else None,
-        "reward_id": reward_id,
-    }
-    row = (await session.execute(_CLAIM, values)).mappings().one_or_none()
-    if row is None:
-        row = (await session.execute(_CLAIM, values)).mappings().one()
-    return Claim(**row)
+from domain.points import Draw, Lot
+from domain.redemptions import RedemptionStatus
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,7 +76,7 @@ class Reservation:
 
 
 # Of many lots only those are returned that the cost is drawn from: the sum before each lot is less than the cost.
-_READ = _statement("""
+_READ = statement("""
     WITH at AS MATERIALIZED (SELECT clock_timestamp() AS now), lots AS (
         SELECT l.id, l.remaining, l.earned_at, l.expires_at,
                sum(l.remaining) OVER (ORDER BY l.earned_at, l.id) - l.remaining AS before
@@ -194,7 +91,7 @@ _READ = _statement("""
            t.name AS tier_name,
            CASE WHEN w.max_redemptions IS NOT NULL THEN (
                SELECT count(*) FROM redemptions o
-               WHERE o.shop_id = :shop_id AND o.reward_id = w.id AND o.status = ANY(:counted) AND NOT o.is_refunded
+               WHERE o.shop_id = :shop_id AND o.reward_id = w.id AND o.status = ANY(:capped) AND NOT o.is_refunded
            ) END AS redemptions,
            (SELECT coalesce(sum(remaining), 0) FROM lots) AS balance,
            (SELECT json_agg(json_build_array(id, remaining, earned_at, expires_at) ORDER BY earned_at, id)
@@ -259,7 +156,7 @@ def _lot(lot_id: int, remaining: int, earned_at: str, expires_at: str | None) ->
     )
 
 
-_WRITE_REDEMPTION = _statement(
+_WRITE_REDEMPTION = statement(
     """
     INSERT INTO redemptions AS r (
         id, shop_id, customer_id, reward_id, attempt, status, deadline, reward_name, discount_type, discount_amount,
@@ -307,7 +204,7 @@ async def write_redemption(
     await session.execute(_WRITE_REDEMPTION, values)
 
 
-_RESERVE = _statement(
+_RESERVE = statement(
     """
     WITH code AS (
         INSERT INTO discount_codes (shop_id, redemption_id, attempt, code)
@@ -348,98 +245,3 @@ async def reserve(
         "points": [draw.points for draw in draws],
     }
     await session.execute(_RESERVE, values)
-
-
-@dataclass(frozen=True, kw_only=True)
-class AttemptCode:
-    """The code of an attempt, with the values of its redemption and shop that a discount at Shopify needs.
-
-    `unknown_outcomes`: requests to create it whose outcome is unknown, one in progress included.
-    """
-
-    code_id: int
-    code: str
-    unknown_outcomes: int
-    redemption_id: str
-    customer_id: str
-    reward_id: str
-    reward_name: str
-    points_spent: int
-    discount_type: str
-    discount_amount: Decimal | None
-    minimum_spend: Decimal | None
-    product_variant_id: str | None
-    combines_with: list[str]
-    created_at: datetime
-    expires_at: datetime | None
-    domain: str
-    credentials: dict[str, str]
-
-
-_CODE_COLUMNS = """c.id AS code_id, c.code, c.unknown_outcomes, r.id AS redemption_id, r.customer_id,
-    r.reward_id, r.reward_name, r.points_spent, r.discount_type, r.discount_amount, r.minimum_spend,
-    r.product_variant_id, r.combines_with, r.created_at, r.expires_at, s.domain, s.credentials"""
-_COUNT_REQUEST = _statement(f"""
-    UPDATE discount_codes c SET unknown_outcomes = c.unknown_outcomes + 1, updated_at = now()
-    FROM redemptions r JOIN shops s ON s.id = r.shop_id
-    WHERE c.redemption_id = :redemption_id AND c.attempt = :attempt AND c.state = :planned
-      AND r.id = c.redemption_id AND r.shop_id = :shop_id AND r.attempt = c.attempt AND r.status = :pending
-      AND r.deadline > clock_timestamp()
-    RETURNING {_CODE_COLUMNS}
-""").columns(combines_with=JSONB, credentials=JSONB)
-_READ_CODE = _statement(f"""
-    SELECT {_CODE_COLUMNS} FROM discount_codes c
-    JOIN redemptions r ON r.id = c.redemption_id JOIN shops s ON s.id = r.shop_id
-    WHERE c.redemption_id = :redemption_id AND c.attempt = :attempt AND c.state <> :foreign AND r.shop_id = :shop_id
-""").columns(combines_with=JSONB, credentials=JSONB)
-
-
-async def count_request(session: AsyncSession, *, shop_id: int, redemption_id: str, attempt: int) -> AttemptCode | None:
-    """Count a request to create the attempt's code before it is made. None: the attempt is not pending any more."""
-    return await _attempt_code(session, _COUNT_REQUEST, shop_id, redemption_id, attempt)
-
-
-async def find_code(session: AsyncSession, *, shop_id: int, redemption_id: str, attempt: int) -> AttemptCode | None:
-    """The attempt's code. None: the attempt reserved nothing."""
-    return await _attempt_code(session, _READ_CODE, shop_id, redemption_id, attempt)
-
-
-async def _attempt_code(
-    session: AsyncSession, statement: TextualSelect, shop_id: int, redemption_id: str, attempt: int
-) -> AttemptCode | None:
-    ids = {"shop_id": shop_id, "redemption_id": redemption_id, "attempt": attempt}
-    row = (await session.execute(statement, ids)).mappings().one_or_none()
-    return None if row is None else AttemptCode(**row)
-
-
-_CAPTURE = _statement("""
-    WITH code AS (
-        SELECT id FROM discount_codes WHERE id = :code_id AND state = :planned FOR UPDATE
-    ), redemption AS (
-        UPDATE redemptions r SET status = :active, captured_at = clock_timestamp(), updated_at = now(),
-            balance_after = (
-                SELECT coalesce(sum(l.remaining), 0) FROM point_lots l
-                WHERE l.shop_id = r.shop_id AND l.customer_id = r.customer_id AND l.remaining > 0
-                  AND (l.expires_at IS NULL OR l.expires_at > clock_timestamp())
-            )
-        FROM code
-        WHERE r.id = :redemption_id AND r.shop_id = :shop_id AND r.attempt = :attempt AND r.status = :pending
-          AND r.deadline > clock_timestamp()
-        RETURNING code.id
-    )
-    UPDATE discount_codes c SET state = :live, shopify_id = :shopify_id, updated_at = now()
-    FROM redemption WHERE c.id = redemption.id
-    RETURNING c.id
-""")
-
-
-async def capture(
-    session: AsyncSession, *, shop_id: int, redemption_id: str, attempt: int, code_id: int, shopify_id: str
-) -> bool:
-    """`pending` → `active`, `planned` → `live`: the pivot. The customer must be locked, so that the balance is exact.
-
-    False: the attempt has failed, was superseded or is past its deadline, or the code was replaced.
-    """
-    ids = {"shop_id": shop_id, "redemption_id": redemption_id, "attempt": attempt}
-    values = {**ids, "code_id": code_id, "shopify_id": shopify_id}
-    return (await session.execute(_CAPTURE, values)).scalar_one_or_none() is not None

@@ -1,0 +1,106 @@
+"""Requests for discount codes, and their capture. Each is one statement, to save round trips."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from sqlalchemy import TextualSelect
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from db.statements import statement
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttemptCode:
+    """The code of an attempt, with the values of its redemption and shop that a discount at Shopify needs.
+
+    `unknown_outcomes`: requests to create it whose outcome is unknown, one in progress included.
+    """
+
+    code_id: int
+    code: str
+    unknown_outcomes: int
+    redemption_id: str
+    customer_id: str
+    reward_id: str
+    reward_name: str
+    points_spent: int
+    discount_type: str
+    discount_amount: Decimal | None
+    minimum_spend: Decimal | None
+    product_variant_id: str | None
+    combines_with: list[str]
+    created_at: datetime
+    expires_at: datetime | None
+    domain: str
+    credentials: dict[str, str]
+
+
+_CODE_COLUMNS = """c.id AS code_id, c.code, c.unknown_outcomes, r.id AS redemption_id, r.customer_id,
+    r.reward_id, r.reward_name, r.points_spent, r.discount_type, r.discount_amount, r.minimum_spend,
+    r.product_variant_id, r.combines_with, r.created_at, r.expires_at, s.domain, s.credentials"""
+_COUNT_REQUEST = statement(f"""
+    UPDATE discount_codes c SET unknown_outcomes = c.unknown_outcomes + 1, updated_at = now()
+    FROM redemptions r JOIN shops s ON s.id = r.shop_id
+    WHERE c.redemption_id = :redemption_id AND c.attempt = :attempt AND c.state = :planned
+      AND r.id = c.redemption_id AND r.shop_id = :shop_id AND r.attempt = c.attempt AND r.status = :pending
+      AND r.deadline > clock_timestamp()
+    RETURNING {_CODE_COLUMNS}
+""").columns(combines_with=JSONB, credentials=JSONB)
+_READ_CODE = statement(f"""
+    SELECT {_CODE_COLUMNS} FROM discount_codes c
+    JOIN redemptions r ON r.id = c.redemption_id JOIN shops s ON s.id = r.shop_id
+    WHERE c.redemption_id = :redemption_id AND c.attempt = :attempt AND c.state <> :foreign AND r.shop_id = :shop_id
+""").columns(combines_with=JSONB, credentials=JSONB)
+
+
+async def count_request(session: AsyncSession, *, shop_id: int, redemption_id: str, attempt: int) -> AttemptCode | None:
+    """Count a request to create the attempt's code before it is made. None: the attempt is not pending any more."""
+    return await _attempt_code(session, _COUNT_REQUEST, shop_id, redemption_id, attempt)
+
+
+async def find_code(session: AsyncSession, *, shop_id: int, redemption_id: str, attempt: int) -> AttemptCode | None:
+    """The attempt's code. None: the attempt reserved nothing."""
+    return await _attempt_code(session, _READ_CODE, shop_id, redemption_id, attempt)
+
+
+async def _attempt_code(
+    session: AsyncSession, query: TextualSelect, shop_id: int, redemption_id: str, attempt: int
+) -> AttemptCode | None:
+    ids = {"shop_id": shop_id, "redemption_id": redemption_id, "attempt": attempt}
+    row = (await session.execute(query, ids)).mappings().one_or_none()
+    return None if row is None else AttemptCode(**row)
+
+
+_CAPTURE = statement("""
+    WITH code AS (
+        SELECT id FROM discount_codes WHERE id = :code_id AND state = :planned FOR UPDATE
+    ), redemption AS (
+        UPDATE redemptions r SET status = :active, captured_at = clock_timestamp(), updated_at = now(),
+            balance_after = (
+                SELECT coalesce(sum(l.remaining), 0) FROM point_lots l
+                WHERE l.shop_id = r.shop_id AND l.customer_id = r.customer_id AND l.remaining > 0
+                  AND (l.expires_at IS NULL OR l.expires_at > clock_timestamp())
+            )
+        FROM code
+        WHERE r.id = :redemption_id AND r.shop_id = :shop_id AND r.attempt = :attempt AND r.status = :pending
+          AND r.deadline > clock_timestamp()
+        RETURNING code.id
+    )
+    UPDATE discount_codes c SET state = :live, shopify_id = :shopify_id, updated_at = now()
+    FROM redemption WHERE c.id = redemption.id
+    RETURNING c.id
+""")
+
+
+async def capture(
+    session: AsyncSession, *, shop_id: int, redemption_id: str, attempt: int, code_id: int, shopify_id: str
+) -> bool:
+    """`pending` → `active`, `planned` → `live`: the pivot. The customer must be locked, so that the balance is exact.
+
+    False: the attempt has failed, was superseded or is past its deadline, or the code was replaced.
+    """
+    ids = {"shop_id": shop_id, "redemption_id": redemption_id, "attempt": attempt}
+    values = {**ids, "code_id": code_id, "shopify_id": shopify_id}
+    return (await session.execute(_CAPTURE, values)).scalar_one_or_none() is not None

@@ -1,0 +1,91 @@
+"""The claim of an idempotency key by a purchase: one statement, with everything that the purchase needs."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from db.statements import statement
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """An idempotency key, with what its purchase needs.
+
+    Attributes:
+        customer_id: the customer as resolved by the first request. None: customer or reward did not exist.
+        excluded: of the customer with this identifier. None: there is none.
+        reward_name, points_cost: of the active reward. None: there is none.
+        is_captured: whether the key's redemption is captured.
+        has_subscriptions: whether the shop has a webhook subscription that is not paused.
+    """
+
+    fingerprint: bytes
+    redemption_id: str
+    attempt: int
+    customer_id: str | None
+    status: int | None
+    body: str | None
+    excluded: bool | None
+    reward_name: str | None
+    points_cost: int | None
+    is_captured: bool
+    has_subscriptions: bool
+    now: datetime
+
+
+# The key of a concurrent request can be missing in the result: its row is committed after this statement's snapshot.
+_CLAIM = statement("""
+    WITH buyer AS (
+        SELECT id, excluded FROM customers WHERE shop_id = :shop_id AND id = :identifier
+        UNION ALL
+        SELECT id, excluded FROM customers WHERE shop_id = :shop_id AND lower(email) = :email
+    ), offer AS (
+        SELECT name, points_cost FROM rewards
+        WHERE shop_id = :shop_id AND id = :reward_id AND is_active AND deleted_at IS NULL
+    ), claimed AS (
+        INSERT INTO idempotency_keys (shop_id, key, fingerprint, redemption_id, customer_id)
+        VALUES (:shop_id, :key, :fingerprint, :redemption_id, (SELECT buyer.id FROM buyer, offer))
+        -- A key without customer and answer was left by a request that did not end.
+        ON CONFLICT (shop_id, key) DO UPDATE SET customer_id = EXCLUDED.customer_id
+        WHERE idempotency_keys.customer_id IS NULL AND idempotency_keys.status IS NULL
+          AND idempotency_keys.fingerprint = EXCLUDED.fingerprint
+        RETURNING fingerprint, redemption_id, attempt, customer_id, status, body
+    ), known AS (
+        SELECT * FROM claimed
+        UNION ALL
+        SELECT fingerprint, redemption_id, attempt, customer_id, status, body FROM idempotency_keys
+        WHERE shop_id = :shop_id AND key = :key AND NOT EXISTS (SELECT FROM claimed)
+    )
+    SELECT known.*, buyer.excluded, offer.name AS reward_name, offer.points_cost,
+           coalesce(r.status = ANY(:captured), false) AS is_captured, clock_timestamp() AS now,
+           EXISTS (SELECT FROM webhook_subscriptions w WHERE w.shop_id = :shop_id AND w.is_active) AS has_subscriptions
+    FROM known LEFT JOIN buyer ON true LEFT JOIN offer ON true LEFT JOIN redemptions r ON r.id = known.redemption_id
+""")
+
+
+async def claim_purchase(
+    session: AsyncSession,
+    shop_id: int,
+    *,
+    key: str,
+    fingerprint: bytes,
+    redemption_id: str,
+    customer_identifier: str,
+    reward_id: str,
+) -> Claim:
+    """Claim the key, or read it if it exists. A new key gets the fingerprint, the id and the customer."""
+    is_email = "@" in customer_identifier
+    values = {
+        "shop_id": shop_id,
+        "key": key,
+        "fingerprint": fingerprint,
+        "redemption_id": redemption_id,
+        "identifier": None if is_email else customer_identifier,
+        "email": customer_identifier.lower() if is_email else None,
+        "reward_id": reward_id,
+    }
+    row = (await session.execute(_CLAIM, values)).mappings().one_or_none()
+    if row is None:
+        row = (await session.execute(_CLAIM, values)).mappings().one()
+    return Claim(**row)
