@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import func, select
 
 from db.customers import lock_customer
-from db.tables import PointLot
+from db.tables import PointLot, Reward
 from domain.eligibility import Refusal, RefusalCode
 from domain.errors import EarlierAttemptPending, RedemptionClosed
 from domain.ids import new_redemption_id
@@ -33,6 +33,19 @@ async def test_a_reservation_waits_for_changes_of_the_customer(steps: Steps) -> 
         await wait_until(steps.locks_waited_for)
 
     assert await reservation == Refusal(code=RefusalCode.CUSTOMER_EXCLUDED)
+
+
+async def test_a_reservation_waits_for_changes_of_a_capped_reward(steps: Steps) -> None:
+    ids = (steps.first.shop_id, steps.first.reward_id)
+    async with steps.service.store.begin() as session:
+        (await session.get_one(Reward, ids)).max_redemptions = 1
+    async with steps.service.store.begin() as session:
+        (await session.get_one(Reward, ids)).is_active = False
+        await session.flush()
+        reservation = asyncio.ensure_future(steps.points.reserve_points(steps.first))
+        await wait_until(steps.locks_waited_for)
+
+    assert await reservation == Refusal(code=RefusalCode.REWARD_NOT_FOUND)
 
 
 async def test_releasing_twice_returns_the_points_once(steps: Steps) -> None:
