@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -41,18 +41,31 @@ async def store_answer(session: AsyncSession, shop_id: int, key: str, answer: De
 
     Nothing is stored for a key that was erased, with its customer, during the request.
     """
-    undecided = (IdempotencyKey.shop_id == shop_id, IdempotencyKey.key == key, IdempotencyKey.status.is_(None))
-    store = update(IdempotencyKey).where(*undecided).values(status=answer.status, body=answer.body)
-    if (await session.execute(store.returning(IdempotencyKey.key))).first() is not None:
+    stored = await _store(session, shop_id, key, answer)
+    assert stored is not None
+    return stored
+
+
+async def store_refusal(session: AsyncSession, shop_id: int, key: str, answer: DecidedAnswer) -> DecidedAnswer | None:
+    """Like `store_answer`, for an unknown customer or reward. None: another request has found them and may purchase."""
+    return await _store(session, shop_id, key, answer, IdempotencyKey.customer_id.is_(None))
+
+
+async def _store(
+    session: AsyncSession, shop_id: int, key: str, answer: DecidedAnswer, *conditions: ColumnElement[bool]
+) -> DecidedAnswer | None:
+    mine = (IdempotencyKey.shop_id == shop_id, IdempotencyKey.key == key)
+    store = update(IdempotencyKey).where(*mine, IdempotencyKey.status.is_(None), *conditions)
+    store = store.values(status=answer.status, body=answer.body).returning(IdempotencyKey.key)
+    if (await session.execute(store)).first() is not None:
         return answer
-    stored = select(IdempotencyKey.status, IdempotencyKey.body)
-    query = stored.where(IdempotencyKey.shop_id == shop_id, IdempotencyKey.key == key)
-    row = (await session.execute(query)).one_or_none()
-    if row is None:
-        return answer
-    assert row.status is not None
-    assert row.body is not None
-    return DecidedAnswer(status=row.status, body=row.body)
+    row = (await session.execute(select(IdempotencyKey.status, IdempotencyKey.body).where(*mine))).one_or_none()
+    return answer if row is None else stored_answer(row.status, row.body)
+
+
+def stored_answer(status: int | None, body: str | None) -> DecidedAnswer | None:
+    """The answer in the row of a key. None: undecided."""
+    return None if status is None or body is None else DecidedAnswer(status=status, body=body)
 
 
 async def start_next_attempt(session: AsyncSession, shop_id: int, key: str, attempt: int) -> None:

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from database import Sessions
 from db import adjustments, customers
 from db.adjustments import Adjusted, Adjustment
-from db.idempotency import DecidedAnswer
+from db.idempotency import DecidedAnswer, stored_answer
 from db.tables import Customer, Shop
 from domain.eligibility import Refusal, RefusalCode
-from services.idempotency import Reply, claim_key, stored_answer
+from services.idempotency import Reply, claim_key
 
 
 class AdjustmentRefused(Exception):
@@ -40,6 +40,6 @@ async def adjust(
                 raise AdjustmentRefused(RefusalCode.CUSTOMER_EXCLUDED)
             answer = render(customer, await adjustments.adjust(session, customer, adjustment))
             claim.customer_id, claim.status, claim.body = customer.id, answer.status, answer.body
-    answer = stored_answer(claim)
+    answer = stored_answer(claim.status, claim.body)
     assert answer is not None, "an adjustment is decided in the transaction that claims its key"
     return Reply(answer=answer, replayed=not is_new)

@@ -29,10 +29,3 @@ async def claim_key(
     if row.fingerprint != fingerprint:
         raise IdempotencyKeyReused
     return row, is_new
-
-
-def stored_answer(row: IdempotencyKey) -> DecidedAnswer | None:
-    """The answer that is stored with the key. None: undecided."""
-    if row.status is None or row.body is None:
-        return None
-    return DecidedAnswer(status=row.status, body=row.body)

@@ -69,8 +69,8 @@ class Purchases:
     async def purchase(self, purchase: Purchase) -> Reply:
         """Purchase, or repeat the stored answer. Raises `IdempotencyKeyReused` or `PurchaseUnavailable`."""
         claim = await self._claim(purchase)
-        if claim.status is not None and claim.body is not None:
-            return Reply(answer=DecidedAnswer(status=claim.status, body=claim.body), replayed=True)
+        if (answered := idempotency.stored_answer(claim.status, claim.body)) is not None:
+            return Reply(answer=answered, replayed=True)
         if claim.customer_id is None:
             return await self._refuse_unknown(purchase, claim)
         if claim.is_captured:
@@ -97,11 +97,19 @@ class Purchases:
         return claim
 
     async def _refuse_unknown(self, purchase: Purchase, claim: Claim) -> Reply:
-        """Refuse without a workflow, as customer or reward did not exist when the key was claimed."""
+        """Refuse without a workflow, as customer or reward did not exist when the key was claimed.
+
+        A request with this key can find them at the same time, and purchase. Then this one must not decide the key.
+        """
         member = None
         if claim.excluded is not None:
             member = Member(excluded=claim.excluded, vip_tier_id=None, points=0)
-        return await self._decide(purchase, next(refusals(member, None)))
+        answer = purchase.render(next(refusals(member, None)))
+        async with self._sessions() as session:
+            stored = await idempotency.store_refusal(session, purchase.shop.id, purchase.key, answer)
+        if stored is None:
+            raise PurchaseUnavailable(for_shopify=False)
+        return Reply(answer=stored, replayed=False)
 
     async def _conclude(self, purchase: Purchase, claim: Claim, answer: PurchaseAnswer | None) -> Reply:
         """Decide from the workflow's answer, or from the redemption's row if there is none."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import func, select, update
 
 from activities.attempt import Attempt
 from activities.discounts import Discounts
@@ -66,12 +66,6 @@ class Steps:
         assert code is not None
         request = await self.discounts._request(code)  # pyright: ignore[reportPrivateUsage]
         return request.store, request.discount
-
-    async def locks_waited_for(self) -> int:
-        """Number of locks in the database that a transaction waits for."""
-        waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
-        async with self.service.store() as session:
-            return (await session.execute(waiting)).scalar_one()
 
     async def expire_lots(self, expires_in: timedelta = timedelta(hours=-1)) -> None:
         mine = update(PointLot).where(PointLot.customer_id == self.first.customer_id)

@@ -5,8 +5,10 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
+from sqlalchemy import text
 from temporalio.client import WorkflowFailureError, WorkflowHandle
 
+from database import Sessions
 from workflows.progress import REDEMPTION_STAGE
 
 
@@ -24,6 +26,13 @@ async def wait_for(value: Callable[[], Awaitable[object]], expected: object) -> 
         return await value() == expected
 
     await wait_until(is_as_expected)
+
+
+async def locks_waited_for(store: Sessions) -> int:
+    """Number of locks in the database that a transaction waits for."""
+    waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    async with store() as session:
+        return (await session.execute(waiting)).scalar_one()
 
 
 async def stage_of(workflow: "WorkflowHandle[Any, Any]") -> str | None:

@@ -14,7 +14,7 @@ from domain.ids import new_redemption_id
 from tests.builders import a_lot
 from tests.service import Service
 from tests.steps import Steps, steps_for
-from tests.waiting import wait_until
+from tests.waiting import locks_waited_for, wait_until
 
 
 async def test_reserving_in_parallel_draws_once(steps: Steps) -> None:
@@ -30,7 +30,7 @@ async def test_a_reservation_waits_for_changes_of_the_customer(steps: Steps) -> 
         assert customer is not None
         customer.excluded = True
         reservation = asyncio.ensure_future(steps.points.reserve_points(steps.first))
-        await wait_until(steps.locks_waited_for)
+        await wait_until(lambda: locks_waited_for(steps.service.store))
 
     assert await reservation == Refusal(code=RefusalCode.CUSTOMER_EXCLUDED)
 
@@ -43,7 +43,7 @@ async def test_a_reservation_waits_for_changes_of_a_capped_reward(steps: Steps) 
         (await session.get_one(Reward, ids)).is_active = False
         await session.flush()
         reservation = asyncio.ensure_future(steps.points.reserve_points(steps.first))
-        await wait_until(steps.locks_waited_for)
+        await wait_until(lambda: locks_waited_for(steps.service.store))
 
     assert await reservation == Refusal(code=RefusalCode.REWARD_NOT_FOUND)
 
@@ -130,14 +130,15 @@ async def test_nothing_is_reserved_after_the_deadline(steps: Steps) -> None:
     assert await steps.shop.lots() == [300, 400]
 
 
-async def test_points_released_to_an_expired_lot_last_a_week(service: Service) -> None:
-    steps = await steps_for(service, a_lot(10_000, expires_in=timedelta(days=1)))
+@pytest.mark.parametrize("points", [500, 10_000])
+async def test_points_released_to_an_expired_lot_last_a_week(service: Service, points: int) -> None:
+    steps = await steps_for(service, a_lot(points, expires_in=timedelta(days=1)))
     await steps.points.reserve_points(steps.first)
     await steps.expire_lots()
 
     await steps.points.release_points(steps.first)
 
-    # The other 9,500 stay expired.
+    # The points that were not drawn stay expired.
     assert await steps.shop.balance() == 500
     query = select(PointLot.expires_at - func.now()).order_by(PointLot.id.desc()).limit(1)
     async with service.store() as session:

@@ -5,12 +5,14 @@ import asyncio
 import pytest
 from sqlalchemy import select, update
 
-from db.tables import Customer, Reward
+from db.idempotency import request_fingerprint
+from db.tables import Customer, IdempotencyKey, Reward
+from domain.ids import new_redemption_id
 from tests.api.support import code_of, error_of
 from tests.builders import a_customer, a_lot, a_reward, a_shop
 from tests.service import Service
 from tests.shop import Shop
-from tests.waiting import wait_until
+from tests.waiting import locks_waited_for, wait_until
 
 
 async def test_a_purchase_has_the_reference_shape(shop: Shop) -> None:
@@ -27,6 +29,26 @@ async def test_a_purchase_has_the_reference_shape(shop: Shop) -> None:
     assert (attributes["status"], attributes["points_spent"], attributes["is_refunded"]) == ("active", 500, False)
     assert attributes["expires_at"].endswith(".000Z")
     assert (await shop.get(f"/v1/reward-history/{entry['id']}")).json()["data"] == entry
+
+
+async def test_a_refusal_does_not_decide_the_key_of_a_concurrent_purchase(shop: Shop) -> None:
+    """The key is left from a request that did not end. Another request finds the customer just before this one."""
+    customer = shop.customers[0]
+    fingerprint = request_fingerprint("reward_abc", customer)
+    key = IdempotencyKey(
+        shop_id=(await shop.row()).id, key="k", fingerprint=fingerprint, redemption_id=new_redemption_id()
+    )
+    async with shop.service.store.begin() as session:
+        session.add(key)
+    async with shop.service.store.begin() as session:
+        row = await session.get_one(IdempotencyKey, (key.shop_id, "k"))
+        row.customer_id = customer
+        await session.flush()
+        request = asyncio.ensure_future(shop.purchase(key="k"))
+        await wait_until(lambda: locks_waited_for(shop.service.store))
+
+    assert (await request).status_code == 503
+    assert (await shop.purchase(key="k")).status_code == 201
 
 
 async def test_an_email_address_identifies_in_any_case(shop: Shop) -> None:
