@@ -90,12 +90,9 @@ class Saga:
         """
         # Armed before the step: an activity can take effect and still be reported as failed.
         self._undos.append(lambda: compensate(step, request, undo=undo, progress=self._progress))
-        time_left = self._deadline - workflow.now()
-        if time_left <= timedelta():
-            raise ApplicationError("the purchase's deadline has passed", type="DeadlinePassed")
         self._progress.set_step(step.__name__, StepState.IN_PROGRESS)
         try:
-            result = await self._execute(step, request, time_left, local=local)
+            result = await self._execute(step, request, local=local)
         except FailureError:
             _raise_if_cancelled()
             raise
@@ -103,16 +100,14 @@ class Saga:
         _raise_if_cancelled()
         return result
 
-    async def _execute(
-        self, step: Step[Request, Result], request: Request, time_left: timedelta, *, local: bool
-    ) -> Result:
+    async def _execute(self, step: Step[Request, Result], request: Request, *, local: bool) -> Result:
         if local:
             try:
                 return await workflow.execute_local_activity_method(
                     step,
                     request,
                     activity_id=f"{step.__name__}-local",
-                    schedule_to_close_timeout=min(LOCAL_TIMEOUT, time_left),
+                    schedule_to_close_timeout=min(LOCAL_TIMEOUT, self._time_left()),
                     retry_policy=ONCE,
                     cancellation_type=_UNDO_WAITS,
                 )
@@ -125,10 +120,16 @@ class Saga:
             activity_id=step.__name__,
             summary=self._progress.attempt.redemption_id,
             start_to_close_timeout=ATTEMPT_TIMEOUT,
-            schedule_to_close_timeout=time_left,
+            schedule_to_close_timeout=self._time_left(),
             retry_policy=ATTEMPT,
             cancellation_type=_UNDO_WAITS,
         )
+
+    def _time_left(self) -> timedelta:
+        time_left = self._deadline - workflow.now()
+        if time_left <= timedelta():
+            raise ApplicationError("the purchase's deadline has passed", type="DeadlinePassed")
+        return time_left
 
     async def _unwind(self, failure: str) -> bool:
         self._progress.compensate(failure)
