@@ -15,7 +15,7 @@ from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import ResetActivityRequest
 from temporalio.client import Client, WorkflowUpdateFailedError
 from temporalio.exceptions import WorkflowAlreadyStartedError
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 
 from activities.attempt import Attempt
 from activities.deliveries import Deliveries, SkipDelivery
@@ -181,11 +181,20 @@ class Actions:
 
     async def _retry_now(self, action: Action, operator: Operator) -> None:
         await self._log_delivery(action, operator, ActivityKind.DELIVERY_RETRY_REQUESTED)
+        try:
+            await self._reset_activity(action, action.channel, operator)
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+            # The first send on every channel is one activity.
+            await self._reset_activity(action, Deliveries.deliver_all.__name__, operator)
+
+    async def _reset_activity(self, action: Action, activity_id: str, operator: Operator) -> None:
         await self.temporal.workflow_service.reset_activity(
             ResetActivityRequest(
                 namespace=self.temporal.namespace,
                 execution=WorkflowExecution(workflow_id=action.workflow_id or ""),
-                id=action.channel,
+                id=activity_id,
                 identity=operator.actor,
             )
         )

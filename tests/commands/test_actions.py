@@ -135,6 +135,18 @@ async def test_a_delayed_attempt_is_made_now(
     await (refund_delivered if is_refund else wait_until_delivered)(shop)
 
 
+async def test_a_first_send_in_progress_can_be_retried(service: Service, shop: Shop, pointsaga: CommandLine) -> None:
+    await service.add_fault("klaviyo", kind="latency", seconds=2)
+    [redemption] = await buy(shop)
+    await wait_until(lambda: service.requests("klaviyo"))
+
+    result = await pointsaga("retry", redemption, "--channel", "klaviyo", "--yes", "--json")
+
+    assert result.json["redemptions"][0]["detail"] == "retry klaviyo now"
+    await wait_until_delivered(shop)
+    assert len((await service.vendor("klaviyo"))["events"]) == 1
+
+
 async def _is_retried_later(service: Service, redemption: str, *, is_refund: bool) -> bool:
     """Whether the workflow waits for the next attempt of a delivery that has failed."""
     workflow = service.refund_workflow(redemption) if is_refund else service.purchase_workflow(redemption)
@@ -200,7 +212,7 @@ async def test_a_refund_waiting_for_shopify_is_shown(service: Service, shop: Sho
 
     assert (stuck.why, stuck.command) == ("the code is not yet removed at Shopify", f"pointsaga show {redemption}")
     assert result.json["nothing_to_do"] == 1
-    for words in (refund_workflow_id(redemption), "remove_discount_code, attempt", "HTTP 401"):
+    for words in (refund_workflow_id(redemption), "remove_discount_code, attempt", "HTTP 401", "by API key"):
         assert words in receipt
     await service.clear_faults("shopify")
     await refund_delivered(shop)
