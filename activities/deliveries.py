@@ -106,8 +106,14 @@ class Deliveries:
         if event is None:
             return {}
         channels = [Channel(channel) for channel in event.channels]
-        outcomes = await asyncio.gather(*(self._send(request, channel, event) for channel in channels))
-        return dict(zip(channels, outcomes, strict=True))
+        sends = (self._send(request, channel, event) for channel in channels)
+        outcomes: dict[Channel, DeliveryOutcome | Postponed] = {}
+        # All sends end before this activity is retried, also if the outcome of one cannot be stored.
+        for channel, outcome in zip(channels, await asyncio.gather(*sends, return_exceptions=True), strict=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
+            outcomes[channel] = outcome
+        return outcomes
 
     @activity.defn
     async def deliver(self, request: Deliver) -> DeliveryOutcome:

@@ -42,12 +42,7 @@ class DeliversEvent:
         """
         channels = self._attempt.channels
         self._progress.begin_deliveries()
-        first = await insist(
-            Deliveries.deliver_all,
-            DeliverAll(**self._ids, channels=[one for one in channels if one not in retry_failed]),
-            summary=self._attempt.redemption_id,
-            background=True,
-        )
+        first = await self._deliver_first([one for one in channels if one not in retry_failed])
         for channel, outcome in first.items():
             if isinstance(outcome, DeliveryOutcome):
                 self._record(channel, outcome)
@@ -57,6 +52,12 @@ class DeliversEvent:
             await asyncio.gather(
                 *(self._deliver_to(one, first.get(one), retry_failed=one in retry_failed) for one in channels)
             )
+
+    async def _deliver_first(self, channels: Sequence[Channel]) -> dict[Channel, DeliveryOutcome | Postponed]:
+        if not channels:
+            return {}
+        request = DeliverAll(**self._ids, channels=channels)
+        return await insist(Deliveries.deliver_all, request, summary=self._attempt.redemption_id, background=True)
 
     @workflow.update(description="Retry the rejected deliveries of these channels.")
     async def retry_deliveries(self, channels: list[Channel]) -> None:
