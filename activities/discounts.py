@@ -76,7 +76,7 @@ class Discounts:
         Shopify is not called.
         """
         async with self._sessions.begin() as session:
-            row = await discount_codes.lock_current_code(session, attempt.redemption_id, attempt.number)
+            row = await discount_codes.find_current_code(session, attempt.redemption_id, attempt.number, locked=True)
             if row is None or row.state is not CodeState.PLANNED:
                 return True
             if row.unknown_outcomes == 0:
@@ -87,7 +87,9 @@ class Discounts:
         await self._fence(CodeRequest(store=store_of(self._vault, code), discount=_discount(code), code=code))
         async with self._sessions.begin() as session:
             row = await discount_codes.lock_code(session, code.code_id)
-            row.state = CodeState.FENCED
+            # An overlapping execution can have settled it.
+            if row.state is CodeState.PLANNED:
+                row.state = CodeState.FENCED
         return True
 
     async def _check_captured(self, attempt: Attempt) -> None:

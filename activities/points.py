@@ -8,7 +8,7 @@ from temporalio import activity
 from activities.attempt import Attempt
 from database import Sessions
 from db import metafields, points, redemptions, reservations, shops, transactions
-from db.customers import lock_customer
+from db.customers import hold_customer
 from db.reservations import PurchasedReward, Reservation
 from db.tables import Customer, Redemption, Reward
 from domain.discounts import new_code
@@ -61,7 +61,7 @@ class Points:
             EarlierAttemptPending: an earlier attempt still holds points; to be retried.
         """
         async with self._sessions.begin() as session:
-            await lock_customer(session, attempt.shop_id, attempt.customer_id)
+            await hold_customer(session, attempt.shop_id, attempt.customer_id)
             row = await redemptions.lock_redemption(session, attempt.shop_id, attempt.redemption_id)
             status, number = (row.status, row.attempt) if row else (None, None)
             match standing(attempt.number, row_attempt=number, row_status=status):

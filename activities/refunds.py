@@ -13,8 +13,8 @@ from clients.outcomes import Unknown
 from clients.shopify import Shopify, Store
 from database import Sessions
 from db import redemptions, refunds, shops
-from db.customers import lock_customer
-from db.discount_codes import lock_current_code
+from db.customers import hold_customer
+from db.discount_codes import find_current_code
 from db.tables import Redemption, Refund
 from db.vault import Vault
 from domain.refunds import RefundStatus
@@ -69,7 +69,7 @@ class Refunds:
         A conditional update of the redemption decides between a refund and a use at the same time.
         """
         async with self._sessions.begin() as session:
-            await lock_customer(session, attempt.shop_id, attempt.customer_id)
+            await hold_customer(session, attempt.shop_id, attempt.customer_id)
             if await redemptions.refund(session, attempt.redemption_id, attempt.number):
                 await refunds.complete(session, await session.get_one(Redemption, attempt.redemption_id))
                 return True
@@ -88,7 +88,7 @@ class Refunds:
     async def _code(self, attempt: Attempt) -> CodeToRemove:
         async with self._sessions() as session:
             shop = await shops.get_shop(session, attempt.shop_id)
-            code = await lock_current_code(session, attempt.redemption_id, attempt.number)
+            code = await find_current_code(session, attempt.redemption_id, attempt.number)
         assert code is not None, "a captured redemption has its code"
         assert code.shopify_id is not None, "a captured code has a discount at Shopify"
         # The request that created the code is counted, too.

@@ -69,7 +69,7 @@ async def _use_codes(session: AsyncSession, shop_id: int, order: Order) -> list[
         raise CodeUndecided("an order used a code whose redemption is pending")
     # Customers before redemptions, both in one order, as everywhere.
     for customer_id in sorted({customer_id for _, customer_id in found}):
-        await customers.lock_customer(session, shop_id, customer_id)
+        await customers.hold_customer(session, shop_id, customer_id)
     return [await _use(session, code, order) for code, _ in found]
 
 

@@ -50,12 +50,13 @@ async def lock_customer(
     return (await session.execute(query.with_for_update(skip_locked=skip_locked))).scalar_one_or_none()
 
 
-_HOLD = text("SELECT FROM customers WHERE shop_id = :shop_id AND id = :customer_id FOR UPDATE")
+_HOLD = text("SELECT id FROM customers WHERE shop_id = :shop_id AND id = :customer_id FOR UPDATE")
 
 
-async def hold_customer(session: AsyncSession, shop_id: int, customer_id: str) -> None:
-    """Lock the customer, like `lock_customer`, without reading the row."""
-    await session.execute(_HOLD, {"shop_id": shop_id, "customer_id": customer_id})
+async def hold_customer(session: AsyncSession, shop_id: int, customer_id: str) -> bool:
+    """Lock the customer, like `lock_customer`, without reading the row. False: there is none."""
+    held = await session.execute(_HOLD, {"shop_id": shop_id, "customer_id": customer_id})
+    return held.first() is not None
 
 
 _STATE = text("""

@@ -34,14 +34,17 @@ async def lock_code(session: AsyncSession, code_id: int) -> DiscountCode:
     return (await session.execute(query.with_for_update())).scalar_one()
 
 
-async def lock_current_code(session: AsyncSession, redemption_id: str, attempt: int) -> DiscountCode | None:
-    """The code of an attempt, locked until the transaction ends."""
+async def find_current_code(
+    session: AsyncSession, redemption_id: str, attempt: int, *, locked: bool = False
+) -> DiscountCode | None:
+    """The code of an attempt, locked on request until the transaction ends."""
     query = select(DiscountCode).where(
         DiscountCode.redemption_id == redemption_id,
         DiscountCode.attempt == attempt,
         DiscountCode.state != CodeState.FOREIGN,
     )
-    return (await session.execute(query.with_for_update())).scalar_one_or_none()
+    query = query.with_for_update() if locked else query
+    return (await session.execute(query)).scalar_one_or_none()
 
 
 async def customer_code(session: AsyncSession, redemption: Redemption) -> str | None:

@@ -7,9 +7,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from db import points, shops, transactions
 from db.activity_log import log_redemption
-from db.customers import lock_customer
+from db.customers import hold_customer
 from db.deliveries import add_deliveries, skip_unsent
-from db.discount_codes import lock_current_code
+from db.discount_codes import find_current_code
 from db.tables import Delivery, Redemption, Refund
 from domain.activity_log import ActivityKind
 from domain.discounts import CodeState
@@ -26,7 +26,7 @@ async def request_refund(
 
     A refused refund stays refused: Shopify's count of uses can be too low, but never too high.
     """
-    await lock_customer(session, redemption.shop_id, redemption.customer_id)
+    await hold_customer(session, redemption.shop_id, redemption.customer_id)
     # A weaker lock than FOR UPDATE: deliveries, which refer to the redemption, need not wait.
     await session.refresh(redemption, with_for_update={"key_share": True})
     refund = await session.get(Refund, redemption.id)
@@ -60,7 +60,7 @@ async def complete(session: AsyncSession, redemption: Redemption) -> None:
     now = await transactions.now(session)
     shop = await shops.get_shop(session, redemption.shop_id)
     await points.return_points(session, redemption, EntryKind.REFUND, grace=shop.release_grace, now=now)
-    code = await lock_current_code(session, redemption.id, redemption.attempt)
+    code = await find_current_code(session, redemption.id, redemption.attempt, locked=True)
     assert code is not None, "a captured redemption has its code"
     code.state = CodeState.VOID
     refund = await session.get_one(Refund, redemption.id)

@@ -113,18 +113,18 @@ async def lock_and_read(
     The read is a statement of its own: one that waits for a lock reads the other rows as they were before.
     """
     ids = {"shop_id": shop_id, "customer_id": customer_id, "reward_id": reward_id, "redemption_id": redemption_id}
-    await hold_customer(session, shop_id, customer_id)
+    is_held = await hold_customer(session, shop_id, customer_id)
     row = (await session.execute(_READ, ids)).one()
     if row.max_redemptions is not None:
         await session.execute(_LOCK_REWARD, ids)
         row = (await session.execute(_READ, ids)).one()
     assert row.customer_id in (None, customer_id), "a redemption has one customer"
-    return _reservation(row)
+    return _reservation(row, is_held=is_held)
 
 
-def _reservation(row: Any) -> Reservation:
+def _reservation(row: Any, *, is_held: bool) -> Reservation:
     member = offer = reward = None
-    if row.excluded is not None:
+    if is_held:
         member = Member(excluded=row.excluded, vip_tier_id=row.member_tier_id, points=int(row.balance))
     if row.reward_id is not None:
         offer = Offer(

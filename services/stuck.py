@@ -156,8 +156,9 @@ async def list_details(
         while True:
             async with store() as session:
                 page = await list_unfinished(session, event, before=before, limit=PAGE_SIZE, after=after, among=among)
-                details = await load_details(session, event, page)
-            yield details
+                details = await load_details(session, event, page) if page else []
+            if details:
+                yield details
             if len(page) < PAGE_SIZE:
                 break
             after = page[-1]
