@@ -57,9 +57,13 @@ def draws_are_entries(state: State) -> Problems:
 
 
 def costs_are_held(state: State) -> Problems:
-    held: Counter[str | None] = Counter()
+    held: Counter[str] = Counter()
     for entry in state.ledger.ledger_entries:
-        held[entry.redemption_id] -= entry.points
+        if entry.redemption_id is not None:
+            held[entry.redemption_id] -= entry.points
+    for redemption_id in held.keys() - state.ledger.by_id.keys():
+        if held[redemption_id]:
+            yield redemption_id, f"holds {held[redemption_id]} points and has no row"
     for row in state.ledger.redemptions:
         due = state.costs[row.reward_id] if row.is_paid or row.status is RedemptionStatus.PENDING else 0
         if held[row.id] != due:
@@ -69,8 +73,11 @@ def costs_are_held(state: State) -> Problems:
 def codes_work_while_paid(state: State) -> Problems:
     working = [discount for discount in state.discounts if discount["status"] == "live"]
     for code in state.ledger.discount_codes:
-        customers = [discount["customers"] for discount in working if discount["code"] == code.code]
+        found = [discount for discount in working if discount["code"] == code.code]
+        customers = [discount["customers"] for discount in found]
         if code.state is CodeState.FOREIGN:
+            if any(code.redemption_id in discount["tags"] for discount in found):
+                yield code.redemption_id, f"its own code {code.code} is foreign and works for {customers}"
             continue
         row = state.ledger.by_id[code.redemption_id]
         is_paid = row.is_paid and code.attempt == row.attempt

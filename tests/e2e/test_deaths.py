@@ -101,6 +101,7 @@ async def test_overdue_purchase_is_not_made_later(deployment: Deployment, shop: 
 
     await deployment.start_worker()
     await assert_code_or_points(deployment, shop, response)
+    assert await shop.discounts() == []
 
 
 @pytest.mark.parametrize("seconds", [1, 4], ids=["code_created_while_down", "code_created_after_restart"])

@@ -158,6 +158,7 @@ def test_static_details_name_command_and_document() -> None:
         assert "shop `a.myshopify.com`" in text
         assert "`pointsaga show cr_abc`" in text
         assert "docs/operations.md" in text
+    assert "attempt 2" in static_details(ATTEMPT)
     assert "attempt 2" in settlement_details(ATTEMPT)
 
 

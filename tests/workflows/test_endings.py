@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator
 from uuid import uuid4
 
 import httpx
+import pytest
 from sqlalchemy import update
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import EventType
@@ -11,11 +12,18 @@ from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 
 from api.app import create_app
 from db.tables import IdempotencyKey
+from tests.builders import a_customer, a_lot, a_shop
 from tests.faults import VendorFault
 from tests.service import Service, in_process
 from tests.shop import Shop
 from tests.waiting import wait_for_end
 from tests.workflows.situations import Workflow
+
+
+@pytest.fixture
+async def shop(service: Service) -> Shop:
+    """A shop whose customer can pay twice, so that a second charge would show."""
+    return await service.open_shop(a_shop(a_customer(a_lot(1200))))
 
 
 async def reset_points(workflow: Workflow) -> list[int]:
@@ -50,7 +58,7 @@ async def test_a_reset_purchase_happens_once(service: Service, shop: Shop) -> No
     workflow = service.purchase_workflow(entry["id"])
     assert {end async for end in reset_everywhere(service, workflow)} == {"COMPLETED"}
 
-    assert await shop.balance() == 0
+    assert await shop.balance() == 700
     assert [one["code"] for one in await shop.discounts()] == [entry["attributes"]["discount_code"]]
     assert len((await service.vendor("postscript"))["events"]) == 1
     assert await service.audit() == []
@@ -66,7 +74,7 @@ async def test_a_reset_failed_purchase_charges_nothing(service: Service, shop: S
     workflow = service.purchase_workflow(redemption.id)
     assert {end async for end in reset_everywhere(service, workflow)} == {"FAILED"}
 
-    assert await shop.balance() == 500
+    assert await shop.balance() == 1200
     assert await shop.discounts("live") == []
     assert await service.audit() == []
 
@@ -79,7 +87,7 @@ async def test_a_reset_refund_happens_once(service: Service, shop: Shop) -> None
     workflow = service.refund_workflow(redemption)
     assert {end async for end in reset_everywhere(service, workflow)} == {"COMPLETED"}
 
-    assert await shop.balance() == 500
+    assert await shop.balance() == 1200
     assert len((await service.vendor("postscript"))["events"]) == len(["redeemed", "refunded"])
     assert await service.audit() == []
 
@@ -96,4 +104,4 @@ async def test_a_captured_key_is_answered_without_temporal(service: Service, sho
         answer = await shop.purchase(key="long ago", api=api)
 
     assert (answer.status_code, answer.json()["data"]) == (201, entry)
-    assert await shop.balance() == 0
+    assert await shop.balance() == 700

@@ -62,6 +62,9 @@ async def test_deliveries_survive_an_outage(service: Service, shop: Shop, outage
     for vendor in ("klaviyo", "omnisend", "postscript"):
         assert len((await service.vendor(vendor))["events"]) == 1
     assert len((await service.vendor("shopify"))["metafields"]) == 1
+    workflow = await service.purchase_workflow(redemption).describe()
+    assert workflow.close_time is not None
+    assert workflow.close_time - workflow.start_time > await service.requests("klaviyo") * timedelta(seconds=30)
 
 
 async def test_a_lost_response_is_retried_where_duplicates_are_dropped(service: Service, shop: Shop) -> None:

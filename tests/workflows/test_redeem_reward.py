@@ -36,12 +36,14 @@ async def test_a_purchase_draws_the_oldest_usable_lot_first(service: Service) ->
 
 
 async def test_a_purchase_shows_its_steps(service: Service, shop: Shop) -> None:
+    await service.inject("shopify", VendorFault.SLOW, operation=CREATE_CODE, seconds=1)
     async with service.store.begin() as session:
         await session.execute(select(Customer).with_for_update())
         purchase = asyncio.ensure_future(shop.purchase())
         await wait_until(lambda: workflows_of(shop))
         [workflow] = await workflows_of(shop)
         assert "- Reserve points: **in progress**" in await wait_for_details(workflow, "**Purchase in progress.**")
+    await wait_for_details(workflow, "- Generate discount code and capture: **in progress**")
 
     assert (await purchase).status_code == 201
 

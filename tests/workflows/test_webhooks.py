@@ -13,7 +13,7 @@ from db import redemptions, refunds
 from db.tables import DiscountCode, Redemption
 from domain.ids import webhook_workflow_id
 from domain.refunds import RefundRefusal
-from tests.builders import a_customer, a_lot, a_shop
+from tests.builders import a_customer, a_lot, a_reward, a_shop
 from tests.faults import VendorFault
 from tests.service import Service, in_process
 from tests.shop import Shop
@@ -137,6 +137,25 @@ async def test_an_earlier_refund_wins_over_the_order(service: Service, shop: Sho
 
     assert await statuses(shop) == ["expired"]
     assert await logged(shop) == ["reward_refunded", "discount_code_used_after_refund"]
+
+
+async def test_a_concurrent_refund_and_order_have_one_winner(service: Service) -> None:
+    shop = await service.open_shop(a_shop(a_customer(a_lot(1000)), rewards=[a_reward(points_cost=100)]))
+    codes = [await buy_code(shop) for _ in range(4)]
+
+    async def is_refunded(redemption_id: str) -> bool:
+        async with service.store.begin() as session:
+            return await refund(session, redemption_id)
+
+    orders = [shop.send_webhook("orders/create", an_order(code)) for code in codes]
+    refunded = await asyncio.gather(*(is_refunded(row.id) for row in await shop.redemptions()), *orders)
+    await wait_until(shop.has_processed_webhooks)
+
+    log = {one.redemption_id: one.kind for one in await shop.activity_log() if one.kind != "reward_redeemed"}
+    for won, row in zip(refunded, await shop.redemptions(), strict=False):
+        assert (row.status, row.is_refunded) == (("expired", True) if won else ("used", False))
+        assert log[row.id] == ("discount_code_used_after_refund" if won else "discount_code_used")
+    assert await service.audit() == []
 
 
 @pytest.mark.parametrize(
