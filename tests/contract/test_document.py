@@ -99,6 +99,19 @@ def test_writes_need_a_full_key(document: Json) -> None:
                 assert refused is writes, (method, path)
 
 
+def test_bodies_and_headers_are_required_where_they_are(document: Json) -> None:
+    bodies = {one["operationId"]: one["requestBody"]["required"] for one in operations(document) if "requestBody" in one}
+    [webhook] = (one for one in operations(document) if one["operationId"] == "receive_shopify_webhook")
+
+    assert {name for name, is_required in bodies.items() if not is_required} == {"refund_reward_history_entry"}
+    assert bodies["purchase_reward"]
+    assert {one["name"] for one in webhook["parameters"] if one["required"]} == {
+        "X-Shopify-Topic",
+        "X-Shopify-Shop-Domain",
+        "X-Shopify-Webhook-Id",
+    }
+
+
 def test_idempotency_headers_are_documented(document: Json) -> None:
     taking = [one for one in operations(document) if "Idempotency-Key" in str(one.get("parameters"))]
 
