@@ -11,11 +11,11 @@ from typing import Any
 
 import httpx
 import structlog
+import uvloop
 from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
 from temporalio.client import Client
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
-from temporalio.worker import Worker, WorkerDeploymentConfig
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkerDeploymentConfig
 
 from activities.deliveries import Deliveries, Sender
 from activities.discounts import Discounts
@@ -49,24 +49,6 @@ from workflows.redeem_reward import RedeemReward
 from workflows.refund_redemption import RefundRedemption
 from workflows.saga import INSIST_TIMEOUT, background_queue
 from workflows.settle_redemption import SettleRedemption
-
-# Modules that are not imported anew for each workflow. Workflow modules are among them, as they keep no state: that
-# saves 15 % of the worker's CPU. Tests and the Replayer use this runner too.
-WORKFLOW_RUNNER = SandboxedWorkflowRunner(
-    restrictions=SandboxRestrictions.default.with_passthrough_modules(
-        "activities",
-        "clients",
-        "database",
-        "db",
-        "domain",
-        "pydantic",
-        "structlog",
-        "sqlalchemy",
-        "httpx",
-        "cryptography",
-        "workflows",
-    )
-)
 
 # Shorter than servers keep idle connections: a connection that closes while it is reused has an unknown outcome.
 CONNECTIONS = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=2)
@@ -127,7 +109,8 @@ def build_workers(
             refunds.remove_discount_code,
             refunds.refund_points,
         ],
-        workflow_runner=WORKFLOW_RUNNER,
+        # The sandbox took a fourth of a workflow's CPU. Tests replay every recorded history in it: docs/decisions/0042.
+        workflow_runner=UnsandboxedWorkflowRunner(),
         # With the default of five pollers new purchases wait behind running ones.
         max_concurrent_workflow_task_polls=20,
         # How long the workflows of a dead worker wait before another worker takes them over. Customers wait too.
@@ -244,7 +227,7 @@ def main() -> None:
     configure_logging(settings.log_level, settings.log_format)
     status = 0
     try:
-        asyncio.run(run(settings))
+        uvloop.run(run(settings))
     except Exception:
         log.exception("worker failed")
         status = 1

@@ -1,7 +1,4 @@
-"""`python -m benchmarks.floor_worker READY_FILE`: the floor's worker, with the product's worker settings.
-
-It has its own module, as the sandbox would import a workflow of `__main__` anew for each workflow.
-"""
+"""`python -m benchmarks.floor_worker READY_FILE`: the floor's worker, with the product's worker settings."""
 
 import asyncio
 import sys
@@ -9,13 +6,13 @@ from pathlib import Path
 from typing import Any, cast
 
 import httpx
+import uvloop
 from temporalio.worker import Worker
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from benchmarks.floor import TASK_QUEUE, FloorWorkflow, sleep
 from database import Sessions, connect
 from settings import connect_temporal, read_settings
-from worker import WORKFLOW_RUNNER, build_workers
+from worker import build_workers
 from workflows.saga import background_queue
 
 
@@ -28,8 +25,6 @@ async def work(ready: Path) -> None:
         # Never run. One client cannot have two workers on one task queue, so the settings name an unused one.
         models = build_workers(client, settings, Sessions(engine), http)
     purchases, background = (cast("dict[str, Any]", model.config()) for model in models)
-    restrictions = WORKFLOW_RUNNER.restrictions.with_passthrough_modules("benchmarks")
-    purchases["workflow_runner"] = SandboxedWorkflowRunner(restrictions=restrictions)
     purchases |= {"task_queue": TASK_QUEUE, "activities": [sleep], "workflows": [FloorWorkflow]}
     background |= {"task_queue": background_queue(TASK_QUEUE), "activities": [sleep]}
     async with Worker(**purchases), Worker(**background):
@@ -38,4 +33,4 @@ async def work(ready: Path) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(work(Path(sys.argv[1])))
+    uvloop.run(work(Path(sys.argv[1])))

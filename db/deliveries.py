@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import ARRAY, Boolean, ColumnElement, Interval, String, func, select, update
+from sqlalchemy import ARRAY, Boolean, ColumnElement, Interval, String, select, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -104,6 +104,20 @@ async def begin_sends(
     return EventToSend(channels=channels, shop_id=shop_id, **shop, event=reward_event)
 
 
+_SETTLE = statement(
+    """
+    UPDATE deliveries SET status = :status, last_error = :reason, updated_at = now(),
+        sent_at = CASE WHEN :status = :sent THEN clock_timestamp() END
+    WHERE redemption_id = :redemption_id AND event = :event AND channel = :channel AND shop_id = :shop_id
+      AND status = ANY(:may_change)
+    RETURNING channel
+    """,
+    status=String,
+    reason=String,
+    may_change=ARRAY(String),
+)
+
+
 async def settle(
     session: AsyncSession,
     shop_id: int,
@@ -115,12 +129,11 @@ async def settle(
     reason: str | None,
 ) -> tuple[DeliveryStatus, str | None]:
     """Record the outcome of a send, unless the delivery was settled differently meanwhile; returns what is recorded."""
-    key = _key(shop_id, redemption_id, event, channel)
-    sent_at = func.clock_timestamp() if status is DeliveryStatus.SENT else None
-    may_change = Delivery.status.in_([status, *status.predecessors])
-    settled = update(Delivery).where(*key, may_change).values(status=status, last_error=reason, sent_at=sent_at)
-    if (await session.execute(settled.returning(Delivery.status))).first() is not None:
+    values = {"shop_id": shop_id, "redemption_id": redemption_id, "event": event, "channel": channel}
+    values |= {"status": status, "reason": reason, "may_change": [status, *status.predecessors]}
+    if (await session.execute(_SETTLE, values)).first() is not None:
         return status, reason
+    key = _key(shop_id, redemption_id, event, channel)
     row = (await session.execute(select(Delivery.status, Delivery.last_error).where(*key))).one()
     return row.status, row.last_error
 

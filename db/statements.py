@@ -24,6 +24,7 @@ _STATES: Mapping[str, str | Sequence[str]] = {
     "live": CodeState.LIVE,
     "foreign": CodeState.FOREIGN,
     "undelivered": DeliveryStatus.PENDING,
+    "sent": DeliveryStatus.SENT,
     "unsent": sorted(UNSENT),
     "requested": RefundStatus.PENDING,
     "done": RefundStatus.DONE,

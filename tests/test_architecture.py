@@ -31,7 +31,7 @@ def test_workflows_do_not_use_the_temporal_client() -> None:
 
 
 def test_workflows_use_nothing_that_is_not_deterministic() -> None:
-    """The sandbox does not check workflow modules: docs/decisions/0042."""
+    """Workflows run without the sandbox: docs/decisions/0042."""
     assert [found for path in _modules("workflows") for found in _not_deterministic(path)] == []
 
 

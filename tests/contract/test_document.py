@@ -100,7 +100,9 @@ def test_writes_need_a_full_key(document: Json) -> None:
 
 
 def test_bodies_and_headers_are_required_where_they_are(document: Json) -> None:
-    bodies = {one["operationId"]: one["requestBody"]["required"] for one in operations(document) if "requestBody" in one}
+    bodies = {
+        one["operationId"]: one["requestBody"]["required"] for one in operations(document) if "requestBody" in one
+    }
     [webhook] = (one for one in operations(document) if one["operationId"] == "receive_shopify_webhook")
 
     assert {name for name, is_required in bodies.items() if not is_required} == {"refund_reward_history_entry"}
