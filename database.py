@@ -46,17 +46,21 @@ class Sessions:
 _MIGRATION_LOCK = 7_246_355
 
 
-def connect(database_url: SecretStr, *, statement_timeout: timedelta | None = timedelta(seconds=15)) -> AsyncEngine:
+def connect(
+    database_url: SecretStr, *, connections: int = 20, statement_timeout: timedelta | None = timedelta(seconds=15)
+) -> AsyncEngine:
     """Create the engine. Its errors omit parameters, as those hold e-mail addresses and codes and reach histories.
 
-    `statement_timeout` None is for migrations and imports, whose statements may take long.
+    `connections`: at most so many, opened when they are needed and kept. `statement_timeout` None is for migrations and
+    imports, whose statements may take long.
     """
     seconds = None if statement_timeout is None else statement_timeout.total_seconds()
     engine = create_async_engine(
         database_url.get_secret_value(),
         hide_parameters=True,
-        pool_size=10,
-        max_overflow=20,
+        pool_size=connections,
+        # Connections of the overflow are closed after each use: at load each purchase would open one.
+        max_overflow=0,
         pool_timeout=5,
         connect_args={"timeout": 5, "command_timeout": seconds},
     )

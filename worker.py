@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,11 @@ from activities.refunds import Refunds
 from activities.senders import EventSender, MetafieldsSender
 from activities.webhook_sender import WebhookSender
 from activities.webhooks import Webhooks
+from clients.destinations import Limits
 from clients.klaviyo import Klaviyo
 from clients.omnisend import Omnisend
 from clients.postscript import Postscript
-from clients.shopify import Shopify
+from clients.shopify import BACKGROUND_LIMITS, PURCHASE_LIMITS, Shopify
 from clients.subscribers import Subscribers
 from clients.targets import Targets
 from database import Sessions, connect
@@ -53,8 +55,11 @@ from workflows.settle_redemption import SettleRedemption
 # Shorter than servers keep idle connections: a connection that closes while it is reused has an unknown outcome.
 CONNECTIONS = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=2)
 
-# Activities that can wait, deliveries above all, have their own task queue, so that purchases always find a slot.
+# Activities that can wait, deliveries above all, have their own task queue, slots, and connections to vendors and
+# database, so that purchases always find one. `clients/destinations.py` bounds what one vendor can take of them.
 BACKGROUND_SLOTS = 50
+PURCHASE_CONNECTIONS = 20
+BACKGROUND_CONNECTIONS = 10
 
 WORKFLOWS = [RedeemReward, RefundRedemption, SettleRedemption, ProcessWebhook, ReconcileRedemptions, ExpirePoints]
 
@@ -65,39 +70,54 @@ class SearchAttributesMissingError(Exception):
     """The Temporal namespace lacks search attributes. A workflow that sets one would block for ever."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Pools:
+    """The connections of one of the two workers: to the database and to the vendors."""
+
+    sessions: Sessions
+    http: httpx.AsyncClient
+
+
 @asynccontextmanager
-async def run_workers(
-    client: Client, settings: Settings, sessions: Sessions, http: httpx.AsyncClient
-) -> AsyncGenerator[None]:
+async def open_pools(settings: Settings, *, connections: int) -> AsyncGenerator[Pools]:
+    """The pools of one worker, closed at the end of the block. `connections`: to the database."""
+    engine = connect(settings.database_url, connections=connections)
+    try:
+        async with httpx.AsyncClient(limits=CONNECTIONS) as http:
+            yield Pools(sessions=Sessions(engine), http=http)
+    finally:
+        await engine.dispose()
+
+
+@asynccontextmanager
+async def run_workers(client: Client, settings: Settings, purchases: Pools, background: Pools) -> AsyncGenerator[None]:
     """Run both workers of the process until the block ends: one for purchases, one for everything that can wait."""
-    workers = build_workers(client, settings, sessions, http)
+    workers = build_workers(client, settings, purchases, background)
     async with workers[0], workers[1]:
         yield
 
 
-def build_workers(
-    client: Client, settings: Settings, sessions: Sessions, http: httpx.AsyncClient
-) -> tuple[Worker, Worker]:
+def build_workers(client: Client, settings: Settings, purchases: Pools, background: Pools) -> tuple[Worker, Worker]:
     """Create the workers with their activities and clients."""
-    vault = Vault(settings.encryption_keys)
-    shopify = Shopify(http, url_template=settings.shopify_admin_url, api_version=settings.shopify_api_version)
-    points = Points(sessions)
-    discounts = Discounts(sessions, vault, shopify)
-    refunds = Refunds(sessions, vault, shopify)
-    metafields = MetafieldsSender(sessions, vault, shopify)
-    deliveries = Deliveries(sessions, {**_senders(settings, sessions, vault, http), Channel.METAFIELDS: metafields})
-    reconciliation = Reconciliation(sessions, client, task_queue=settings.temporal_task_queue)
-    drift = Drift(sessions, vault, shopify)
-    webhooks = Webhooks(sessions, vault)
-    expiry = Expiry(sessions)
-    stale_metafields = Metafields(sessions, metafields)
     shared: dict[str, Any] = {
         "interceptors": [FailureTranslation()],
         "deployment_config": _deployment(settings),
         # Running activities finish: a cancelled vendor call would have an unknown outcome.
         "graceful_shutdown_timeout": INSIST_TIMEOUT,
     }
-    purchases = Worker(
+    return (
+        _purchase_worker(client, settings, purchases, shared),
+        _background_worker(client, settings, background, shared),
+    )
+
+
+def _purchase_worker(client: Client, settings: Settings, pools: Pools, shared: dict[str, Any]) -> Worker:
+    """The worker of workflows, and of the activities that a customer waits for."""
+    vault, shopify = Vault(settings.encryption_keys), _shopify(settings, pools, PURCHASE_LIMITS)
+    points = Points(pools.sessions)
+    discounts = Discounts(pools.sessions, vault, shopify)
+    refunds = Refunds(pools.sessions, vault, shopify)
+    return Worker(
         client,
         task_queue=settings.temporal_task_queue,
         workflows=WORKFLOWS,
@@ -117,7 +137,20 @@ def build_workers(
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
         **shared,
     )
-    background = Worker(
+
+
+def _background_worker(client: Client, settings: Settings, pools: Pools, shared: dict[str, Any]) -> Worker:
+    """The worker of the activities that can wait."""
+    sessions, vault = pools.sessions, Vault(settings.encryption_keys)
+    shopify = _shopify(settings, pools, BACKGROUND_LIMITS)
+    metafields = MetafieldsSender(sessions, vault, shopify)
+    deliveries = Deliveries(sessions, {**_senders(settings, pools, vault), Channel.METAFIELDS: metafields})
+    reconciliation = Reconciliation(sessions, client, task_queue=settings.temporal_task_queue)
+    drift = Drift(sessions, vault, shopify)
+    webhooks = Webhooks(sessions, vault)
+    expiry = Expiry(sessions)
+    stale_metafields = Metafields(sessions, metafields)
+    return Worker(
         client,
         task_queue=background_queue(settings.temporal_task_queue),
         activities=[
@@ -139,10 +172,16 @@ def build_workers(
         max_concurrent_activities=BACKGROUND_SLOTS,
         **shared,
     )
-    return purchases, background
 
 
-def _senders(settings: Settings, store: Sessions, vault: Vault, http: httpx.AsyncClient) -> dict[Channel, Sender]:
+def _shopify(settings: Settings, pools: Pools, limits: Limits) -> Shopify:
+    return Shopify(
+        pools.http, url_template=settings.shopify_admin_url, api_version=settings.shopify_api_version, limits=limits
+    )
+
+
+def _senders(settings: Settings, pools: Pools, vault: Vault) -> dict[Channel, Sender]:
+    http = pools.http
     klaviyo = Klaviyo(http, base_url=settings.klaviyo_url, revision=settings.klaviyo_revision)
     omnisend = Omnisend(http, base_url=settings.omnisend_url, version=settings.omnisend_version)
     postscript = Postscript(http, base_url=settings.postscript_url)
@@ -153,7 +192,7 @@ def _senders(settings: Settings, store: Sessions, vault: Vault, http: httpx.Asyn
         Channel.OMNISEND: EventSender(vault, "omnisend", omnisend.send_event, repeatable=True),
         # A duplicate text message costs money and can cost the customer's consent.
         Channel.POSTSCRIPT: EventSender(vault, "postscript", postscript.send_event, repeatable=False),
-        Channel.WEBHOOKS: WebhookSender(store, vault, subscribers),
+        Channel.WEBHOOKS: WebhookSender(pools.sessions, vault, subscribers),
     }
 
 
@@ -188,12 +227,11 @@ async def run(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
-        engine = connect(settings.database_url)
-        stack.push_async_callback(engine.dispose)
-        http = await stack.enter_async_context(httpx.AsyncClient(limits=CONNECTIONS))
         client = await connect_temporal(settings)
         await check_search_attributes(client)
-        await stack.enter_async_context(run_workers(client, settings, Sessions(engine), http))
+        purchases = await stack.enter_async_context(open_pools(settings, connections=PURCHASE_CONNECTIONS))
+        background = await stack.enter_async_context(open_pools(settings, connections=BACKGROUND_CONNECTIONS))
+        await stack.enter_async_context(run_workers(client, settings, purchases, background))
         if deployment := _deployment(settings):
             await _join(client, deployment.version)
         _signal_ready()

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from activities.failures import raise_alarm
+from activities.failures import raise_alarm, retryable
 from clients.outcomes import NotExecuted, Refused, Unknown
 from database import Sessions
 from db import deliveries, transactions
@@ -167,8 +167,9 @@ class Deliveries:
         return await self._settle(request, channel, DeliveryStatus.SENT)
 
     async def _postpone(self, request: _Request, channel: Channel, error: NotExecuted | Unknown) -> Postponed:
+        is_held = isinstance(error, NotExecuted) and error.is_held
         async with self._sessions() as session:
-            await deliveries.keep_pending(session, *_key(request, channel), reason=error.reason)
+            await deliveries.keep_pending(session, *_key(request, channel), reason=error.reason, is_held=is_held)
         wait = error.retry_after if isinstance(error, NotExecuted) else None
         seconds = None if wait is None else wait.total_seconds()
         return Postponed(failure=type(error).__name__, reason=str(error), seconds=seconds)
@@ -211,7 +212,7 @@ def _is_first_execution(info: activity.Info) -> bool:
 
 def _failure(postponed: Postponed) -> ApplicationError:
     wait = None if postponed.seconds is None else timedelta(seconds=postponed.seconds)
-    return ApplicationError(postponed.reason, type=postponed.failure, next_retry_delay=wait)
+    return retryable(postponed.failure, postponed.reason, retry_after=wait)
 
 
 def _outcome(row: Delivery) -> DeliveryOutcome:

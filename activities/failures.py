@@ -3,6 +3,8 @@
 Messages are stored in histories. Clients scrub the vendors' reasons; other errors are reduced to their type.
 """
 
+from datetime import timedelta
+from secrets import SystemRandom
 from typing import Any
 
 import structlog
@@ -12,6 +14,8 @@ from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, 
 
 from clients.outcomes import NotExecuted, Refused, VendorError
 from domain.errors import DomainError
+
+_random = SystemRandom()
 
 log = structlog.stdlib.get_logger("failures")
 
@@ -33,14 +37,40 @@ class _Translation(ActivityInboundInterceptor):
         except VendorError as error:
             raise_alarm(error)
             retry_after = error.retry_after if isinstance(error, NotExecuted) else None
-            raise ApplicationError(str(error), type=type(error).__name__, next_retry_delay=retry_after) from None
+            raise retryable(type(error).__name__, str(error), retry_after=retry_after) from None
         except DomainError as error:
             # Part of a regular compensation: logged by Temporal without alert.
             benign = ApplicationErrorCategory.BENIGN
             raise ApplicationError(str(error), type=type(error).__name__, category=benign) from None
         except Exception as error:  # noqa: BLE001 - the edge of the worker
             activity.logger.exception("activity failed")
-            raise ApplicationError(_describe(error), type=type(error).__name__) from None
+            raise retryable(type(error).__name__, _describe(error)) from None
+
+
+def retryable(kind: str, reason: str, *, retry_after: timedelta | None = None) -> ApplicationError:
+    """A failure whose retry waits for `retry_after`, default: for the interval of the retry policy, with jitter.
+
+    The retry policies of Temporal have no jitter: what failed together would be retried together for ever.
+    """
+    if retry_after is not None:
+        wait = retry_after * _random.uniform(1, 1.1)
+    elif (interval := _policy_interval()) is not None:
+        wait = interval * _random.uniform(0.75, 1)
+    else:
+        wait = None
+    return ApplicationError(reason, type=kind, next_retry_delay=wait)
+
+
+def _policy_interval() -> timedelta | None:
+    """How long the retry policy waits after this attempt. None: this activity is not retried by the server."""
+    info = activity.info() if activity.in_activity() else None
+    if info is None or info.is_local or info.retry_policy is None:
+        return None
+    policy = info.retry_policy
+    longest = policy.maximum_interval or policy.initial_interval * 100
+    # The exponent is bounded, as the power would overflow.
+    grown = policy.initial_interval.total_seconds() * policy.backoff_coefficient ** min(info.attempt - 1, 30)
+    return min(timedelta(seconds=grown), longest)
 
 
 def raise_alarm(error: VendorError) -> None:

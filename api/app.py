@@ -65,6 +65,10 @@ _ROUTES = (
 )
 
 
+# Of their own, as Shopify sends webhooks in bursts: a purchase always gets one of the others.
+WEBHOOK_CONNECTIONS = 5
+
+
 def create_app(settings: Settings | None = None, temporal: Client | None = None) -> FastAPI:
     """The ASGI application. Default settings: from the environment; default Temporal client: from the settings."""
     settings = settings or read_settings()
@@ -73,12 +77,14 @@ def create_app(settings: Settings | None = None, temporal: Client | None = None)
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         engine = connect(settings.database_url)
+        webhooks_engine = connect(settings.database_url, connections=WEBHOOK_CONNECTIONS)
         # Lazy, so that the API starts and reports that it is not ready while Temporal cannot be reached.
         client = temporal or await connect_temporal(settings, lazy=True)
-        app.state.pointsaga = state = _state(settings, client, Sessions(engine))
+        app.state.pointsaga = state = _state(settings, client, Sessions(engine), Sessions(webhooks_engine))
         yield
         await state.rate_limits.close()
         await engine.dispose()
+        await webhooks_engine.dispose()
 
     # The documentation page has its scripts on board and loads nothing from elsewhere.
     app = FastAPIOffline(
@@ -101,7 +107,7 @@ def create_app(settings: Settings | None = None, temporal: Client | None = None)
     return app
 
 
-def _state(settings: Settings, temporal: Client, sessions: Sessions) -> State:
+def _state(settings: Settings, temporal: Client, sessions: Sessions, webhook_sessions: Sessions) -> State:
     queue = settings.temporal_task_queue
     gateway, vault = Gateway(temporal, task_queue=queue), Vault(settings.encryption_keys)
     targets = Targets(allow_private=settings.webhook_allow_private_targets)
@@ -113,5 +119,5 @@ def _state(settings: Settings, temporal: Client, sessions: Sessions) -> State:
         purchases=Purchases(sessions, gateway, deadline=settings.purchase_deadline),
         refunds=Refunds(sessions, gateway, timeout=settings.purchase_deadline),
         subscriptions=Subscriptions(sessions=sessions, vault=vault, targets=targets),
-        webhook_intake=WebhookIntake(sessions, vault, gateway, secrets=settings.shopify_webhook_secrets),
+        webhook_intake=WebhookIntake(webhook_sessions, vault, gateway, secrets=settings.shopify_webhook_secrets),
     )

@@ -18,7 +18,7 @@ from clients.targets import TargetRefused
 from db.transactions import is_unreachable
 from domain.eligibility import Refusal, RefusalCode
 from services.idempotency import IdempotencyKeyReused
-from services.subscriptions import SubscriptionNotFound
+from services.subscriptions import SubscriptionNotFound, TooManySubscriptions
 from services.webhook_intake import WebhookRejected
 
 Retry = Literal["same_key", "new_key", "never"]
@@ -58,6 +58,7 @@ KINDS = {
     "reward_sold_out": Kind(422, "new_key", "The maximum number of redemptions is reached: 100"),
     "reward_already_used": Kind(422, "never", "The discount code has already been used"),
     "reward_not_redeemed": Kind(422, "never", "This entry is pending or failed, so it has no points to refund"),
+    "too_many_webhook_subscriptions": Kind(422, "never", str(TooManySubscriptions())),
     "idempotency_key_reused": Kind(
         422, "new_key", "This Idempotency-Key was used for a different request. Use a new key."
     ),
@@ -70,6 +71,7 @@ KINDS = {
 _SERVICE_ERRORS = {
     IdempotencyKeyReused: "idempotency_key_reused",
     SubscriptionNotFound: "webhook_subscription_not_found",
+    TooManySubscriptions: "too_many_webhook_subscriptions",
     WebhookRejected: "unauthorized",
 }
 

@@ -5,14 +5,12 @@ import sys
 from pathlib import Path
 from typing import Any, cast
 
-import httpx
 import uvloop
 from temporalio.worker import Worker
 
 from benchmarks.floor import TASK_QUEUE, FloorWorkflow, sleep
-from database import Sessions, connect
 from settings import connect_temporal, read_settings
-from worker import build_workers
+from worker import build_workers, open_pools
 from workflows.saga import background_queue
 
 
@@ -20,10 +18,9 @@ async def work(ready: Path) -> None:
     """Run workers with the product's settings, for the floor's workflow and step only."""
     settings = read_settings()
     client = await connect_temporal(settings)
-    engine = connect(settings.database_url)
-    async with httpx.AsyncClient() as http:
+    async with open_pools(settings, connections=1) as pools:
         # Never run. One client cannot have two workers on one task queue, so the settings name an unused one.
-        models = build_workers(client, settings, Sessions(engine), http)
+        models = build_workers(client, settings, pools, pools)
     purchases, background = (cast("dict[str, Any]", model.config()) for model in models)
     purchases |= {"task_queue": TASK_QUEUE, "activities": [sleep], "workflows": [FloorWorkflow]}
     background |= {"task_queue": background_queue(TASK_QUEUE), "activities": [sleep]}

@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 from pydantic import SecretStr
 
-from clients.marketing import EVENT_NAMES, READ_SECONDS, event_properties, rfc3339, valid_email, valid_phone
+from clients.marketing import CALL_SECONDS, EVENT_NAMES, LIMITS, event_properties, rfc3339, valid_email, valid_phone
 from clients.outcomes import Unknown
 from clients.vendor_http import Redactor, ResponseModel, VendorHttp, parse_body
 from domain.events import RewardEvent
@@ -13,7 +13,7 @@ from domain.events import RewardEvent
 
 class Klaviyo:
     def __init__(self, http: httpx.AsyncClient, *, base_url: str, revision: str) -> None:
-        self._http = VendorHttp("Klaviyo", http, READ_SECONDS)
+        self._http = VendorHttp("Klaviyo", http, seconds=CALL_SECONDS, limits=LIMITS)
         self._url = f"{base_url.rstrip('/')}/api/events"
         self._revision = revision
 

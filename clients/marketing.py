@@ -7,12 +7,14 @@ Names are those of Mage's integrations, because merchants have flows on them. So
 import re
 from datetime import UTC, datetime
 
+from clients.destinations import Limits
 from clients.outcomes import Refused
 from domain.events import EventKind, RewardEvent
 
 EVENT_NAMES = {EventKind.REWARD_REDEEMED: "Reward Redeemed", EventKind.REWARD_REFUNDED: "Reward Refunded"}
 POINTS_NAMES = {EventKind.REWARD_REDEEMED: "Points Spent", EventKind.REWARD_REFUNDED: "Points Refunded"}
-READ_SECONDS = 10.0
+CALL_SECONDS = 10.0
+LIMITS = Limits(in_flight=15, open_seconds=30)
 
 _E164 = re.compile(r"\+[1-9]\d{6,14}")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")

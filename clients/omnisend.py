@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 from pydantic import Field, SecretStr
 
-from clients.marketing import EVENT_NAMES, READ_SECONDS, contact, event_properties, rfc3339
+from clients.marketing import CALL_SECONDS, EVENT_NAMES, LIMITS, contact, event_properties, rfc3339
 from clients.outcomes import Unknown
 from clients.vendor_http import Redactor, ResponseModel, VendorHttp, parse_body, parse_seconds
 from domain.events import RewardEvent
@@ -19,7 +19,7 @@ PHONE_LENGTH = 15
 
 class Omnisend:
     def __init__(self, http: httpx.AsyncClient, *, base_url: str, version: str) -> None:
-        self._http = VendorHttp("Omnisend", http, READ_SECONDS)
+        self._http = VendorHttp("Omnisend", http, seconds=CALL_SECONDS, limits=LIMITS)
         self._url = f"{base_url.rstrip('/')}/api/events"
         self._version = version
 

@@ -19,11 +19,18 @@ class VendorError(Exception):
 
 
 class NotExecuted(VendorError):
-    """The call had no effect. `retry_after` is the vendor's hint, None if it gave none."""
+    """The call had no effect.
 
-    def __init__(self, vendor: str, reason: str, *, retry_after: timedelta | None = None) -> None:
+    `retry_after` is how long to wait at least, None if the vendor gave no hint. `is_held`: the call was not made, as
+    its destination has too many in flight or its circuit breaker is open.
+    """
+
+    def __init__(
+        self, vendor: str, reason: str, *, retry_after: timedelta | None = None, is_held: bool = False
+    ) -> None:
         super().__init__(vendor, reason)
         self.retry_after = retry_after
+        self.is_held = is_held
 
 
 class Refused(VendorError):

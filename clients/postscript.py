@@ -9,7 +9,7 @@ from datetime import UTC
 import httpx
 from pydantic import SecretStr
 
-from clients.marketing import EVENT_NAMES, READ_SECONDS, contact, event_properties
+from clients.marketing import CALL_SECONDS, EVENT_NAMES, LIMITS, contact, event_properties
 from clients.outcomes import NotExecuted, Unknown
 from clients.vendor_http import Redactor, ResponseModel, VendorHttp, parse_body, retry_after_header
 from domain.events import RewardEvent
@@ -19,7 +19,7 @@ RATE_LIMIT_EXCEEDED = 3002
 
 class Postscript:
     def __init__(self, http: httpx.AsyncClient, *, base_url: str) -> None:
-        self._http = VendorHttp("Postscript", http, READ_SECONDS)
+        self._http = VendorHttp("Postscript", http, seconds=CALL_SECONDS, limits=LIMITS)
         self._url = f"{base_url.rstrip('/')}/api/v2/events"
 
     async def send_event(self, api_key: SecretStr, event: RewardEvent) -> None:

@@ -14,6 +14,7 @@ import structlog
 from pydantic import AliasPath, Field, SecretStr, ValidationError
 from pydantic.alias_generators import to_snake
 
+from clients.destinations import Limits
 from clients.outcomes import NotExecuted, Refused, Unknown
 from clients.shopify_discounts import (
     DiscountNode,
@@ -32,7 +33,12 @@ from domain.events import CustomerState
 __all__ = ["CodeTaken", "FoundDiscount", "Shopify", "Store"]
 
 # Shopify answers 504 after 10 s, so no response after that means a lost connection. Source: shopify.dev, status codes.
-READ_SECONDS = 12.0
+CALL_SECONDS = 12.0
+
+# Per shop. A purchase has a deadline, so its circuit breaker probes sooner. Other work leaves most of a shop's rate
+# limit to purchases.
+PURCHASE_LIMITS = Limits(in_flight=25, open_seconds=5)
+BACKGROUND_LIMITS = Limits(in_flight=10, open_seconds=30)
 
 # `customerBuys` of a "buy X get Y" discount rejects `items.all`, so it names the collection of all products. Its handle
 # is the one of the storefront page /collections/all.
@@ -68,8 +74,10 @@ class _Mutation(ShopifyModel):
 class Shopify:
     """Client for all shops. Calls are not retried here; they raise `NotExecuted`, `Refused` or `Unknown`."""
 
-    def __init__(self, http: httpx.AsyncClient, *, url_template: str, api_version: str) -> None:
-        self._http = VendorHttp("Shopify", http, READ_SECONDS)
+    def __init__(
+        self, http: httpx.AsyncClient, *, url_template: str, api_version: str, limits: Limits = BACKGROUND_LIMITS
+    ) -> None:
+        self._http = VendorHttp("Shopify", http, seconds=CALL_SECONDS, limits=limits)
         self._url_template = url_template
         self._version = api_version
 
@@ -163,7 +171,8 @@ class Shopify:
         """Execute the document of this root field and return the field's value."""
         url = self._url_template.format(shop_domain=store.domain, version=self._version)
         headers = {"X-Shopify-Access-Token": self._http.header_value(store.access_token)}
-        response = await self._http.post(url, headers=headers, body={"query": _document(field), "variables": variables})
+        body = {"query": _document(field), "variables": variables}
+        response = await self._http.post(url, headers=headers, body=body, destination=store.domain)
         self._check_version(store, response)
         data = response_data(self._http, response, redactor)
         if field not in data:

@@ -16,6 +16,7 @@ from uuid import UUID
 import httpx
 from pydantic import SecretStr
 
+from clients.destinations import Destinations, Limits
 from clients.marketing import rfc3339
 from clients.outcomes import NotExecuted, Unknown
 from clients.targets import HostUnknown, TargetRefused, Targets
@@ -24,6 +25,7 @@ from domain.events import EventKind, RewardEvent
 from domain.subscriptions import SENT_EVENTS, WebhookEvent
 
 TOTAL_SECONDS = 10.0
+LIMITS = Limits(in_flight=5, open_seconds=30)
 
 _VENDOR = "Subscriber"
 _POINTS = {EventKind.REWARD_REDEEMED: "points_redeemed", EventKind.REWARD_REFUNDED: "points_refunded"}
@@ -61,18 +63,21 @@ class Subscribers:
 
     def __init__(self, targets: Targets) -> None:
         self._targets = targets
+        self._hosts = Destinations(_VENDOR, LIMITS)
         self._tls = httpx.create_ssl_context()
 
-    async def send(self, url: str, request: WebhookRequest) -> int:
+    async def send(self, url: str, request: WebhookRequest, *, shop_id: int) -> int:
         """Send once and return the HTTP status. Redirects are not followed, response bodies not read.
 
+        The limits are those of each shop's host: shops that share a host do not hold each other's calls.
+
         Raises:
-            NotExecuted: no connection, or the URL is not allowed.
+            NotExecuted: no connection, the URL is not allowed, or the call is held.
             Unknown: the connection failed later, or the response took more than 10 s.
         """
         try:
-            async with asyncio.timeout(TOTAL_SECONDS):
-                target = self._targets.parse(url)
+            target = self._targets.parse(url)
+            async with self._hosts[f"{target.host} {shop_id}"].call(), asyncio.timeout(TOTAL_SECONDS):
                 return await self._post(target, await self._targets.addresses(target), request)
         except (TargetRefused, HostUnknown) as error:
             raise NotExecuted(_VENDOR, str(error)) from None

@@ -7,6 +7,8 @@ checked, so a DNS record that changes in between (DNS rebinding) has no effect.
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from ipaddress import IPv6Address, IPv6Network, ip_address
 
 import httpx
@@ -14,6 +16,10 @@ import httpx
 from clients.vendor_http import CONNECT_SECONDS
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
+
+# Of its own, as a name server that does not answer blocks a thread, and every other connection is resolved in the
+# threads of the event loop.
+_RESOLVERS = ThreadPoolExecutor(16, thread_name_prefix="webhook-dns")
 
 # IANA's global unicast space. IPv4-mapped and NAT64 addresses are outside it.
 _PUBLIC_IPV6 = IPv6Network("2000::/3")
@@ -89,7 +95,8 @@ def _port(url: httpx.URL) -> int:
 async def _resolve(host: str, port: int) -> Sequence[str]:
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
-            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            resolve = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+            found = await asyncio.get_running_loop().run_in_executor(_RESOLVERS, resolve)
     except (OSError, UnicodeError):
         raise HostUnknown("the host has no address") from None
     return list(dict.fromkeys(str(address[0]) for *_, address in found))

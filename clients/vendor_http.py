@@ -1,10 +1,10 @@
 """HTTP shared by all vendor clients: one request without retries, its outcome, and a redacted reason."""
 
+import asyncio
 import html
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -12,12 +12,16 @@ from typing import Any, TypeVar
 import httpx
 from pydantic import BaseModel, ConfigDict, SecretStr, TypeAdapter, ValidationError
 
+from clients.destinations import Destinations, Limits
 from clients.outcomes import NotExecuted, Refused, Unknown
 
 Model = TypeVar("Model", bound=BaseModel)
 
 CONNECT_SECONDS = 5.0
 REASON_LENGTH = 300
+
+# The responses that are expected have at most some kilobytes.
+RESPONSE_BYTES = 1024 * 1024
 
 # These fail every call of the merchant, not just this one: a wrong key, scope, URL or API version.
 CONFIGURATION_STATUSES = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.GONE}
@@ -37,29 +41,52 @@ class ResponseModel(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
-@dataclass(frozen=True)
 class VendorHttp:
-    vendor: str
-    client: httpx.AsyncClient
-    read_seconds: float
+    """Sends requests to one vendor. `seconds`: the longest that a call may take from connecting to the last byte."""
 
-    async def post(self, url: str, *, headers: Mapping[str, str], body: Mapping[str, Any]) -> httpx.Response:
-        """Send the request once and return the response, whatever its status.
+    def __init__(self, vendor: str, client: httpx.AsyncClient, *, seconds: float, limits: Limits) -> None:
+        self.vendor = vendor
+        self._client = client
+        self._seconds = seconds
+        self._destinations = Destinations(vendor, limits)
+
+    async def post(
+        self, url: str, *, headers: Mapping[str, str], body: Mapping[str, Any], destination: str = ""
+    ) -> httpx.Response:
+        """Send the request once and return the response, whatever its status. Redirects are not followed.
+
+        `destination` names what the limits are for, if the vendor has several.
 
         Raises:
-            NotExecuted: no connection.
+            NotExecuted: no connection, or the call is held.
             Refused: the URL is invalid.
-            Unknown: the connection failed after it was made.
+            Unknown: the connection failed after it was made, or the response took too long or is too large.
         """
-        timeout = httpx.Timeout(self.read_seconds, connect=CONNECT_SECONDS, pool=CONNECT_SECONDS)
         try:
-            return await self.client.post(url, headers=headers, json=body, timeout=timeout)
+            async with self._destinations[destination].call(), asyncio.timeout(self._seconds):
+                return await self._send(url, headers, body)
+        except TimeoutError as error:
+            raise Unknown(self.vendor, f"no complete response within {self._seconds:g} s") from error
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise NotExecuted(self.vendor, type(error).__name__) from error
         except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
             raise Refused(self.vendor, "the configured URL is not valid", alarm=True) from error
         except httpx.RequestError as error:
             raise Unknown(self.vendor, type(error).__name__) from error
+
+    async def _send(self, url: str, headers: Mapping[str, str], body: Mapping[str, Any]) -> httpx.Response:
+        timeout = httpx.Timeout(self._seconds, connect=CONNECT_SECONDS, pool=CONNECT_SECONDS)
+        async with self._client.stream(
+            "POST", url, headers=headers, json=body, timeout=timeout, follow_redirects=False
+        ) as response:
+            content = bytearray()
+            async for chunk in response.aiter_bytes():
+                content += chunk
+                if len(content) > RESPONSE_BYTES:
+                    raise Unknown(self.vendor, f"HTTP {response.status_code}: a response over {RESPONSE_BYTES} bytes")
+            # The content is decompressed already.
+            received = [(name, value) for name, value in response.headers.items() if name != "content-encoding"]
+            return httpx.Response(response.status_code, headers=received, content=bytes(content))
 
     def header_value(self, secret: SecretStr) -> str:
         """The key as a header value. Raises `Refused` if it is empty or not printable ASCII."""

@@ -139,11 +139,19 @@ async def settle(
 
 
 async def keep_pending(
-    session: AsyncSession, shop_id: int, redemption_id: str, event: EventKind, channel: str, *, reason: str
+    session: AsyncSession,
+    shop_id: int,
+    redemption_id: str,
+    event: EventKind,
+    channel: str,
+    *,
+    reason: str,
+    is_held: bool = False,
 ) -> None:
-    """Record why a send is to be retried: it was not executed, or may be repeated."""
-    key = _key(shop_id, redemption_id, event, channel)
-    await session.execute(update(Delivery).where(*key).values(attempted_at=None, last_error=reason))
+    """Record why a send is to be retried: it was not executed, or may be repeated. A held one is no attempt."""
+    attempts = Delivery.attempts - 1 if is_held else Delivery.attempts
+    retried = {"attempted_at": None, "attempts": attempts, "last_error": reason}
+    await session.execute(update(Delivery).where(*_key(shop_id, redemption_id, event, channel)).values(retried))
 
 
 def _key(shop_id: int, redemption_id: str, event: EventKind, channel: str) -> tuple[ColumnElement[bool], ...]:

@@ -15,6 +15,11 @@ async def get_shop(session: AsyncSession, shop_id: int) -> Shop:
     return await session.get_one(Shop, shop_id)
 
 
+async def hold_shop(session: AsyncSession, shop_id: int) -> None:
+    """Lock the shop against changes until the transaction ends. Its purchases do not wait."""
+    await session.execute(select(Shop.id).where(Shop.id == shop_id).with_for_update(key_share=True))
+
+
 async def find_shop(session: AsyncSession, domain: str) -> Shop | None:
     """The shop with this myshopify.com domain."""
     return (await session.execute(select(Shop).where(Shop.domain == domain))).scalar_one_or_none()

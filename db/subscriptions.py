@@ -19,6 +19,12 @@ async def has_active_subscriptions(session: AsyncSession, shop_id: int) -> bool:
     return (await session.execute(query)).first() is not None
 
 
+async def count_subscriptions(session: AsyncSession, shop_id: int) -> int:
+    """Number of the shop's subscriptions, including paused ones."""
+    query = select(func.count()).select_from(WebhookSubscription).where(WebhookSubscription.shop_id == shop_id)
+    return (await session.execute(query)).scalar_one()
+
+
 async def find_subscription(session: AsyncSession, shop_id: int, subscription_id: str) -> WebhookSubscription | None:
     """A subscription of the shop."""
     return (await session.execute(_one(shop_id, subscription_id))).scalar_one_or_none()
@@ -33,12 +39,11 @@ async def page_of_subscriptions(
     session: AsyncSession, shop_id: int, page: Page
 ) -> tuple[Sequence[WebhookSubscription], int]:
     """One page of the shop's subscriptions, and the total."""
-    of_shop = WebhookSubscription.shop_id == shop_id
-    total = (await session.execute(select(func.count()).select_from(WebhookSubscription).where(of_shop))).scalar_one()
+    total = await count_subscriptions(session, shop_id)
     if page.offset >= total:
         return [], total
     order = (getattr(WebhookSubscription, page.sort), WebhookSubscription.id)
-    query = select(WebhookSubscription).where(of_shop)
+    query = select(WebhookSubscription).where(WebhookSubscription.shop_id == shop_id)
     query = query.order_by(*(column.desc() if page.descending else column.asc() for column in order))
     return (await session.scalars(query.offset(page.offset).limit(page.size))).all(), total
 

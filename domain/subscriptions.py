@@ -45,6 +45,10 @@ SENT_EVENTS = {
 }
 
 
+MAX_SUBSCRIPTIONS = 20
+"""Subscriptions of one shop, including paused ones. Each event is sent to all of them."""
+
+
 def new_secret() -> str:
     """A random signing secret: 64 hexadecimal digits."""
     return secrets.token_hex(32)

@@ -120,7 +120,7 @@ class Actions:
                 planned += [
                     Action(kind=_retry_kind(one), details=details, workflow_id=workflow_id, delivery=one)
                     for one in deliveries
-                    if one.attempts > 0
+                    if one.attempts > 0 or one.last_error is not None
                 ]
             elif deliveries or not channels:
                 planned += await self._plan_restart(details, deliveries)

@@ -8,11 +8,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from clients.targets import Targets
 from database import Sessions
-from db import subscriptions
+from db import shops, subscriptions
 from db.tables import Shop, WebhookSubscription
 from db.vault import Vault
 from domain.ids import new_subscription_id
-from domain.subscriptions import new_secret
+from domain.subscriptions import MAX_SUBSCRIPTIONS, new_secret
 
 
 class SubscriptionNotFound(Exception):
@@ -20,6 +20,13 @@ class SubscriptionNotFound(Exception):
 
     def __init__(self, subscription_id: str) -> None:
         super().__init__(f"Webhook subscription '{subscription_id}' not found")
+
+
+class TooManySubscriptions(Exception):
+    """The shop has as many subscriptions as it can have."""
+
+    def __init__(self) -> None:
+        super().__init__(f"A shop can have {MAX_SUBSCRIPTIONS} webhook subscriptions. Delete one that is not used.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,12 +38,21 @@ class Subscriptions:
     targets: Targets
 
     async def create(self, shop: Shop, values: Mapping[str, Any]) -> tuple[WebhookSubscription, str]:
-        """A new subscription with these columns, and its secret. Raises `TargetRefused`."""
+        """A new subscription with these columns, and its secret.
+
+        Raises:
+            TargetRefused: the URL cannot receive webhooks.
+            TooManySubscriptions: the shop has as many as it can have.
+        """
         await self.targets.check(values["url"])
         secret = new_secret()
         sealed = self.vault.seal_bytes(secret.encode())
         row = WebhookSubscription(**values, id=new_subscription_id(), shop_id=shop.id, secret=sealed)
         async with self.sessions.begin() as session:
+            # Locked, so that two requests do not both find one left.
+            await shops.hold_shop(session, shop.id)
+            if await subscriptions.count_subscriptions(session, shop.id) >= MAX_SUBSCRIPTIONS:
+                raise TooManySubscriptions
             session.add(row)
             await _write(session, row)
         return row, secret

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -27,7 +27,7 @@ from tests.builders import Json
 from tests.faults import VendorFault
 from tests.shop import Shop
 from tests.waiting import wait_for_end
-from worker import run_workers
+from worker import BACKGROUND_CONNECTIONS, PURCHASE_CONNECTIONS, open_pools, run_workers
 from workflows.reconcile_redemptions import ReconcileRedemptions
 from workflows.redeem_reward import RedeemReward
 from workflows.refund_redemption import RefundRedemption
@@ -77,9 +77,16 @@ class Service:
             "TEMPORAL_TASK_QUEUE": self.settings.temporal_task_queue,
         }
 
-    def worker(self) -> Any:
-        """A worker, as a context manager."""
-        return run_workers(self.temporal, self.settings, self.store, self.worker_http)
+    @asynccontextmanager
+    async def worker(self) -> AsyncGenerator[None]:
+        """A worker."""
+        async with (
+            open_pools(self.settings, connections=PURCHASE_CONNECTIONS) as purchases,
+            open_pools(self.settings, connections=BACKGROUND_CONNECTIONS) as background,
+        ):
+            pools = [replace(one, http=self.worker_http) for one in (purchases, background)]
+            async with run_workers(self.temporal, self.settings, *pools):
+                yield
 
     async def import_shop(self, shop: Json) -> None:
         vault = Vault(self.settings.encryption_keys)

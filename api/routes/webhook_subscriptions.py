@@ -32,7 +32,7 @@ _EXAMPLE = {"url": "https://example.com/webhooks", "events": [WebhookEvent.POINT
     "/v1/webhook-subscriptions",
     status_code=201,
     summary="Create a webhook subscription",
-    responses=errors(*BODY, *WRITE),
+    responses=errors(*BODY, *WRITE, "too_many_webhook_subscriptions"),
     openapi_extra=body_schema(NewSubscription, _EXAMPLE),
 )
 async def create_webhook_subscription(
@@ -40,7 +40,8 @@ async def create_webhook_subscription(
 ) -> SecretDocument:
     """Subscribe a public HTTPS URL to events. The response has the secret that signs the deliveries.
 
-    Only `points.redeemed` and `points.refunded` are sent. Mage's other events are accepted and never sent.
+    Only `points.redeemed` and `points.refunded` are sent. Mage's other events are accepted and never sent. A shop can
+    have 20 subscriptions, including paused ones.
     """
     return SecretDocument(data=secret_resource(*await state.subscriptions.create(caller.shop, body.model_dump())))
 

@@ -1,17 +1,20 @@
 """/v1/webhook-subscriptions"""
 
+import asyncio
 import re
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 
+from db.shops import hold_shop
 from db.tables import WebhookSubscription
 from domain.subscriptions import SENT_EVENTS, WebhookEvent
 from tests.api.support import code_of, error_of
 from tests.builders import Json, a_customer, a_shop
 from tests.service import Service
 from tests.shop import Shop
+from tests.waiting import locks_waited_for, wait_for
 
 SUBSCRIPTIONS = "/v1/webhook-subscriptions"
 # A public address that needs no DNS and gets no requests.
@@ -110,6 +113,37 @@ async def test_invalid_parameters_are_refused(shop: Shop, query: str) -> None:
     answer = await shop.get(f"{SUBSCRIPTIONS}?{query}")
 
     assert code_of(answer) == (400, "invalid_request")
+
+
+async def test_a_shop_can_have_twenty_subscriptions(service: Service, shop: Shop) -> None:
+    another_shop = await service.open_shop(a_shop(a_customer()))
+    first = await created(shop, url=f"{URL}/1")
+    await shop.send("PUT", f"{SUBSCRIPTIONS}/{first['id']}", {"is_active": False})
+    for number in range(2, 21):
+        await created(shop, url=f"{URL}/{number}")
+
+    refused = await shop.send("POST", SUBSCRIPTIONS, {"url": URL, "events": ["points.redeemed"]})
+
+    assert code_of(refused) == (422, "too_many_webhook_subscriptions")
+    error = error_of(refused)
+    assert error["detail"] == "A shop can have 20 webhook subscriptions. Delete one that is not used."
+    assert error["meta"] == {"retry": "never"}
+    await created(another_shop)
+    await shop.send("DELETE", f"{SUBSCRIPTIONS}/{first['id']}", None)
+    await created(shop)
+
+
+async def test_simultaneous_requests_do_not_exceed_the_limit(service: Service, shop: Shop) -> None:
+    for _ in range(19):
+        await created(shop)
+    new = {"url": URL, "events": ["points.redeemed"]}
+
+    async with service.store.begin() as session:
+        await hold_shop(session, (await shop.row()).id)
+        requests = [asyncio.create_task(shop.send("POST", SUBSCRIPTIONS, new)) for _ in range(2)]
+        await wait_for(lambda: locks_waited_for(service.store), 2)
+
+    assert sorted([(await one).status_code for one in requests]) == [201, 422]
 
 
 async def test_an_update_changes_only_given_fields(shop: Shop) -> None:

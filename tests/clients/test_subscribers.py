@@ -13,19 +13,25 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import SecretStr
 
+from clients.destinations import TIMEOUTS_TO_OPEN
 from clients.outcomes import NotExecuted, Unknown
 from clients.subscribers import Subscribers, WebhookRequest
 from clients.targets import TargetRefused, Targets, is_public
 from domain.subscriptions import WebhookEvent
 from tests.receiver import listening
+from tests.unfriendly import Answer, answering, flood, hang, redirect, trickle
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
 
 async def send(url: str, *, resolve: Resolve | None = None, allow_private: bool = True) -> int:
+    targets = Targets(allow_private=allow_private, resolve=resolve)
+    return await Subscribers(targets).send(url, a_request(), shop_id=1)
+
+
+def a_request() -> WebhookRequest:
     event, secret = WebhookEvent.POINTS_REDEEMED, SecretStr("5ec2e7")
-    request = WebhookRequest(id=uuid4(), event=event, body=b"{}", secret=secret, sent_at=datetime.now(UTC))
-    return await Subscribers(Targets(allow_private=allow_private, resolve=resolve)).send(url, request)
+    return WebhookRequest(id=uuid4(), event=event, body=b"{}", secret=secret, sent_at=datetime.now(UTC))
 
 
 class Dns:
@@ -119,6 +125,31 @@ async def test_an_endless_response_is_not_read() -> None:
         port = server.sockets[0].getsockname()[1]
         assert await send(f"http://127.0.0.1:{port}/") == 200
     server.close()
+
+
+async def test_a_hanging_host_is_held_for_its_own_shop_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clients.subscribers.TOTAL_SECONDS", 0.1)
+    subscribers = Subscribers(Targets(allow_private=True))
+    async with answering(hang) as receiver:
+        for _ in range(TIMEOUTS_TO_OPEN):
+            with pytest.raises(Unknown):
+                await subscribers.send(receiver.url, a_request(), shop_id=1)
+
+        with pytest.raises(NotExecuted, match="the circuit breaker is open") as held:
+            await subscribers.send(receiver.url, a_request(), shop_id=1)
+        with pytest.raises(Unknown):
+            await subscribers.send(receiver.url, a_request(), shop_id=2)
+
+    assert held.value.is_held
+    assert receiver.connections == TIMEOUTS_TO_OPEN + 1
+
+
+@pytest.mark.parametrize(("answer", "status"), [(trickle, 200), (flood, 200), (redirect, 307)])
+async def test_a_subscribers_answer_ends_with_its_status(answer: Answer, status: int) -> None:
+    async with answering(answer) as receiver, asyncio.timeout(5):
+        assert await send(receiver.url) == status
+
+    assert receiver.connections == 1
 
 
 async def test_a_slow_subscriber_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:

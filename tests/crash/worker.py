@@ -10,13 +10,11 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
-import httpx
 from temporalio.client import Client
 from temporalio.worker import Worker
 from temporalio.worker._worker import load_default_build_id
 
 import worker
-from database import Sessions
 from local_stack.options import process_environment
 from sandbox.__main__ import serve
 from settings import Settings
@@ -64,11 +62,10 @@ def _run_worker(options: WorkerOptions) -> None:
     boundaries.hook_commits()
     build = worker.build_workers
 
-    def build_hooked(
-        client: Client, settings: Settings, store: Sessions, http: httpx.AsyncClient
-    ) -> tuple[Worker, Worker]:
-        boundaries.hook_calls(http)
-        return build(boundaries.hook_activities(client), settings, store, http)
+    def build_hooked(client: Client, settings: Settings, *pools: worker.Pools) -> tuple[Worker, Worker]:
+        for one in pools:
+            boundaries.hook_calls(one.http)
+        return build(boundaries.hook_activities(client), settings, *pools)
 
     worker.build_workers = build_hooked
     worker.main()
