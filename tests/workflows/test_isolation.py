@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from uuid import uuid4
 
 from sqlalchemy import select
+from temporalio.api.enums.v1.workflow_pb2 import PENDING_ACTIVITY_STATE_STARTED
 
 from clients.marketing import CALL_SECONDS, LIMITS
 from db.tables import Delivery, ShopifyWebhook
@@ -91,7 +92,7 @@ async def test_stuck_background_work_leaves_connections_to_purchases(idle: Servi
     async with idle.store.begin() as session:
         await session.execute(select(ShopifyWebhook.id).with_for_update())
         async with idle.worker():
-            await wait_until(lambda: has_waiting(idle, 5))
+            await wait_until(lambda: is_all_started(idle))
             assert await purchases(shop, in_flight=1) == [201, 201, 201]
             await session.rollback()
             await wait_until(shop.has_processed_webhooks)
@@ -115,6 +116,16 @@ async def test_stuck_webhooks_leave_connections_to_purchases(service: Service) -
 def profile(shop: Shop) -> Json:
     """The body of a webhook about the first customer."""
     return {"id": int(shop.customers[0]), "updated_at": "2026-06-01T12:00:00Z"}
+
+
+async def is_all_started(service: Service) -> bool:
+    """Whether the activity of each webhook runs."""
+    queue = service.settings.temporal_task_queue
+    query = f"TaskQueue = '{queue}' AND WorkflowType = 'ProcessWebhook'"
+    handles = [service.temporal.get_workflow_handle(one.id) async for one in service.temporal.list_workflows(query)]
+    pending = [(await one.describe()).raw_description.pending_activities for one in handles]
+    started = [one for activities in pending for one in activities if one.state == PENDING_ACTIVITY_STATE_STARTED]
+    return len(started) == BLOCKED
 
 
 async def has_waiting(service: Service, locks: int) -> bool:
