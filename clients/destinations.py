@@ -76,7 +76,8 @@ class Destination:
             async with asyncio.timeout(TURN_SECONDS):
                 await self._turns.acquire()
         except TimeoutError:
-            raise NotExecuted(self._vendor, f"{self._limits.in_flight} calls are in flight", is_held=True) from None
+            reason = f"held, as {self._limits.in_flight} calls are in flight"
+            raise NotExecuted(self._vendor, reason, is_held=True) from None
 
     def _check(self) -> None:
         if not self._is_open:
@@ -86,7 +87,7 @@ class Destination:
             return
         # Spread, so that the held calls do not return all at once.
         wait = max(wait, 0) + _random.uniform(0, self._limits.open_seconds)
-        reason = f"the circuit breaker is open after {self._timeouts} time-outs in a row"
+        reason = f"held, as the circuit breaker is open after {self._timeouts} time-outs in a row"
         raise NotExecuted(self._vendor, reason, retry_after=timedelta(seconds=wait), is_held=True)
 
     @asynccontextmanager

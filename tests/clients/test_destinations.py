@@ -97,7 +97,7 @@ async def test_calls_above_the_limit_are_held(monkeypatch: pytest.MonkeyPatch, h
         outcomes = await asyncio.gather(*calls, return_exceptions=True)
 
     held = [one for one in outcomes if isinstance(one, NotExecuted)]
-    assert [(one.is_held, one.reason) for one in held] == [(True, "3 calls are in flight")] * 2
+    assert [(one.is_held, one.reason) for one in held] == [(True, "held, as 3 calls are in flight")] * 2
     assert vendor.connections == LIMITS.in_flight
 
 

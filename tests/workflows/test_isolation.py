@@ -68,7 +68,7 @@ async def test_a_held_delivery_says_why(service: Service) -> None:
     await wait_until(lambda: held(service))
 
     [delivery, *_] = await held(service)
-    assert (delivery.channel, delivery.last_error) == ("klaviyo", f"{LIMITS.in_flight} calls are in flight")
+    assert (delivery.channel, delivery.last_error) == ("klaviyo", f"held, as {LIMITS.in_flight} calls are in flight")
     assert (delivery.attempts, delivery.attempted_at) == (0, None)
     workflow = service.purchase_workflow(delivery.redemption_id)
 
@@ -79,7 +79,7 @@ async def test_a_held_delivery_says_why(service: Service) -> None:
         ]
 
     await wait_until(reason_in_temporal)
-    assert await reason_in_temporal() == [f"Klaviyo: {LIMITS.in_flight} calls are in flight"]
+    assert await reason_in_temporal() == [f"Klaviyo: held, as {LIMITS.in_flight} calls are in flight"]
     await service.clear_faults("klaviyo")
     assert await service.wait_for_purchase(delivery.redemption_id) == "COMPLETED"
 
