@@ -3,17 +3,20 @@
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi_offline import FastAPIOffline
 from temporalio.client import Client
 
 from api import errors
-from api.middleware import AccessLog, AllowanceHeaders, RequestLimits
+from api.middleware import AccessLog, RequestLimits, ResponseHeaders
 from api.openapi import TAGS, describe, operation_id
+from api.paths import EscapedSlashes, restore_slashes
 from api.rate_limits import RateLimits
 from api.routes import (
+    activity,
     adjustments,
     customers,
+    docs_page,
     earning_history,
     health,
     purchases,
@@ -46,13 +49,15 @@ Every error has `meta.retry`: `same_key` (repeat the same request), `new_key` (t
 `Idempotency-Key`), or `never` (the request must be changed). An unknown path is 404, and an undocumented method 405
 with `Allow`, with the same error body.
 
-Resources of other shops are not found. Times are UTC, like `2026-06-01T12:00:00.000Z`."""
+Resources of other shops are not found. Times are UTC, like `2026-06-01T12:00:00.000Z`. Percent-encode a `/` in an id
+or address. Responses under `/v1` have `Cache-Control: no-store`."""
 
 _ROUTES = (
     rewards,
     purchases,
     quotes,
     customers,
+    activity,
     adjustments,
     earning_history,
     reward_history,
@@ -62,6 +67,7 @@ _ROUTES = (
     webhook_subscriptions,
     shopify_webhooks,
     health,
+    docs_page,
 )
 
 
@@ -86,7 +92,7 @@ def create_app(settings: Settings | None = None, temporal: Client | None = None)
         await engine.dispose()
         await webhooks_engine.dispose()
 
-    # The documentation page has its scripts on board and loads nothing from elsewhere.
+    # Serves the scripts of the documentation page.
     app = FastAPIOffline(
         title="Pointsaga",
         version="1",
@@ -94,12 +100,16 @@ def create_app(settings: Settings | None = None, temporal: Client | None = None)
         openapi_tags=TAGS,
         generate_unique_id_function=operation_id,
         lifespan=lifespan,
+        dependencies=[Depends(restore_slashes)],
+        static_url=docs_page.STATIC_URL,
+        docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
     )
     errors.install(app)
+    app.add_middleware(EscapedSlashes)
     app.add_middleware(RequestLimits)
-    app.add_middleware(AllowanceHeaders)
+    app.add_middleware(ResponseHeaders)
     app.add_middleware(AccessLog)
     for module in _ROUTES:
         app.include_router(module.router)

@@ -7,9 +7,11 @@ from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader
 
 from api.errors import ApiError
+from api.schemas.documents import format_time
 from api.state import StateOf
 from db import api_keys
 from db.tables import Shop
+from domain.api_keys import KeyScope
 
 _HEADER = APIKeyHeader(
     name="Authorization",
@@ -38,12 +40,17 @@ async def _caller(request: Request, state: StateOf, authorization: Annotated[str
         found = await api_keys.find_key(session, key)
     if found is None:
         raise ApiError("unauthorized", "Unknown or revoked API key")
-    shop, row = found
+    shop, row = found.shop, found.row
+    if found.expired_at is not None:
+        raise ApiError("unauthorized", f"This API key expired at {format_time(found.expired_at)}")
     request.state.allowance = allowance = await state.rate_limits.count(row.id)
     if allowance is not None and not allowance.granted:
         raise ApiError("rate_limited", retry_after=allowance.reset_seconds)
+    if found.is_first_use:
+        async with state.sessions.begin() as session:
+            await api_keys.record_use(session, row.id)
     name = f"API key {row.id}" + (f" ({row.label})" if row.label else "")
-    return Caller(shop, can_write=row.scope == "full", name=name)
+    return Caller(shop, can_write=row.scope == KeyScope.FULL, name=name)
 
 
 Reader = Annotated[Caller, Depends(_caller)]

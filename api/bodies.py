@@ -13,6 +13,11 @@ from api.errors import KINDS, ApiError, ErrorSource
 Body = TypeVar("Body", bound=BaseModel)
 
 
+_JSON_TYPES = ("", "application/json", "application/vnd.api+json")
+# What curl and fetch send for a body whose type the caller does not state.
+_UNSTATED_TYPES = ("application/x-www-form-urlencoded", "text/plain")
+
+
 class _Resource(BaseModel, Generic[Body]):
     attributes: Body
 
@@ -28,12 +33,12 @@ def json_body(model: type[Body], *, empty: bytes = b"") -> Callable[[Request, Re
     """
 
     async def read(request: Request, _: Reader) -> Body:
-        media_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-        if media_type not in ("application/json", "application/vnd.api+json"):
-            raise ApiError("unsupported_media_type", f"Content-Type must be application/json, not {media_type}")
         body = await request.body() or empty
+        media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if media_type not in _JSON_TYPES and not (media_type in _UNSTATED_TYPES and _is_object(body)):
+            raise ApiError("unsupported_media_type", f"Content-Type must be application/json, not {media_type}")
         try:
-            if _has_data(body):
+            if _is_object(body, with_field="data"):
                 return _Document[model].model_validate_json(body, strict=True).data.attributes
             return model.model_validate_json(body, strict=True)
         except ValidationError as error:
@@ -42,12 +47,12 @@ def json_body(model: type[Body], *, empty: bytes = b"") -> Callable[[Request, Re
     return read
 
 
-def _has_data(body: bytes) -> bool:
+def _is_object(body: bytes, *, with_field: str | None = None) -> bool:
     try:
         content: Any = from_json(body)
     except ValueError:
         return False
-    return isinstance(content, dict) and "data" in content
+    return isinstance(content, dict) and (with_field is None or with_field in content)
 
 
 def _body_error(error: ErrorDetails) -> ApiError:

@@ -19,7 +19,7 @@ from db.transactions import is_unreachable
 from domain.eligibility import Refusal, RefusalCode
 from services.idempotency import IdempotencyKeyReused
 from services.subscriptions import SubscriptionNotFound, TooManySubscriptions
-from services.webhook_intake import WebhookRejected
+from services.webhook_intake import WebhookInvalid, WebhookRejected
 
 Retry = Literal["same_key", "new_key", "never"]
 
@@ -73,10 +73,14 @@ _SERVICE_ERRORS = {
     SubscriptionNotFound: "webhook_subscription_not_found",
     TooManySubscriptions: "too_many_webhook_subscriptions",
     WebhookRejected: "unauthorized",
+    WebhookInvalid: "invalid_request",
 }
 
 # Long enough for a worker to restart, short enough for a customer who waits.
 RETRY_AFTER_SECONDS = 5
+
+CHALLENGE = 'Bearer realm="Pointsaga"'
+"""The one registered scheme that is accepted. Source: RFC 6750."""
 
 
 class ErrorSource(BaseModel):
@@ -139,8 +143,16 @@ class ApiError(Exception):
         return self.document().model_dump_json(exclude_none=True)
 
     def response(self) -> Response:
-        headers = {"Retry-After": str(self.retry_after)} if self.kind.status in (429, 503) else {}
-        return Response(self.body(), self.kind.status, headers, media_type="application/json")
+        return Response(self.body(), self.kind.status, self._headers(), media_type="application/json")
+
+    def _headers(self) -> dict[str, str]:
+        match self.kind.status:
+            case 401:
+                return {"WWW-Authenticate": CHALLENGE}
+            case 429 | 503:
+                return {"Retry-After": str(self.retry_after)}
+            case _:
+                return {}
 
 
 def refusal_error(refusal: Refusal, *, customer_identifier: str, reward_id: str = "") -> ApiError:

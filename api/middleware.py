@@ -1,4 +1,4 @@
-"""Middleware: access log, request limits, rate-limit headers."""
+"""Middleware: access log, request limits, response headers."""
 
 import time
 
@@ -12,6 +12,9 @@ MAX_BODY_BYTES = 16 * 1024
 
 # Orders can be large.
 _MAX_BODY_BYTES_OF = {"/webhooks/shopify": 2 * 1024 * 1024}
+
+# Nearly everything here is personal data, or an error that quotes some.
+_OF_SHOPS = ("/v1/", "/webhooks/")
 
 log = structlog.stdlib.get_logger("api.access")
 
@@ -66,8 +69,8 @@ class RequestLimits:
         return await self._app(scope, count_bytes, send)
 
 
-class AllowanceHeaders:
-    """Adds the key's rate-limit headers to every response, including errors."""
+class ResponseHeaders:
+    """Adds the key's rate-limit headers to every response, including errors. Forbids caches to store data of shops."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -77,9 +80,11 @@ class AllowanceHeaders:
             return await self._app(scope, receive, send)
 
         async def add_headers(message: Message) -> None:
-            allowance = scope.get("state", {}).get("allowance")
-            if allowance is not None and message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(allowance.headers)
+            if message["type"] == "http.response.start":
+                headers, allowance = MutableHeaders(scope=message), scope.get("state", {}).get("allowance")
+                headers.update({} if allowance is None else allowance.headers)
+                if scope["path"].startswith(_OF_SHOPS):
+                    headers["Cache-Control"] = "no-store"
             await send(message)
 
         return await self._app(scope, receive, add_headers)

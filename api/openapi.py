@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
-from api.errors import KINDS, ApiError, ErrorDocument
+from api.errors import CHALLENGE, KINDS, ApiError, ErrorDocument
 
 Json = dict[str, Any]
 
@@ -40,6 +40,10 @@ def _header(description: str, example: object, **schema: object) -> Json:
 _RETRY_AFTER = {
     "Retry-After": {**_header("Seconds to wait before a retry.", 5, type="integer", minimum=1), "required": True}
 }
+_CHALLENGE = {
+    "WWW-Authenticate": {**_header("The scheme that is accepted.", CHALLENGE, type="string"), "required": True}
+}
+_HEADERS_OF = {401: _CHALLENGE, 429: _RETRY_AFTER, 503: _RETRY_AFTER}
 _ALLOWANCE = {
     "RateLimit-Limit": _header("Requests that the key may send in the window.", 50, type="integer", minimum=0),
     "RateLimit-Remaining": _header("Requests left in the window.", 49, type="integer", minimum=0),
@@ -73,7 +77,7 @@ def _response(codes: list[str]) -> Json:
                 "examples": {code: {"value": ApiError(code).document().model_dump(exclude_none=True)} for code in codes}
             }
         },
-        "headers": _RETRY_AFTER if KINDS[codes[0]].status in (429, 503) else {},
+        "headers": _HEADERS_OF.get(KINDS[codes[0]].status, {}),
     }
 
 

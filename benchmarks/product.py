@@ -229,7 +229,7 @@ def _import_file(name: str, customers: int, lots: int) -> dict[str, Any]:
         "currency": "GBP",
         "shopify": {"access_token": "shpat_bench"},
         **{vendor: {"api_key": f"{vendor}_bench"} for vendor in ("klaviyo", "omnisend", "postscript")},
-        "api_keys": [{"key": f"bench-key-of-{name}", "scope": "full"}],
+        "api_keys": [{"key": f"bench-key-with-at-least-32-characters-{name}", "scope": "full"}],
         "rewards": [
             reward,
             {**reward, "id": TOO_EXPENSIVE, "points_cost": 1_000_000_000},

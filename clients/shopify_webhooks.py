@@ -3,8 +3,9 @@
 import base64
 import hmac
 from collections.abc import Iterable
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, SecretStr
 
@@ -18,6 +19,50 @@ class Topic(StrEnum):
     DATA_REQUESTED = "customers/data_request"
     CUSTOMER_REDACTED = "customers/redact"
     SHOP_REDACTED = "shop/redact"
+
+    @property
+    def erases(self) -> bool:
+        """Whether its webhooks delete personal data for good."""
+        return self in (Topic.CUSTOMER_DELETED, Topic.CUSTOMER_REDACTED, Topic.SHOP_REDACTED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Shape:
+    """What distinguishes a topic's bodies from those of other topics.
+
+    Attributes:
+        resource: type in `admin_graphql_api_id`, which is absent if this is None.
+        always: fields that are never absent or null.
+        never: fields that are always absent.
+    """
+
+    resource: str | None = None
+    always: frozenset[str] = frozenset()
+    never: frozenset[str] = frozenset()
+
+    def fits(self, body: dict[str, Any]) -> bool:
+        global_id = body.get("admin_graphql_api_id")
+        expected = f"gid://shopify/{self.resource}/" if self.resource else None
+        is_resource = global_id is None or (expected is not None and str(global_id).startswith(expected))
+        return is_resource and self.never.isdisjoint(body) and all(body.get(name) is not None for name in self.always)
+
+
+# Source: Shopify's published examples of each topic, API 2026-10.
+_SHAPES = {
+    Topic.ORDER_CREATED: _Shape(resource="Order"),
+    Topic.ORDER_CANCELLED: _Shape(resource="Order", always=frozenset({"cancelled_at"})),
+    Topic.CUSTOMER_UPDATED: _Shape(resource="Customer"),
+    Topic.CUSTOMER_DELETED: _Shape(resource="Customer", never=frozenset({"created_at", "updated_at"})),
+    Topic.APP_UNINSTALLED: _Shape(never=frozenset({"customer", "discount_codes", "shop_domain"})),
+    Topic.DATA_REQUESTED: _Shape(always=frozenset({"customer", "data_request"})),
+    Topic.CUSTOMER_REDACTED: _Shape(always=frozenset({"customer"}), never=frozenset({"data_request"})),
+    Topic.SHOP_REDACTED: _Shape(always=frozenset({"shop_domain"}), never=frozenset({"customer"})),
+}
+
+
+def fits_topic(topic: Topic, body: dict[str, Any]) -> bool:
+    """Whether the body can be one of this topic. The signature covers the body only, not the header with the topic."""
+    return _SHAPES[topic].fits(body)
 
 
 def signature(body: bytes, secret: SecretStr) -> str:

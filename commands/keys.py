@@ -1,6 +1,5 @@
 from collections.abc import Sequence
-from datetime import datetime
-from enum import StrEnum
+from datetime import UTC, date, datetime
 from typing import Annotated
 
 import typer
@@ -13,31 +12,36 @@ from commands.output import MISUSE, console, fail, format_time, print_json, prin
 from db import api_keys
 from db.shops import find_shop
 from db.tables import ApiKey, Shop
+from domain.api_keys import KeyScope
 
 keys = typer.Typer(help="API keys of shops. Only their hashes are stored.", no_args_is_help=True)
 
-
-class Scope(StrEnum):
-    FULL = "full"
-    READ_ONLY = "read_only"
+EXPIRY_FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ"]
 
 
 @keys.command("create")
 def create(
     *,
     shop: ShopDomain,
-    scope: Annotated[Scope, typer.Option(help="A `read_only` key cannot redeem or change anything.")],
+    scope: Annotated[KeyScope, typer.Option(help="A `read_only` key cannot redeem or change anything.")],
     label: Annotated[str, typer.Option(help="What the key is for. Shown by `keys list`.")],
+    expires_at: Annotated[
+        datetime | None,
+        typer.Option(formats=EXPIRY_FORMATS, help="When the key stops working, in UTC. Default: never."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Create a key and print it. It cannot be printed again.
 
     Example: `pointsaga keys create --shop demo.myshopify.com --scope full --label storefront`
     """
-    key = api_keys.new_key()
+    key, end = api_keys.new_key(), expires_at and expires_at.replace(tzinfo=UTC)
+    if end and end <= datetime.now(UTC):
+        raise typer.BadParameter("give a time in the future", param_hint="--expires-at")
 
     async def work(session: AsyncSession) -> ApiKey:
-        return await api_keys.create_key(session, await _get_shop(session, shop), key, scope=scope, label=label)
+        of_shop = await _get_shop(session, shop)
+        return await api_keys.create_key(session, of_shop, key, scope=scope, label=label, expires_at=end)
 
     row = with_session(work)
     if as_json:
@@ -49,7 +53,7 @@ def create(
 
 @keys.command("list")
 def list_keys(*, shop: ShopDomain, as_json: AsJson = False) -> None:
-    """List the keys of a shop, including revoked ones. The keys themselves are never shown."""
+    """List the keys of a shop, including expired and revoked ones. The keys themselves are never shown."""
 
     async def work(session: AsyncSession) -> Sequence[ApiKey]:
         return await api_keys.list_keys(session, await _get_shop(session, shop))
@@ -58,9 +62,10 @@ def list_keys(*, shop: ShopDomain, as_json: AsJson = False) -> None:
     if as_json:
         print_json([_as_json(row) for row in rows])
         return
-    table = Table("id", "label", "scope", "created (UTC)", "revoked (UTC)")
+    table = Table("id", "label", "scope", "last used", *(f"{what} (UTC)" for what in ("created", "expires", "revoked")))
     for row in rows:
-        table.add_row(str(row.id), row.label, row.scope, format_time(row.created_at), format_time(row.revoked_at))
+        times = [format_time(time) for time in (row.created_at, row.expires_at, row.revoked_at)]
+        table.add_row(str(row.id), row.label, row.scope, str(row.last_used_on or ""), *times)
     console().print(table)
 
 
@@ -82,8 +87,9 @@ def revoke(
         typer.echo(f"key {row.id} of {shop.domain} ({label}) was revoked at {format_time(row.revoked_at)} UTC")
 
 
-def _as_json(row: ApiKey) -> dict[str, int | str | datetime | None]:
-    return {name: getattr(row, name) for name in ("id", "label", "scope", "created_at", "revoked_at")}
+def _as_json(row: ApiKey) -> dict[str, int | str | date | None]:
+    names = ("id", "label", "scope", "created_at", "expires_at", "last_used_on", "revoked_at")
+    return {name: getattr(row, name) for name in names}
 
 
 async def _get_shop(session: AsyncSession, domain: str) -> Shop:

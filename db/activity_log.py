@@ -1,12 +1,14 @@
-"""Writing the activity log. Every entry of every shop is added here."""
+"""The activity log. Every entry of every shop is added here."""
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
-from sqlalchemy import select
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from db.tables import ActivityLog, Redemption
+from db.lists import Page
+from db.tables import ActivityLog, Customer, Redemption
 from domain.activity_log import ActivityKind
 
 
@@ -19,6 +21,11 @@ class OfRedemption(Protocol):
     def customer_id(self) -> str: ...
     @property
     def redemption_id(self) -> str: ...
+
+
+def log_shop(session: AsyncSession, shop_id: int, kind: ActivityKind, facts: dict[str, Any]) -> None:
+    """Add an entry about a whole shop."""
+    session.add(ActivityLog(shop_id=shop_id, kind=kind, facts=facts))
 
 
 def log_customer(
@@ -50,6 +57,24 @@ async def log_operator_action(
     """Add an operator's action, before it is carried out. An action with a known key is not added again."""
     entry = insert(ActivityLog).values(**_ids(attempt), kind=kind, action_key=action_key, facts=facts)
     await session.execute(entry.on_conflict_do_nothing(index_elements=["redemption_id", "action_key"]))
+
+
+async def page_of_activity(session: AsyncSession, customer: Customer, page: Page) -> tuple[Sequence[ActivityLog], int]:
+    """One page of the entries about a customer and their redemptions, and the total."""
+    of_customer = (ActivityLog.shop_id == customer.shop_id, ActivityLog.customer_id == customer.id)
+    total = (await session.execute(select(func.count()).select_from(ActivityLog).where(*of_customer))).scalar_one()
+    if page.offset >= total:
+        return [], total
+    order = (getattr(ActivityLog, page.sort), ActivityLog.id)
+    query = select(ActivityLog).where(*of_customer)
+    query = query.order_by(*(column.desc() if page.descending else column.asc() for column in order))
+    return (await session.scalars(query.offset(page.offset).limit(page.size))).all(), total
+
+
+async def erase_shop_entries(session: AsyncSession, shop_id: int) -> None:
+    """Delete what the entries about the whole shop report. They contain labels of its keys."""
+    of_shop = (ActivityLog.shop_id == shop_id, ActivityLog.customer_id.is_(None))
+    await session.execute(update(ActivityLog).where(*of_shop).values(facts={}))
 
 
 def _ids(of: Redemption | OfRedemption) -> dict[str, Any]:

@@ -23,6 +23,7 @@ class Adjustment:
     points: int
     moves_lifetime: bool
     note: str | None
+    actor: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +53,8 @@ async def adjust(session: AsyncSession, customer: Customer, requested: Adjustmen
         await session.refresh(customer)
         await _update_tier(session, customer, lifetime)
         await write_change(session, customer)
-        facts = {"earning_id": requested.id, "asked": requested.points, "points": moved, "note": requested.note}
+        facts = {"earning_id": requested.id, "asked": requested.points, "points": moved}
+        facts |= {"actor": requested.actor, "note": requested.note}
         log_customer(session, customer.shop_id, customer.id, ActivityKind.POINTS_ADJUSTED, facts)
     return Adjusted(points=moved, before=before, after=before + moved)
 

@@ -3,11 +3,31 @@
 import hashlib
 import secrets
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Date, case, cast, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.tables import ApiKey, Shop
+from domain.api_keys import KeyScope
+
+_TODAY = cast(func.timezone("UTC", func.now()), Date)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundKey:
+    """An API key that is not revoked, and its shop.
+
+    Attributes:
+        expired_at: None if the key is still valid.
+        is_first_use: whether the key was not used today, in UTC.
+    """
+
+    shop: Shop
+    row: ApiKey
+    expired_at: datetime | None
+    is_first_use: bool
 
 
 def new_key() -> str:
@@ -20,17 +40,30 @@ def hash_key(key: str) -> bytes:
     return hashlib.sha256(key.encode()).digest()
 
 
-async def find_key(session: AsyncSession, key: str) -> tuple[Shop, ApiKey] | None:
-    """An API key that is not revoked, and its shop."""
-    query = select(Shop, ApiKey).join(ApiKey, ApiKey.shop_id == Shop.id)
+async def find_key(session: AsyncSession, key: str) -> FoundKey | None:
+    """An API key that is not revoked."""
+    expired_at = case((ApiKey.expires_at <= func.now(), ApiKey.expires_at))
+    query = select(Shop, ApiKey, expired_at, ApiKey.last_used_on.is_distinct_from(_TODAY))
+    query = query.join(ApiKey, ApiKey.shop_id == Shop.id)
     valid = (ApiKey.key_hash == hash_key(key), ApiKey.revoked_at.is_(None))
-    row = (await session.execute(query.where(*valid))).one_or_none()
-    return None if row is None else (row[0], row[1])
+    found = (await session.execute(query.where(*valid))).one_or_none()
+    if found is None:
+        return None
+    shop, row, expired_at, is_first_use = found
+    return FoundKey(shop=shop, row=row, expired_at=expired_at, is_first_use=is_first_use)
 
 
-async def create_key(session: AsyncSession, shop: Shop, key: str, *, scope: str, label: str) -> ApiKey:
+async def record_use(session: AsyncSession, key_id: int) -> None:
+    """Record that the key was used today. A locked key is skipped: the use must not wait, and another will follow."""
+    key = select(ApiKey.id).where(ApiKey.id == key_id).with_for_update(key_share=True, skip_locked=True)
+    await session.execute(update(ApiKey).where(ApiKey.id.in_(key)).values(last_used_on=_TODAY))
+
+
+async def create_key(
+    session: AsyncSession, shop: Shop, key: str, *, scope: KeyScope, label: str, expires_at: datetime | None
+) -> ApiKey:
     """Add a key to the shop."""
-    row = ApiKey(shop_id=shop.id, key_hash=hash_key(key), scope=scope, label=label)
+    row = ApiKey(shop_id=shop.id, key_hash=hash_key(key), scope=scope, label=label, expires_at=expires_at)
     session.add(row)
     await session.flush()
     return row

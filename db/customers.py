@@ -8,9 +8,11 @@ from sqlalchemy import ColumnElement, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db import points, transactions
+from db.activity_log import log_customer
 from db.lists import Page, rows_of
 from db.metafields import mark_stale
 from db.tables import ADDRESS_PARTS, Customer, Shop, VipTier
+from domain.activity_log import ActivityKind
 from domain.events import CustomerState
 
 TRIGRAM_LENGTH = 3
@@ -129,10 +131,15 @@ async def _count_where(session: AsyncSession, shop_id: int, *conditions: ColumnE
     return (await session.execute(query)).scalar_one()
 
 
-async def change(session: AsyncSession, customer: Customer, changes: Mapping[str, object]) -> None:
-    """Set columns of a locked customer."""
-    for column, value in changes.items():
+async def change(session: AsyncSession, customer: Customer, changes: Mapping[str, object], *, actor: str) -> None:
+    """Set columns of a locked customer, and log which of them have changed."""
+    changed = {column: value for column, value in changes.items() if getattr(customer, column) != value}
+    for column, value in changed.items():
         setattr(customer, column, value)
+    if changed:
+        facts: dict[str, object] = {"actor": actor, "fields": sorted(changed)}
+        facts |= {column: value for column, value in changed.items() if column == Customer.excluded.key}
+        log_customer(session, customer.shop_id, customer.id, ActivityKind.CUSTOMER_UPDATED, facts)
     await write_change(session, customer)
 
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from db import api_keys, deliveries, subscriptions
+from db import activity_log, api_keys, deliveries, subscriptions
 from db.tables import Delivery, Shop
 from domain.channels import Channel
 
@@ -43,7 +43,11 @@ async def delete_credentials(session: AsyncSession, shop_id: int, *, before: dat
 
 
 async def close_shop(session: AsyncSession, shop: Shop) -> None:
-    """Delete the shop's name, credentials, keys and subscriptions. The ledger stays."""
+    """Delete the shop's name, credentials, keys and subscriptions. The ledger stays.
+
+    Its webhook secrets stay too, so that the app's secrets never serve it.
+    """
     shop.name, shop.credentials = shop.domain, {}
     await subscriptions.delete_subscriptions(session, shop.id)
     await api_keys.revoke_all(session, shop.id)
+    await activity_log.erase_shop_entries(session, shop.id)

@@ -26,6 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, synonym, validates
 
+from domain.api_keys import KeyScope
 from domain.deliveries import UNSENT, DeliveryStatus
 from domain.discounts import CodeState, DiscountType
 from domain.events import EventKind
@@ -124,6 +125,11 @@ class Shop(Base):
     """How long points that return to an expired lot can be spent."""
     credentials: Mapped[dict[str, str]] = mapped_column(server_default=text("'{}'"))
     """Vendor → encrypted credentials. A missing vendor is not configured."""
+    webhook_secrets: Mapped[list[str]] = mapped_column(server_default=text("'[]'"))
+    """Encrypted secrets that sign this shop's webhooks. Without any, the app's secrets in the settings do.
+
+    Kept apart from `credentials`: an uninstalled shop still gets webhooks.
+    """
     customers: Mapped[int] = mapped_column(server_default=text("0"))
     """Number of customers. Updated by each import, as nothing else adds customers."""
     created_at: Mapped[datetime] = _now()
@@ -134,7 +140,7 @@ class ApiKey(Base):
     """An API key of one shop. Only its hash is stored."""
 
     __tablename__ = "api_keys"
-    __table_args__ = (_one_of("scope", ("full", "read_only")),)
+    __table_args__ = (_one_of("scope", KeyScope),)
 
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
     shop_id: Mapped[int] = mapped_column(ForeignKey("shops.id"))
@@ -142,6 +148,10 @@ class ApiKey(Base):
     scope: Mapped[str]
     label: Mapped[str] = mapped_column(server_default="")
     created_at: Mapped[datetime] = _now()
+    expires_at: Mapped[datetime | None]
+    """From then on the key is refused. None: never."""
+    last_used_on: Mapped[date | None]
+    """The last day, in UTC, on which a request had this key. None: no request had it."""
     revoked_at: Mapped[datetime | None]
 
 
@@ -515,7 +525,8 @@ class ActivityLog(Base):
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     shop_id: Mapped[int]
-    customer_id: Mapped[str]
+    customer_id: Mapped[str | None]
+    """None: the entry concerns the whole shop."""
     redemption_id: Mapped[str | None] = mapped_column(ForeignKey("redemptions.id"))
     kind: Mapped[str]
     facts: Mapped[dict[str, Any]] = _personal({})

@@ -36,6 +36,18 @@ class Vault:
         """
         return SecretStr(json.loads(self._fernet.decrypt(shop.credentials[vendor]))[field])
 
+    def seal_text(self, plain: SecretStr) -> str:
+        """Encrypt a secret that signs webhooks of a shop."""
+        return self._fernet.encrypt(plain.get_secret_value().encode()).decode()
+
+    def open_text(self, sealed: str) -> SecretStr:
+        """Decrypt the result of `seal_text`.
+
+        Raises:
+            cryptography.fernet.InvalidToken: none of the keys decrypts it.
+        """
+        return SecretStr(self._fernet.decrypt(sealed).decode())
+
     def seal_bytes(self, plain: bytes) -> bytes:
         """Encrypt a webhook body or a signing secret."""
         return self._fernet.encrypt(plain)

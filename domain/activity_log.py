@@ -10,6 +10,7 @@ class ActivityKind(StrEnum):
     REWARD_REFUNDED = "reward_refunded"
     POINTS_ADJUSTED = "points_adjusted"
     POINTS_EXPIRED = "points_expired"
+    CUSTOMER_UPDATED = "customer_updated"
     CODE_USED = "discount_code_used"
     CODE_USED_AFTER_REFUND = "discount_code_used_after_refund"
     CODE_USED_AFTER_EXPIRY = "discount_code_used_after_expiry"
@@ -21,3 +22,7 @@ class ActivityKind(StrEnum):
     DELIVERY_RETRY_REQUESTED = "delivery_retry_requested"
     DELIVERY_SKIP_REQUESTED = "delivery_skip_requested"
     RESTART_REQUESTED = "restart_requested"
+    SUBSCRIPTION_CREATED = "webhook_subscription_created"
+    SUBSCRIPTION_UPDATED = "webhook_subscription_updated"
+    SUBSCRIPTION_DELETED = "webhook_subscription_deleted"
+    SUBSCRIPTION_SECRET_ROTATED = "webhook_subscription_secret_rotated"  # noqa: S105

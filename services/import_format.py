@@ -15,9 +15,11 @@ from pydantic import (
     SecretStr,
     StringConstraints,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
+from domain.api_keys import MIN_KEY_LENGTH, KeyScope
 from domain.discounts import DiscountType
 from domain.points import MAX_POINTS
 
@@ -38,8 +40,20 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def _in_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+Secret = Annotated[SecretStr, Field(min_length=1)]
+
+
 class ShopifyAccess(_Part):
+    """`webhook_secret`: one, or two while it is rotated. Left out: the shop keeps its own; null removes them."""
+
     access_token: SecretStr
+    webhook_secret: Annotated[list[Secret], Field(min_length=1, max_length=2)] | None = None
+
+    _one_secret = field_validator("webhook_secret", mode="before")(_in_list)
 
 
 class VendorAccess(_Part):
@@ -48,8 +62,9 @@ class VendorAccess(_Part):
 
 class ImportedKey(_Part):
     key: SecretStr
-    scope: Literal["full", "read_only"]
+    scope: KeyScope
     label: str = ""
+    expires_at: AwareDatetime | None = None
 
 
 class ImportedTier(_Part):
@@ -113,6 +128,8 @@ class ImportedCustomer(_Part):
 
 
 class ImportedShop(_Part):
+    demo: bool = False
+    """For trying things out: its API keys are published, and may be short."""
     domain: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}\.myshopify\.com$")]
     name: Text
     currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
@@ -156,6 +173,7 @@ def _json_path(location: Sequence[int | str]) -> str:
 
 
 def _inconsistencies(path: str, shop: ImportedShop) -> Iterator[str]:
+    yield from _short_keys(path, shop)
     yield from _duplicates(f"{path}.vip_tiers", "id", (tier.id for tier in shop.vip_tiers))
     yield from _duplicates(f"{path}.rewards", "id", (reward.id for reward in shop.rewards))
     ids = (customer.shopify_customer_id for customer in shop.customers)
@@ -170,6 +188,12 @@ def _inconsistencies(path: str, shop: ImportedShop) -> Iterator[str]:
     for number, customer in enumerate(shop.customers):
         lots = (lot.id for lot in customer.lots)
         yield from _duplicates(f"{path}.customers[{number}].lots", "id", lots)
+
+
+def _short_keys(path: str, shop: ImportedShop) -> Iterator[str]:
+    for number, key in enumerate(shop.api_keys):
+        if len(key.key.get_secret_value()) < MIN_KEY_LENGTH and not shop.demo:
+            yield f"{path}.api_keys[{number}].key: must have at least {MIN_KEY_LENGTH} characters"
 
 
 def _duplicates(path: str, field: str, values: Iterable[Any]) -> Iterator[str]:

@@ -70,6 +70,9 @@ async def _write_shop(session: AsyncSession, vault: Vault, imported: ImportedSho
     shop.domain, shop.name = imported.domain, imported.name
     shop.currency, shop.code_prefix = imported.currency, imported.code_prefix
     shop.credentials = _seal_credentials(vault, imported)
+    if imported.shopify and "webhook_secret" in imported.shopify.model_fields_set:
+        secrets = imported.shopify.webhook_secret or []
+        shop.webhook_secrets = [vault.seal_text(secret) for secret in secrets]
     session.add(shop)
     await session.flush()
     await _write_keys(session, shop, imported)
@@ -103,6 +106,8 @@ async def _write_keys(session: AsyncSession, shop: Shop, imported: ImportedShop)
         if row.shop_id != shop.id:
             raise InvalidImport(f"{shop.domain}: api_keys[{number}] is the key of another shop")
         row.scope, row.label = key.scope, key.label
+        if "expires_at" in key.model_fields_set:
+            row.expires_at = key.expires_at
         session.add(row)
 
 

@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Literal
+from datetime import datetime, timedelta
+from typing import Any, Literal
 
 import structlog
 from pydantic import SecretStr
@@ -12,9 +12,10 @@ from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError
 
 from activities.webhooks import ReceivedWebhook
-from clients.shopify_webhooks import Topic, is_signed
+from clients.shopify_webhooks import Topic, fits_topic, is_signed
 from database import Sessions
-from db import shops, webhooks
+from db import shops, transactions, webhooks
+from db.tables import Shop
 from db.vault import Vault
 from domain.ids import webhook_workflow_id
 from services.gateway import Gateway
@@ -23,11 +24,26 @@ from workflows.progress import shop_attributes
 
 START_TIMEOUT_SECONDS = 0.5
 
+MAX_AGE_OF_ERASURE = timedelta(hours=48)
+"""An older webhook that erases is refused. Shopify retries for four hours."""
+
 log = structlog.stdlib.get_logger("webhook_intake")
 
 
 class WebhookRejected(Exception):
     """The webhook cannot be verified; the message says why."""
+
+
+class WebhookInvalid(Exception):
+    """The webhook is signed, but its headers do not fit its body or are too old; the message says which."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignedBody:
+    """A body that was verified. `shop`: the shop of the header; None: unknown."""
+
+    shop: Shop | None
+    raw: bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,9 +52,9 @@ class Webhook:
 
     id: str
     topic: str
-    shop_domain: str
     triggered_at: datetime | None
-    body: bytes
+    body: SignedBody
+    content: dict[str, Any]
 
 
 class WebhookIntake:
@@ -46,30 +62,41 @@ class WebhookIntake:
         self._sessions = sessions
         self._vault = vault
         self._gateway = gateway
-        self._secrets = secrets
+        self._app_secrets = secrets
 
-    def verify(self, body: bytes, signature: str) -> None:
-        """Check the signature. Raises `WebhookRejected`."""
-        if not self._secrets:
-            log.error("webhook rejected: SHOPIFY_WEBHOOK_SECRETS is not set")
-            raise WebhookRejected("Webhooks are not configured: SHOPIFY_WEBHOOK_SECRETS is not set")
-        if not is_signed(body, signature, self._secrets):
-            raise WebhookRejected("The signature in X-Shopify-Hmac-Sha256 does not match the body")
+    async def verify(self, shop_domain: str, body: bytes, signature: str) -> SignedBody:
+        """Check the signature: with the shop's secrets if it has any, else with the app's. Raises `WebhookRejected`."""
+        async with self._sessions() as session:
+            shop = await shops.find_shop(session, shop_domain)
+        if is_signed(body, signature, self._secrets_of(shop)):
+            return SignedBody(shop=shop, raw=body)
+        reason = "The signature in X-Shopify-Hmac-Sha256 does not match the body"
+        if not self._app_secrets:
+            log.error("webhook rejected: no secret of its shop matches, and SHOPIFY_WEBHOOK_SECRETS is not set")
+            reason += ". SHOPIFY_WEBHOOK_SECRETS is not set, so only shops with a secret of their own are served"
+        raise WebhookRejected(reason)
+
+    def _secrets_of(self, shop: Shop | None) -> Sequence[SecretStr]:
+        if shop is None or not shop.webhook_secrets:
+            return self._app_secrets
+        return [self._vault.open_text(secret) for secret in shop.webhook_secrets]
 
     async def receive(self, webhook: Webhook) -> Literal["accepted", "ignored"]:
-        """Store the webhook and start its workflow. Ignored: the topic is not processed, or the shop is unknown."""
-        if webhook.topic not in list(Topic):
+        """Store the webhook and start its workflow. Ignored: the topic is not processed, or the shop is unknown.
+
+        Raises `WebhookInvalid`.
+        """
+        shop = webhook.body.shop
+        if webhook.topic not in list(Topic) or shop is None:
             return "ignored"
         async with self._sessions.begin() as session:
-            shop = await shops.find_shop(session, webhook.shop_domain)
-            if shop is None:
-                return "ignored"
+            _check(webhook, Topic(webhook.topic), now=await transactions.now(session))
             is_new = await webhooks.store_webhook(
                 session,
                 shop_id=shop.id,
                 webhook_id=webhook.id,
                 topic=webhook.topic,
-                payload=self._vault.seal_bytes(webhook.body),
+                payload=self._vault.seal_bytes(webhook.body.raw),
                 triggered_at=webhook.triggered_at,
             )
         if is_new:
@@ -91,3 +118,13 @@ class WebhookIntake:
                 )
         except (RPCError, RuntimeError, TimeoutError) as error:
             log.warning("the reconciler will start the webhook", shop_id=received.shop_id, reason=type(error).__name__)
+
+
+def _check(webhook: Webhook, topic: Topic, *, now: datetime) -> None:
+    """Compare the headers, which are not signed, with the body and the time. Raises `WebhookInvalid`."""
+    if not fits_topic(topic, webhook.content):
+        log.error("webhook rejected: its body does not fit its topic", topic=topic, webhook_id=webhook.id)
+        raise WebhookInvalid(f"The body is not one of the topic {topic}")
+    if topic.erases and (webhook.triggered_at is None or webhook.triggered_at < now - MAX_AGE_OF_ERASURE):
+        log.error("webhook rejected: too old to erase", topic=topic, webhook_id=webhook.id)
+        raise WebhookInvalid(f"X-Shopify-Triggered-At is required for {topic}, and must not be older than 48 hours")

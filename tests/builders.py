@@ -60,7 +60,10 @@ def a_shop(
         "domain": f"shop-{name}.myshopify.com",
         "name": "A shop",
         "currency": "GBP",
-        "api_keys": [{"key": f"full-{name}", "scope": "full"}, {"key": f"read-{name}", "scope": "read_only"}],
+        "api_keys": [
+            {"key": f"full-access-key-of-shop-{name}", "scope": "full"},
+            {"key": f"read-only-key-of-shop-{name}", "scope": "read_only"},
+        ],
         "rewards": [a_reward()] if rewards is None else list(rewards),
         "customers": list(customers),
         **{vendor: tokens[vendor] for vendor in vendors},

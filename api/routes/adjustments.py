@@ -47,7 +47,11 @@ async def adjust_points(
         return DecidedAnswer(status=200, body=document.model_dump_json())
 
     adjustment = Adjustment(
-        id=new_earning_id(), points=body.adjustment, moves_lifetime=body.update_lifetime_points, note=body.note
+        id=new_earning_id(),
+        points=body.adjustment,
+        moves_lifetime=body.update_lifetime_points,
+        note=body.note,
+        actor=caller.name,
     )
     fingerprint = request_fingerprint("points", identifier, body.model_dump_json())
     try:

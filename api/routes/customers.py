@@ -85,6 +85,6 @@ async def update_customer(
         row = await find_customer(session, caller, identifier, locked=True)
         if row.erased_at is not None:
             raise ApiError("customer_excluded", "Customer was erased and stays excluded")
-        await customers.change(session, row, body.given)
+        await customers.change(session, row, body.given, actor=caller.name)
         [profile] = await customers.profiles(session, caller.shop.id, [row])
     return CustomerDocument(data=customer_resource(profile))

@@ -3,15 +3,17 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Request
-from pydantic_core import from_json
+from pydantic import TypeAdapter, ValidationError
 
 from api.errors import ApiError
 from api.openapi import errors
 from api.schemas.shopify_webhooks import Received, Time
 from api.state import StateOf
-from services.webhook_intake import Webhook
+from services.webhook_intake import SignedBody, Webhook
 
 router = APIRouter(tags=["Webhooks"])
+
+_OBJECT = TypeAdapter(dict[str, Any])
 
 _EXAMPLE = {"id": 450789469, "created_at": "2026-06-01T12:00:00Z", "discount_codes": [{"code": "MAGE-7K2Q9XWDFM"}]}
 
@@ -19,23 +21,20 @@ _EXAMPLE = {"id": 450789469, "created_at": "2026-06-01T12:00:00Z", "discount_cod
 async def _signed_body(
     request: Request,
     state: StateOf,
+    shop: Annotated[str, Header(alias="X-Shopify-Shop-Domain")],
     signature: Annotated[
         str, Header(alias="X-Shopify-Hmac-Sha256", description="HMAC-SHA256 of the body, in Base64.")
     ] = "",
-) -> bytes:
-    body = await request.body()
-    state.webhook_intake.verify(body, signature)
-    return body
+) -> SignedBody:
+    return await state.webhook_intake.verify(shop.lower(), await request.body(), signature)
 
 
-async def _json_object(body: Annotated[bytes, Depends(_signed_body)]) -> bytes:
+async def _content(body: Annotated[SignedBody, Depends(_signed_body)]) -> dict[str, Any]:
     try:
-        content: Any = from_json(body)
-    except ValueError:
-        raise ApiError("invalid_json") from None
-    if not isinstance(content, dict):
-        raise ApiError("invalid_json", "The body is not a JSON object")
-    return body
+        return _OBJECT.validate_json(body.raw)
+    except ValidationError as error:
+        is_json = error.errors(include_url=False)[0]["type"] != "json_invalid"
+        raise ApiError("invalid_json", "The body is not a JSON object" if is_json else "") from None
 
 
 @router.post(
@@ -52,10 +51,10 @@ async def _json_object(body: Annotated[bytes, Depends(_signed_body)]) -> bytes:
     },
 )
 async def receive_shopify_webhook(
-    body: Annotated[bytes, Depends(_json_object)],
+    body: Annotated[SignedBody, Depends(_signed_body)],
+    content: Annotated[dict[str, Any], Depends(_content)],
     state: StateOf,
     topic: Annotated[str, Header(alias="X-Shopify-Topic")],
-    shop: Annotated[str, Header(alias="X-Shopify-Shop-Domain")],
     webhook_id: Annotated[str, Header(alias="X-Shopify-Webhook-Id", max_length=255, pattern=r"^[\x21-\x7e]+$")],
     triggered_at: Annotated[Time | None, Header(alias="X-Shopify-Triggered-At")] = None,
 ) -> Received:
@@ -64,5 +63,5 @@ async def receive_shopify_webhook(
     Processed topics: `orders/create`, `orders/cancelled`, `customers/update`, `customers/delete`, `app/uninstalled`,
     `customers/data_request`, `customers/redact` and `shop/redact`. Others are ignored.
     """
-    webhook = Webhook(id=webhook_id, topic=topic, shop_domain=shop.lower(), triggered_at=triggered_at, body=body)
+    webhook = Webhook(id=webhook_id, topic=topic, triggered_at=triggered_at, body=body, content=content)
     return Received(status=await state.webhook_intake.receive(webhook))

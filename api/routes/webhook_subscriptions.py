@@ -43,7 +43,8 @@ async def create_webhook_subscription(
     Only `points.redeemed` and `points.refunded` are sent. Mage's other events are accepted and never sent. A shop can
     have 20 subscriptions, including paused ones.
     """
-    return SecretDocument(data=secret_resource(*await state.subscriptions.create(caller.shop, body.model_dump())))
+    created = await state.subscriptions.create(caller.shop, body.model_dump(), actor=caller.name)
+    return SecretDocument(data=secret_resource(*created))
 
 
 @router.get(
@@ -87,7 +88,7 @@ async def update_webhook_subscription(
     state: StateOf,
 ) -> SubscriptionDocument:
     """Change the fields in the body. `is_active: false` pauses: events that occur meanwhile are never sent."""
-    row = await state.subscriptions.update(caller.shop, subscription_id, body.given)
+    row = await state.subscriptions.update(caller.shop, subscription_id, body.given, actor=caller.name)
     return SubscriptionDocument(data=subscription_resource(row))
 
 
@@ -99,7 +100,7 @@ async def update_webhook_subscription(
 )
 async def delete_webhook_subscription(subscription_id: SubscriptionId, caller: Writer, state: StateOf) -> None:
     """Delete a subscription. Nothing more is sent to it, not even retries."""
-    await state.subscriptions.delete(caller.shop, subscription_id)
+    await state.subscriptions.delete(caller.shop, subscription_id, actor=caller.name)
 
 
 @router.post(
@@ -109,4 +110,5 @@ async def delete_webhook_subscription(subscription_id: SubscriptionId, caller: W
 )
 async def rotate_webhook_secret(subscription_id: SubscriptionId, caller: Writer, state: StateOf) -> SecretDocument:
     """Replace the secret. The old secret is invalid at once, also for retries."""
-    return SecretDocument(data=secret_resource(*await state.subscriptions.rotate_secret(caller.shop, subscription_id)))
+    rotated = await state.subscriptions.rotate_secret(caller.shop, subscription_id, actor=caller.name)
+    return SecretDocument(data=secret_resource(*rotated))

@@ -17,7 +17,7 @@ CustomerIdentifier = Annotated[
         "The Shopify customer id, or the email address in any case.",
         "6789012345",
         maxLength=100,
-        pattern=r"^([0-9]{1,20}|[^@/\s\x00-\x1f]+@[^@/\s\x00-\x1f]+)$",
+        pattern=r"^([0-9]{1,20}|[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+)$",
     ),
 ]
 

@@ -10,13 +10,14 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializ
 Resource = TypeVar("Resource", bound=BaseModel)
 
 
-def _format(time: datetime) -> str:
+def format_time(time: datetime) -> str:
+    """A UTC time, as all responses have it."""
     return time.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 Timestamp = Annotated[
     datetime,
-    PlainSerializer(_format, return_type=str),
+    PlainSerializer(format_time, return_type=str),
     WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-06-01T12:00:00.000Z"]}),
 ]
 

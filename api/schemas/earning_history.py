@@ -66,7 +66,7 @@ class EarningHistoryEntry(BaseModel):
     """A resource of type `earning_history_entry`."""
 
     type: Literal["earning_history_entry"] = "earning_history_entry"
-    id: str = Field(examples=["cp_4k1t9zq0m2x7c8v5b3n6"])
+    id: str = Field(examples=["cer_4k1t9zq0m2x7c8v5b3n6"])
     attributes: EarningHistoryAttributes
 
 

@@ -12,7 +12,7 @@ from domain.discounts import DiscountType
 
 RewardId = Annotated[
     str,
-    path_parameter("The reward's id.", "reward_abc", minLength=1, maxLength=255, pattern=r"^[^/\x00-\x1f\x7f]+$"),
+    path_parameter("The reward's id.", "reward_abc", minLength=1, maxLength=255, pattern=r"^[^\x00-\x1f\x7f]+$"),
 ]
 
 

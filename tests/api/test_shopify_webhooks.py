@@ -1,14 +1,17 @@
 """POST /webhooks/shopify"""
 
 import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from clients.shopify_webhooks import Topic, fits_topic
 from tests.api.support import an_api, code_of
-from tests.builders import Json
+from tests.builders import Json, a_customer, a_shop
 from tests.service import Service
 from tests.shop import Shop
 from tests.waiting import wait_until
+from tests.workflows.webhook_bodies import needs_samples, sample
 
 DELETED: Json = {"id": 1, "tax_exemptions": []}
 
@@ -104,3 +107,138 @@ async def test_webhooks_are_stored_encrypted_while_temporal_is_down(service: Ser
     [webhook] = await shop.webhooks()
     assert webhook.payload is not None
     assert b"jane" not in webhook.payload
+
+
+OWN = "the-secret-of-this-shop"
+APP = 0
+"""Number of a secret in the settings."""
+
+
+def with_secret(*customers: Json, secret: str | list[str] | None) -> Json:
+    """A shop that has webhook secrets of its own."""
+    return a_shop(*customers, shopify={"access_token": "shpat_own", "webhook_secret": secret})
+
+
+async def test_a_shops_own_secret_replaces_the_apps(service: Service) -> None:
+    shop = await service.open_shop(with_secret(a_customer(), secret=OWN))
+
+    signed_by_app = await shop.send_webhook("customers/delete", DELETED, signed_by=APP)
+    signed_by_shop = await shop.send_webhook("customers/delete", DELETED, signed_by=OWN)
+
+    assert code_of(signed_by_app) == (401, "unauthorized")
+    assert signed_by_shop.json() == {"status": "accepted"}
+    await wait_until(shop.has_processed_webhooks)
+
+
+async def test_a_shops_secret_signs_nothing_for_another_shop(service: Service, shop: Shop) -> None:
+    await service.open_shop(with_secret(secret=OWN))
+    victim = {"id": int(shop.customers[0]), "tax_exemptions": []}
+
+    answer = await shop.send_webhook("customers/delete", victim, signed_by=OWN)
+
+    assert code_of(answer) == (401, "unauthorized")
+    assert (await shop.customer())["first_name"] == "Jane"
+
+
+async def test_two_secrets_are_accepted_during_a_rotation(service: Service) -> None:
+    shop = await service.open_shop(with_secret(secret=["new-secret", "old-secret"]))
+
+    answers = [
+        await shop.send_webhook("customers/delete", DELETED, signed_by=one) for one in ("new-secret", "old-secret")
+    ]
+
+    assert [answer.status_code for answer in answers] == [200, 200]
+    await wait_until(shop.has_processed_webhooks)
+
+
+async def test_a_file_without_the_secret_keeps_it(service: Service) -> None:
+    imported = with_secret(secret=OWN)
+    shop = await service.open_shop(imported)
+
+    await service.import_shop({**imported, "shopify": {"access_token": "shpat_own"}})
+    kept = await shop.send_webhook("customers/delete", DELETED, signed_by=APP)
+    await service.import_shop({**imported, "shopify": {"access_token": "shpat_own", "webhook_secret": None}})
+    removed = await shop.send_webhook("customers/delete", DELETED, signed_by=APP)
+
+    assert (kept.status_code, removed.status_code) == (401, 200)
+    await wait_until(shop.has_processed_webhooks)
+
+
+async def test_an_uninstalled_shop_keeps_its_webhook_secret(service: Service) -> None:
+    shop = await service.open_shop(with_secret(secret=OWN))
+    await shop.process_webhook("app/uninstalled", {"id": 1}, signed_by=OWN)
+
+    redaction = {"shop_id": 1, "shop_domain": shop.domain}
+    forged = await shop.send_webhook("shop/redact", redaction, signed_by=APP)
+    await shop.process_webhook("shop/redact", redaction, signed_by=OWN)
+    later = await shop.send_webhook("shop/redact", redaction, signed_by=APP)
+
+    assert (forged.status_code, later.status_code) == (401, 401)
+
+
+async def test_webhook_secrets_are_encrypted(service: Service) -> None:
+    shop = await service.open_shop(with_secret(secret=OWN))
+
+    assert OWN not in str((await shop.row()).webhook_secrets)
+
+
+CUSTOMER = {"id": 1, "admin_graphql_api_id": "gid://shopify/Customer/1"}
+ORDER = {"id": 1, "created_at": "2026-11-01T12:00:00Z", "discount_codes": []}
+PROFILE = {**CUSTOMER, "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-11-01T12:00:00Z", "first_name": "Jo"}
+PERSON: Json = {"id": 1, "email": "jane@shopper.io", "phone": None}
+REDACTION: Json = {"shop_id": 1, "shop_domain": "a.myshopify.com", "customer": PERSON, "orders_to_redact": []}
+REQUEST: Json = {"shop_id": 1, "shop_domain": "a.myshopify.com", "customer": PERSON, "data_request": {"id": 9}}
+REPLAYED: dict[str, tuple[str, Json]] = {
+    "an update as a deletion": ("customers/delete", PROFILE),
+    "an order as a deletion": ("customers/delete", ORDER),
+    "a product as a deletion": ("customers/delete", {"id": 1, "admin_graphql_api_id": "gid://shopify/Product/1"}),
+    "a data request as a redaction": ("customers/redact", REQUEST),
+    "a customer's redaction as the shop's": ("shop/redact", REDACTION),
+    "an update as an uninstallation": ("app/uninstalled", PROFILE),
+    "an order as an uninstallation": ("app/uninstalled", ORDER),
+    "a redaction as an uninstallation": ("app/uninstalled", REDACTION),
+    "a redaction as a data request": ("customers/data_request", REDACTION),
+    "an order as its cancellation": ("orders/cancelled", {**ORDER, "cancelled_at": None}),
+    "an order as an update": ("customers/update", {**PROFILE, "admin_graphql_api_id": "gid://shopify/Order/1"}),
+}
+
+
+@pytest.mark.parametrize(("topic", "body"), REPLAYED.values(), ids=REPLAYED)
+async def test_a_body_of_another_topic_is_refused(shop: Shop, topic: str, body: Json) -> None:
+    answer = await shop.send_webhook(topic, body)
+
+    assert code_of(answer) == (400, "invalid_request")
+    assert await shop.webhooks() == []
+
+
+@needs_samples
+@pytest.mark.parametrize("topic", sorted(Topic))
+def test_shopifys_sample_fits_its_topic_and_no_erasing_one(topic: Topic) -> None:
+    if "redact" in topic or "request" in topic:
+        pytest.skip("no published sample")
+
+    body = sample(topic)
+
+    assert fits_topic(topic, body)
+    assert [one for one in Topic if one.erases and fits_topic(one, body) and one is not topic] == []
+
+
+@pytest.mark.parametrize("triggered_at", [timedelta(hours=-49), None])
+@pytest.mark.parametrize("topic", ["customers/delete", "customers/redact", "shop/redact"])
+async def test_an_old_erasure_is_refused(shop: Shop, topic: str, triggered_at: timedelta | None) -> None:
+    bodies = {"customers/redact": REDACTION, "shop/redact": {"shop_id": 1, "shop_domain": shop.domain}}
+    sent = "" if triggered_at is None else (datetime.now(UTC) + triggered_at).isoformat()
+
+    answer = await shop.send_webhook(topic, bodies.get(topic, DELETED), headers={"X-Shopify-Triggered-At": sent})
+
+    assert code_of(answer) == (400, "invalid_request")
+    assert await shop.webhooks() == []
+
+
+async def test_an_erasure_of_yesterday_is_accepted(shop: Shop) -> None:
+    at = (datetime.now(UTC) - timedelta(hours=47)).isoformat()
+
+    answer = await shop.send_webhook("customers/delete", DELETED, headers={"X-Shopify-Triggered-At": at})
+
+    assert answer.json() == {"status": "accepted"}
+    await wait_until(shop.has_processed_webhooks)

@@ -7,7 +7,7 @@ from functools import cached_property
 from tests.evidence import Json
 
 DOMAIN = "chaos.myshopify.com"
-FULL_KEY = "chaos-full-key"
+FULL_KEY = "chaos-full-key-with-32-characters"
 WEBHOOK_SECRET = "chaos-webhook-secret"
 CAPPED = "reward_capped"
 COSTS = {"reward_five": 500, "reward_percent": 250, "reward_shipping": 100, CAPPED: 50}
