@@ -67,7 +67,10 @@ class Settings(BaseSettings):
     """Fernet keys, separated by commas: the first encrypts vendor credentials in the database, all decrypt them."""
 
     shopify_webhook_secrets: Annotated[tuple[SecretStr, ...], NoDecode] = ()
-    """Client secrets of the Shopify app, separated by commas; each is accepted. Empty: all webhooks are rejected."""
+    """Client secrets of one public Shopify app, separated by commas; each is accepted.
+
+    They never serve a shop that was imported with a secret of its own. Empty: only such shops are served.
+    """
 
     webhook_allow_private_targets: bool = False
     """Allow webhook subscriptions with private addresses or plain http. For tests and local use."""

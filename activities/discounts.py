@@ -164,6 +164,7 @@ class Discounts:
                 # Perhaps captured by an overlapping execution of this activity.
                 return row.state is CodeState.LIVE and row.shopify_id == shopify_id
             facts = {"reward_id": code.reward_id, "reward_name": code.reward_name, "points_spent": code.points_spent}
+            facts |= {"actor": code.actor}
             log_redemption(session, attempt, ActivityKind.REWARD_REDEEMED, facts)
             await deliveries.add_deliveries(session, attempt, attempt.channels, EventKind.REWARD_REDEEMED)
             return True

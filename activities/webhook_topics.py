@@ -8,6 +8,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from clients.shopify_webhooks import (
+    AppUninstalled,
     CustomerDeleted,
     CustomerProfile,
     CustomerRedacted,
@@ -131,7 +132,9 @@ async def _customer_id(session: AsyncSession, webhook: Webhook, person: Person) 
 
 
 async def _app_uninstalled(session: AsyncSession, webhook: Webhook) -> None:
-    await shops.delete_credentials(session, webhook.shop.id, before=webhook.triggered_at)
+    domain = AppUninstalled.model_validate_json(webhook.body).myshopify_domain
+    if domain is None or webhook.concerns(domain):
+        await shops.delete_credentials(session, webhook.shop.id, before=webhook.triggered_at)
 
 
 async def _shop_redacted(session: AsyncSession, webhook: Webhook) -> bool:

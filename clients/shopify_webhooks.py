@@ -117,6 +117,12 @@ class CustomerDeleted(Body):
     id: Text
 
 
+class AppUninstalled(Body):
+    """`app/uninstalled`: the shop."""
+
+    myshopify_domain: Text | None = None
+
+
 class Person(Body):
     """A customer in the privacy topics; `id` can be missing."""
 

@@ -15,7 +15,8 @@ from db.statements import statement
 class AttemptCode:
     """The code of an attempt, with the values of its redemption and shop that a discount at Shopify needs.
 
-    `unknown_outcomes`: requests to create it whose outcome is unknown, one in progress included.
+    `unknown_outcomes`: requests to create it whose outcome is unknown, one in progress included. `actor`: who purchases; None once the
+    idempotency key is deleted.
     """
 
     code_id: int
@@ -35,11 +36,13 @@ class AttemptCode:
     expires_at: datetime | None
     domain: str
     credentials: dict[str, str]
+    actor: str | None
 
 
 _CODE_COLUMNS = """c.id AS code_id, c.code, c.unknown_outcomes, r.id AS redemption_id, r.customer_id,
     r.reward_id, r.reward_name, r.points_spent, r.discount_type, r.discount_amount, r.minimum_spend,
-    r.product_variant_id, r.combines_with, r.created_at, r.expires_at, s.domain, s.credentials"""
+    r.product_variant_id, r.combines_with, r.created_at, r.expires_at, s.domain, s.credentials,
+    (SELECT k.actor FROM idempotency_keys k WHERE k.redemption_id = r.id) AS actor"""
 _COUNT_REQUEST = statement(f"""
     UPDATE discount_codes c SET unknown_outcomes = c.unknown_outcomes + 1, updated_at = now()
     FROM redemptions r JOIN shops s ON s.id = r.shop_id

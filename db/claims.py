@@ -44,8 +44,8 @@ _CLAIM = statement("""
         SELECT name, points_cost FROM rewards
         WHERE shop_id = :shop_id AND id = :reward_id AND is_active AND deleted_at IS NULL
     ), claimed AS (
-        INSERT INTO idempotency_keys (shop_id, key, fingerprint, redemption_id, customer_id)
-        VALUES (:shop_id, :key, :fingerprint, :redemption_id, (SELECT buyer.id FROM buyer, offer))
+        INSERT INTO idempotency_keys (shop_id, key, fingerprint, redemption_id, customer_id, actor)
+        VALUES (:shop_id, :key, :fingerprint, :redemption_id, (SELECT buyer.id FROM buyer, offer), :actor)
         -- A key without customer and answer was left by a request that did not end.
         ON CONFLICT (shop_id, key) DO UPDATE SET customer_id = EXCLUDED.customer_id
         WHERE idempotency_keys.customer_id IS NULL AND idempotency_keys.status IS NULL
@@ -73,8 +73,9 @@ async def claim_purchase(
     redemption_id: str,
     customer_identifier: str,
     reward_id: str,
+    actor: str,
 ) -> Claim:
-    """Claim the key, or read it if it exists. A new key gets the fingerprint, the id and the customer."""
+    """Claim the key, or read it if it exists. A new key gets the fingerprint, the id, the customer and the actor."""
     is_email = "@" in customer_identifier
     values = {
         "shop_id": shop_id,
@@ -84,6 +85,7 @@ async def claim_purchase(
         "identifier": None if is_email else customer_identifier,
         "email": customer_identifier.lower() if is_email else None,
         "reward_id": reward_id,
+        "actor": actor,
     }
     row = (await session.execute(_CLAIM, values)).mappings().one_or_none()
     if row is None:

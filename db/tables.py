@@ -510,6 +510,8 @@ class IdempotencyKey(Base):
     """HTTP status of the answer. None while undecided."""
     body: Mapped[str | None]
     """Body of the answer. Can contain an unknown customer's identifier, which can be an e-mail address."""
+    actor: Mapped[str | None]
+    """The API key of the purchase that claimed the key, as the activity log names it."""
     created_at: Mapped[datetime] = _now()
 
 

@@ -47,6 +47,7 @@ class Purchase:
     key: str
     reward_id: str
     customer_identifier: str
+    actor: str
     render: Callable[[Purchased | Refusal], DecidedAnswer]
 
 
@@ -91,6 +92,7 @@ class Purchases:
                 redemption_id=new_redemption_id(),
                 customer_identifier=purchase.customer_identifier,
                 reward_id=purchase.reward_id,
+                actor=purchase.actor,
             )
         if claim.fingerprint != fingerprint:
             raise IdempotencyKeyReused

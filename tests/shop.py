@@ -96,7 +96,10 @@ class Shop:
         api: httpx.AsyncClient | None = None,
         headers: dict[str, str] | None = None,
     ) -> httpx.Response:
-        """Send a Shopify webhook. `signed_by`: a secret, or its number in the settings. Bytes are sent unchanged."""
+        """Send a Shopify webhook. `signed_by`: a secret, or its number in the settings. Bytes are sent unchanged.
+
+        A header with an empty value is left out.
+        """
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         app_secrets = self.service.settings.shopify_webhook_secrets
         secret = SecretStr(signed_by) if isinstance(signed_by, str) else app_secrets[signed_by]
@@ -108,8 +111,10 @@ class Shop:
             "X-Shopify-Hmac-Sha256": signature(content, secret),
             "Content-Type": "application/json",
         }
-        given = httpx.Headers(usual | (headers or {}), encoding="utf-8")
-        return await (api or self.service.api).post("/webhooks/shopify", content=content, headers=given)
+        given = {name: value for name, value in (usual | (headers or {})).items() if value}
+        return await (api or self.service.api).post(
+            "/webhooks/shopify", content=content, headers=httpx.Headers(given, encoding="utf-8")
+        )
 
     async def process_webhook(self, topic: str, body: object, **options: Any) -> None:
         """Send a Shopify webhook, and wait until it is processed."""

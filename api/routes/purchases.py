@@ -51,7 +51,14 @@ async def purchase_reward(
         document = RewardHistoryDocument(data=reward_history_entry(outcome.redemption, outcome.code))
         return DecidedAnswer(status=201, body=document.model_dump_json())
 
-    purchase = Purchase(shop=caller.shop, key=key, reward_id=reward_id, customer_identifier=customer, render=render)
+    purchase = Purchase(
+        shop=caller.shop,
+        key=key,
+        reward_id=reward_id,
+        customer_identifier=customer,
+        actor=caller.name,
+        render=render,
+    )
     try:
         return idempotency.response(key, await state.purchases.purchase(purchase))
     except PurchaseUnavailable as error:

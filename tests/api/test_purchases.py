@@ -1,6 +1,7 @@
 """POST /v1/rewards/{id}/purchase"""
 
 import asyncio
+import json
 
 import pytest
 from sqlalchemy import select, update
@@ -144,6 +145,17 @@ async def test_a_large_body_is_refused(shop: Shop) -> None:
     answer = await shop.service.api.post("/v1/rewards/reward_abc/purchase", headers=headers, content=b" " * 2**20)
 
     assert code_of(answer) == (413, "payload_too_large")
+
+
+@pytest.mark.parametrize("sent", [None, "", "application/x-www-form-urlencoded", "text/plain;charset=UTF-8"])
+async def test_a_body_without_a_stated_type_is_read(shop: Shop, sent: str | None) -> None:
+    """The last two are what curl and fetch add."""
+    headers = {"Authorization": shop.full_key} | ({} if sent is None else {"Content-Type": sent})
+    body = json.dumps({"customer_identifier": shop.customers[0]}).encode()
+
+    answer = await shop.service.api.post("/v1/rewards/reward_abc/purchase", headers=headers, content=body)
+
+    assert answer.status_code == 201
 
 
 async def test_a_form_is_refused(shop: Shop) -> None:

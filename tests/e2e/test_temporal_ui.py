@@ -1,7 +1,6 @@
 """What an operator sees in the Temporal UI of the local stack, in a real browser."""
 
 import re
-import shutil
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 from pathlib import Path
@@ -10,18 +9,14 @@ from urllib.parse import quote
 import pytest
 from playwright.async_api import Error, Page, async_playwright
 
+from tests.browser import CHROMIUM, in_a_browser
 from tests.builders import a_customer, a_lot, a_shop
 from tests.e2e.deployment import COST, Deployment
 from tests.faults import CREATE_CODE, VendorFault
 from tests.shop import Shop
 from tests.waiting import wait_until
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 INVALID_TOKEN = {"errors": "[API] Invalid API key or access token"}
-
-in_a_browser = pytest.mark.skipif(
-    CHROMIUM is None, reason="needs a browser: install chromium (Debian: apt-get install chromium), none is downloaded"
-)
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,10 @@ from tests.service import Service
     [
         (a_shop(domain="evil.example/../"), "$.shops[0].domain"),
         (a_shop(currency="pounds"), "$.shops[0].currency"),
+        (a_shop(api_keys=[{"key": "x" * 31, "scope": "full"}]), "$.shops[0].api_keys[0].key: must have at least 32"),
+        (a_shop(api_keys=[{"key": "x" * 32, "scope": "admin"}]), "$.shops[0].api_keys[0].scope"),
+        (a_shop(shopify={"access_token": "t", "webhook_secret": ""}), "$.shops[0].shopify.webhook_secret"),
+        (a_shop(shopify={"access_token": "t", "webhook_secret": list("abc")}), "$.shops[0].shopify.webhook_secret"),
         (a_shop(rewards=[a_reward(points_cost=0)]), "$.shops[0].rewards[0].points_cost"),
         (a_shop(rewards=[a_reward(points_cost="500")]), "$.shops[0].rewards[0].points_cost"),
         (a_shop(rewards=[a_reward(discount_amount=None)]), "discount_amount is required"),
@@ -48,6 +52,24 @@ def test_an_error_has_its_json_path(tmp_path: Path, shop: Json, where: str) -> N
         read_import(path)
 
     assert where in str(error.value)
+
+
+def test_a_demo_shop_can_have_short_keys(tmp_path: Path) -> None:
+    path = tmp_path / "shops.json"
+    path.write_text(json.dumps({"shops": [a_shop(api_keys=[{"key": "short", "scope": "full"}], demo=True)]}))
+
+    assert read_import(path).shops[0].demo
+
+
+async def test_an_imported_key_can_expire(service: Service) -> None:
+    imported = a_shop()
+    imported["api_keys"][0] |= {"expires_at": "2026-01-01T00:00:00Z"}
+    shop = await service.open_shop(imported)
+    del imported["api_keys"][0]["expires_at"]
+
+    for _ in range(2):
+        assert (await shop.get("/v1/rewards", shop.full_key)).status_code == 401
+        await service.import_shop(imported)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"shops": {}}', "\ufeff\u0000"])

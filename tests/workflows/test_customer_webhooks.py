@@ -96,6 +96,12 @@ async def test_an_uninstallation_stops_purchases_and_deliveries(service: Service
     assert await shop.balance() == 500
 
 
+async def test_another_shops_uninstallation_is_ignored(shop: Shop) -> None:
+    await shop.process_webhook("app/uninstalled", {"id": 1, "myshopify_domain": "another.myshopify.com"})
+
+    assert (await shop.row()).credentials
+
+
 async def test_an_old_uninstallation_is_ignored(shop: Shop) -> None:
     headers = {"X-Shopify-Triggered-At": "2026-01-01T00:00:00.123456789Z"}
 

@@ -1,4 +1,4 @@
-"""Webhook secrets of a shop, expiry and last use of API keys, and activity-log entries about a whole shop."""
+"""Webhook secrets of a shop, expiry and last use of API keys, actors of purchases, activity-log entries of shops."""
 
 from alembic import op
 
@@ -11,6 +11,7 @@ depends_on = None
 def upgrade() -> None:
     op.execute("ALTER TABLE shops ADD COLUMN webhook_secrets jsonb NOT NULL DEFAULT '[]'")
     op.execute("ALTER TABLE api_keys ADD COLUMN expires_at timestamptz, ADD COLUMN last_used_on date")
+    op.execute("ALTER TABLE idempotency_keys ADD COLUMN actor varchar")
     op.execute("ALTER TABLE activity_log ALTER COLUMN customer_id DROP NOT NULL")
 
 
