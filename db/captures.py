@@ -15,8 +15,9 @@ from db.statements import statement
 class AttemptCode:
     """The code of an attempt, with the values of its redemption and shop that a discount at Shopify needs.
 
-    `unknown_outcomes`: requests to create it whose outcome is unknown, one in progress included. `actor`: who purchases; None once the
-    idempotency key is deleted.
+    Attributes:
+        unknown_outcomes: requests to create it whose outcome is unknown, one in progress included.
+        actor: who purchases. None: the idempotency key was erased with its customer.
     """
 
     code_id: int
