@@ -195,6 +195,7 @@ def _discount(code: AttemptCode) -> Discount:
         redemption_id=code.redemption_id,
         title=code.reward_name,
         type=DiscountType(code.discount_type),
+        currency=code.currency,
         amount=code.discount_amount,
         minimum_spend=code.minimum_spend,
         product_variant_id=code.product_variant_id,

@@ -5,6 +5,7 @@ These mutations take no idempotency key (Admin API 2026-10). A code is unique in
 
 import json
 from dataclasses import asdict, dataclass
+from decimal import Decimal
 from functools import cache
 from importlib import resources
 from typing import Any, TypeVar
@@ -23,7 +24,9 @@ from clients.shopify_discounts import (
     customer_gid,
     fence_input,
     free_product_input,
+    free_product_with_spend_input,
     free_shipping_input,
+    variant_gid,
 )
 from clients.shopify_responses import ShopifyModel, UserError, response_data
 from clients.vendor_http import Redactor, VendorHttp
@@ -41,7 +44,8 @@ PURCHASE_LIMITS = Limits(in_flight=25, open_seconds=5)
 BACKGROUND_LIMITS = Limits(in_flight=10, open_seconds=30)
 
 # `customerBuys` of a "buy X get Y" discount rejects `items.all`, so it names the collection of all products. Its handle
-# is the one of the storefront page /collections/all.
+# is the one of the storefront page /collections/all. Few shops have it as a collection, so only a free product with a
+# minimum spend needs it.
 ALL_PRODUCTS_HANDLE = "all"
 
 _Model = TypeVar("_Model", bound=ShopifyModel)
@@ -66,6 +70,10 @@ class _Node(ShopifyModel):
     uses: int | None = Field(None, validation_alias=AliasPath("codeDiscount", "asyncUsageCount"))
 
 
+class _Variant(ShopifyModel):
+    price: Decimal
+
+
 class _Mutation(ShopifyModel):
     code_discount_node: _Node | None = None
     user_errors: tuple[UserError, ...] = ()
@@ -86,9 +94,12 @@ class Shopify:
         match discount.type:
             case DiscountType.FREE_SHIPPING:
                 return await self._create(store, "FreeShipping", free_shipping_input(discount))
-            case DiscountType.FREE_PRODUCT:
+            case DiscountType.FREE_PRODUCT if discount.minimum_spend:
                 collection = await self._all_products(store)
-                return await self._create(store, "Bxgy", free_product_input(discount, collection))
+                return await self._create(store, "Bxgy", free_product_with_spend_input(discount, collection))
+            case DiscountType.FREE_PRODUCT:
+                price = await self._price(store, discount)
+                return await self._create(store, "Basic", free_product_input(discount, price))
             case DiscountType.FIXED_AMOUNT | DiscountType.PERCENTAGE:
                 return await self._create(store, "Basic", basic_input(discount))
 
@@ -144,17 +155,31 @@ class Shopify:
             raise Unknown(self._http.vendor, "the response has neither a discount nor an error")
         return payload.code_discount_node.id
 
+    async def _price(self, store: Store, discount: Discount) -> Decimal:
+        """The current price of the free product. Raises `Refused` if the variant does not exist."""
+        gid = variant_gid(discount)
+        variant = await self._look_up(store, _Variant, "productVariant", {"id": gid})
+        if variant is None:
+            raise Refused(self._http.vendor, f"the product variant {gid} does not exist")
+        return variant.price
+
     async def _all_products(self, store: Store) -> str:
+        handle = {"handle": ALL_PRODUCTS_HANDLE}
+        collection = await self._look_up(store, _Node, "collectionByIdentifier", handle)
+        if collection is None:
+            needed = f"a collection of all products with the handle `{ALL_PRODUCTS_HANDLE}`"
+            raise Refused(self._http.vendor, f"a free product with a minimum spend needs {needed}")
+        return collection.id
+
+    async def _look_up(
+        self, store: Store, model: type[_Model], field: str, variables: dict[str, Any]
+    ) -> _Model | None:
+        """What a discount depends on, before it is requested. None: it does not exist."""
         try:
-            handle = {"handle": ALL_PRODUCTS_HANDLE}
-            node = await self._execute(store, "collectionByIdentifier", handle, self._redactor(store))
-            if node is not None:
-                return self._parse(_Node, node).id
+            found = await self._execute(store, field, variables, self._redactor(store))
+            return None if found is None else self._parse(model, found)
         except Unknown as error:
-            # The lookup failed; no discount has been requested yet.
             raise NotExecuted(error.vendor, error.reason) from error
-        reason = f"a free product needs a collection of all products with the handle `{ALL_PRODUCTS_HANDLE}`"
-        raise Refused(self._http.vendor, reason, alarm=True)
 
     async def _end(self, store: Store, field: str, gid: str) -> _Mutation | None:
         """Delete or deactivate the discount; None if it does not exist."""

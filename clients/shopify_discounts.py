@@ -9,6 +9,7 @@ from pydantic import AliasPath, AwareDatetime, Field
 
 from clients.shopify_responses import ShopifyModel
 from domain.discounts import Discount, DiscountType
+from domain.money import money_text
 
 TAG = "pointsaga"
 FENCE_TAG = "pointsaga-fence"
@@ -29,7 +30,8 @@ class FoundDiscount:
     Attributes:
         id: Shopify's gid.
         type: None for discount types that Pointsaga does not create.
-        amount: in the shop's currency, or in percent, as in `Discount`.
+        amount: in the shop's currency, or in percent, as in `Discount`. None for a free product, whose price can have
+            changed since.
         customer_ids: numeric; empty if all customers can use it.
         status: `ACTIVE`, `EXPIRED`, `SCHEDULED`, or a value that Shopify may add.
     """
@@ -82,21 +84,30 @@ def free_shipping_input(discount: Discount) -> dict[str, Any]:
     return {**common, **_minimum_requirement(discount), "destination": {"all": True}}
 
 
-def free_product_input(discount: Discount, collection_id: str) -> dict[str, Any]:
-    """`DiscountCodeBxgyInput`: one unit of the variant is free with a purchase from the collection."""
-    assert discount.product_variant_id is not None, "a free product has a variant"
-    spend = discount.minimum_spend
-    variant = f"gid://shopify/ProductVariant/{discount.product_variant_id}"
+def free_product_input(discount: Discount, price: Decimal) -> dict[str, Any]:
+    """`DiscountCodeBasicInput`: the price of one unit off the variant, however many units the order has."""
+    return {
+        **_common_input(discount),
+        "customerGets": {"value": _amount_off(price, discount.currency), "items": _variant(discount)},
+    }
+
+
+def free_product_with_spend_input(discount: Discount, collection_id: str) -> dict[str, Any]:
+    """`DiscountCodeBxgyInput`: one unit of the variant is free with a purchase from the collection.
+
+    A minimum of `DiscountCodeBasicInput` counts only the items that the discount applies to, here the free product.
+    """
+    assert discount.minimum_spend is not None, "the reward has a minimum spend"
     return {
         **_common_input(discount),
         "usesPerOrderLimit": 1,
         "customerBuys": {
-            "value": {"amount": _money(spend)} if spend else {"quantity": "1"},
+            "value": {"amount": money_text(discount.minimum_spend, discount.currency)},
             "items": {"collections": {"add": [collection_id]}},
         },
         "customerGets": {
             "value": {"discountOnQuantity": {"quantity": "1", "effect": {"percentage": 1.0}}},
-            "items": {"products": {"productVariantsToAdd": [variant]}},
+            "items": _variant(discount),
         },
     }
 
@@ -134,21 +145,32 @@ def _basic_value(discount: Discount) -> dict[str, Any]:
     assert discount.amount is not None, "this discount type has an amount"
     if discount.type is DiscountType.PERCENTAGE:
         return {"percentage": float(discount.amount / 100)}
-    return {"discountAmount": {"amount": _money(discount.amount), "appliesOnEachItem": False}}
+    return _amount_off(discount.amount, discount.currency)
+
+
+def _amount_off(amount: Decimal, currency: str) -> dict[str, Any]:
+    # Once per order, not per item. Source: Admin API 2026-10, `DiscountAmountInput`.
+    return {"discountAmount": {"amount": money_text(amount, currency), "appliesOnEachItem": False}}
+
+
+def _variant(discount: Discount) -> dict[str, Any]:
+    return {"products": {"productVariantsToAdd": [variant_gid(discount)]}}
 
 
 def _minimum_requirement(discount: Discount) -> dict[str, Any]:
     if not discount.minimum_spend:
         return {}
-    return {"minimumRequirement": {"subtotal": {"greaterThanOrEqualToSubtotal": _money(discount.minimum_spend)}}}
+    subtotal = money_text(discount.minimum_spend, discount.currency)
+    return {"minimumRequirement": {"subtotal": {"greaterThanOrEqualToSubtotal": subtotal}}}
 
 
 def customer_gid(customer_id: str) -> str:
     return f"gid://shopify/Customer/{customer_id}"
 
 
-def _money(amount: Decimal) -> str:
-    return f"{amount:f}"
+def variant_gid(discount: Discount) -> str:
+    assert discount.product_variant_id is not None, "a free product has a variant"
+    return f"gid://shopify/ProductVariant/{discount.product_variant_id}"
 
 
 def _moment(moment: datetime) -> str:
@@ -167,10 +189,13 @@ class _CodeDiscount(ShopifyModel):
     customers: tuple[_Customer, ...] = Field((), validation_alias=AliasPath("context", "customers"))
     amount: Decimal | None = Field(None, validation_alias=AliasPath("customerGets", "value", "amount", "amount"))
     percentage: Decimal | None = Field(None, validation_alias=AliasPath("customerGets", "value", "percentage"))
+    items: str = Field("", validation_alias=AliasPath("customerGets", "items", "__typename"))
 
     @property
     def kind(self) -> tuple[DiscountType | None, Decimal | None]:
         match self.typename:
+            case "DiscountCodeBasic" if self.items == "DiscountProducts":
+                return DiscountType.FREE_PRODUCT, None
             case "DiscountCodeBasic" if self.amount is not None:
                 return DiscountType.FIXED_AMOUNT, self.amount
             case "DiscountCodeBasic" if self.percentage is not None:

@@ -36,13 +36,14 @@ class AttemptCode:
     created_at: datetime
     expires_at: datetime | None
     domain: str
+    currency: str
     credentials: dict[str, str]
     actor: str | None
 
 
 _CODE_COLUMNS = """c.id AS code_id, c.code, c.unknown_outcomes, r.id AS redemption_id, r.customer_id,
     r.reward_id, r.reward_name, r.points_spent, r.discount_type, r.discount_amount, r.minimum_spend,
-    r.product_variant_id, r.combines_with, r.created_at, r.expires_at, s.domain, s.credentials,
+    r.product_variant_id, r.combines_with, r.created_at, r.expires_at, s.domain, s.currency, s.credentials,
     (SELECT k.actor FROM idempotency_keys k WHERE k.redemption_id = r.id) AS actor"""
 _COUNT_REQUEST = statement(f"""
     UPDATE discount_codes c SET unknown_outcomes = c.unknown_outcomes + 1, updated_at = now()

@@ -59,7 +59,8 @@ class Discount:
     """A discount code to create at Shopify.
 
     Attributes:
-        amount: in the shop's currency for `FIXED_AMOUNT`, in percent for `PERCENTAGE`, else None.
+        currency: the shop's currency, of all amounts of money.
+        amount: in money for `FIXED_AMOUNT`, in percent for `PERCENTAGE`, else None.
         customer_id: Shopify's numeric customer id; only this customer can use the code.
         product_variant_id: Shopify's numeric variant id, for `FREE_PRODUCT`.
         combines_with: the discount classes it can be combined with: `order`, `product`, `shipping`.
@@ -69,6 +70,7 @@ class Discount:
     redemption_id: str
     title: str
     type: DiscountType
+    currency: str
     amount: Decimal | None
     minimum_spend: Decimal | None
     product_variant_id: str | None

@@ -15,6 +15,7 @@ from sandbox.discount_rules import Input, user_error, user_errors
 from sandbox.vendor import at
 
 NO_DISCOUNT = user_error(["id"], "INVALID", "Code discount does not exist.")
+USUAL_PRICE = Decimal("10.00")
 ALL_PRODUCTS = {"__typename": "Collection", "id": "gid://shopify/Collection/1", "handle": "all"}
 
 
@@ -62,7 +63,7 @@ class Discount:
             "asyncUsageCount": self.uses,
             "codes": {"nodes": [{"id": f"{self.gid}?code", "code": self.code, "asyncUsageCount": self.uses}]},
             "context": _context(self.customers),
-            "customerGets": {"value": _value(self.data)},
+            "customerGets": {"items": _items(self.data), "value": _value(self.data)},
         }
         data = {name: self.data.get(name) for name in ("title", "startsAt", "usageLimit", "usesPerOrderLimit")}
         once = bool(self.data.get("appliesOncePerCustomer"))
@@ -86,6 +87,10 @@ class Discount:
 
 @dataclass
 class Shop:
+    """Product variants exist, at the usual price, unless `prices` says otherwise."""
+
+    prices: dict[str, Decimal | None] = field(default_factory=dict[str, Decimal | None])
+    """Gid of a product variant → price. None: it does not exist."""
     discounts: dict[str, Discount] = field(default_factory=dict[str, Discount])
     metafields: dict[tuple[str, str, str], dict[str, Any]] = field(default_factory=dict[tuple[str, str, str], Any])
     _live: dict[str, Discount] = field(default_factory=dict[str, Discount])
@@ -96,6 +101,7 @@ class Shop:
         return {
             "codeDiscountNodeByCode": self._by_code,
             "collectionByIdentifier": self._collection,
+            "productVariant": self._variant,
             "discountCodeBasicCreate": self._creator("DiscountCodeBasic", "basicCodeDiscount"),
             "discountCodeFreeShippingCreate": self._creator("DiscountCodeFreeShipping", "freeShippingCodeDiscount"),
             "discountCodeBxgyCreate": self._creator("DiscountCodeBxgy", "bxgyCodeDiscount"),
@@ -125,6 +131,10 @@ class Shop:
 
     def _collection(self, _info: object, identifier: dict[str, str]) -> dict[str, str] | None:
         return ALL_PRODUCTS if identifier.get("handle") == ALL_PRODUCTS["handle"] else None
+
+    def _variant(self, _info: object, id: str) -> dict[str, Any] | None:  # noqa: A002 - Shopify's name
+        price = self.prices.get(id, USUAL_PRICE)
+        return None if price is None else {"id": id, "price": f"{price:f}"}
 
     def _creator(self, typename: str, argument: str) -> Any:
         def create(_info: object, **arguments: Input) -> dict[str, Any]:
@@ -174,6 +184,13 @@ def _context(customers: list[str] | None) -> dict[str, Any]:
     if customers is None:
         return {"__typename": "DiscountBuyerSelectionAll", "all": "ALL"}
     return {"__typename": "DiscountCustomers", "customers": [{"id": gid} for gid in customers]}
+
+
+def _items(data: Input) -> dict[str, Any]:
+    variants: list[str] | None = at(data, "customerGets", "items", "products", "productVariantsToAdd")
+    if variants is None:
+        return {"__typename": "AllDiscountItems", "allItems": True}
+    return {"__typename": "DiscountProducts", "productVariants": {"nodes": [{"id": gid} for gid in variants]}}
 
 
 def _value(data: Input) -> dict[str, Any] | None:

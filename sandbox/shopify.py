@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Annotated, Any, cast
 
 from fastapi import HTTPException
@@ -35,6 +36,14 @@ class ShopSettings(BaseModel):
 
     access_token: str | None = None
     restore_rate: Annotated[float, Field(gt=0)] = STANDARD_RATE
+
+
+class Variant(BaseModel):
+    """A product variant. `price`: in the shop's currency; None: the variant does not exist."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    price: Annotated[Decimal, Field(ge=0)] | None
 
 
 class Use(BaseModel):
@@ -113,6 +122,12 @@ class Shopify(Vendor):
         self.router.add_api_route(
             "/_sandbox/shopify/shops/{shop_domain}/uses", self._use, methods=["POST"], status_code=204
         )
+        self.router.add_api_route(
+            "/_sandbox/shopify/shops/{shop_domain}/variants/{variant_id}",
+            self._set_variant,
+            methods=["PUT"],
+            status_code=204,
+        )
 
     def error_answer(self, status: int) -> Answer:
         # Outside GraphQL, `errors` is a string. Source: shopify.dev, API response status codes.
@@ -140,6 +155,9 @@ class Shopify(Vendor):
     async def _use(self, shop_domain: str, use: Use) -> None:
         if not self._account(shop_domain).shop.use(use.code):
             raise HTTPException(409, f"the code {use.code} is not usable at this shop")
+
+    async def _set_variant(self, shop_domain: str, variant_id: int, variant: Variant) -> None:
+        self._account(shop_domain).shop.prices[f"gid://shopify/ProductVariant/{variant_id}"] = variant.price
 
     async def _post(self, shop_domain: str, version: str, request: Request) -> Response:
         token = request.headers.get("x-shopify-access-token", "")

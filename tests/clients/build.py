@@ -25,6 +25,7 @@ _DISCOUNT = Discount(
     redemption_id="cer_1",
     title="$10 off",
     type=DiscountType.FIXED_AMOUNT,
+    currency="USD",
     amount=Decimal("10.00"),
     minimum_spend=None,
     product_variant_id=None,
@@ -66,7 +67,11 @@ EVERY_KIND = [
     a_discount(type=DiscountType.PERCENTAGE, amount=Decimal("15.5")),
     a_discount(type=DiscountType.FREE_SHIPPING, amount=None),
     a_discount(type=DiscountType.FREE_PRODUCT, amount=None, product_variant_id="99"),
+    a_discount(
+        type=DiscountType.FREE_PRODUCT, amount=None, product_variant_id="99", minimum_spend=Decimal("30.00")
+    ),
 ]
+FREE_PRODUCT, FREE_PRODUCT_WITH_SPEND = EVERY_KIND[3:]
 
 
 def shopify_client(http: httpx.AsyncClient, version: str = "2026-10") -> Shopify:

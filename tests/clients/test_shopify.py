@@ -14,7 +14,16 @@ from structlog.testing import capture_logs
 from clients.outcomes import Refused, Unknown
 from clients.shopify import CodeTaken, FoundDiscount, Shopify
 from domain.discounts import Discount, DiscountType
-from tests.clients.build import EVERY_KIND, STATE, STORE, a_discount, a_status, shopify_client
+from tests.clients.build import (
+    EVERY_KIND,
+    FREE_PRODUCT,
+    FREE_PRODUCT_WITH_SPEND,
+    STATE,
+    STORE,
+    a_discount,
+    a_status,
+    shopify_client,
+)
 from tests.clients.conftest import AddFault, VendorState
 
 every_kind = pytest.mark.parametrize("discount", EVERY_KIND, ids=lambda discount: discount.type)
@@ -94,34 +103,87 @@ async def test_free_shipping_never_combines_with_itself(shopify: Shopify, vendor
     assert sent["combinesWith"] == {"orderDiscounts": True, "productDiscounts": False, "shippingDiscounts": False}
 
 
-@pytest.mark.parametrize(("spend", "bought"), [("30.00", {"amount": "30.00"}), (None, {"quantity": 1})])
-async def test_a_free_product_requires_a_purchase(
-    shopify: Shopify, vendor_state: VendorState, spend: str | None, bought: dict[str, Any]
+async def set_price(http: httpx.AsyncClient, price: str | None) -> None:
+    """Set the price of the free product. None: it does not exist."""
+    path = f"/_sandbox/shopify/shops/{STORE.domain}/variants/{FREE_PRODUCT.product_variant_id}"
+    assert (await http.put(path, json={"price": price})).is_success
+
+
+async def test_a_free_product_is_one_unit_at_its_current_price(
+    shopify: Shopify, http: httpx.AsyncClient, vendor_state: VendorState
 ) -> None:
-    discount = replace(EVERY_KIND[3], minimum_spend=None if spend is None else Decimal(spend))
+    await set_price(http, "12.50")
 
-    sent = await create(shopify, vendor_state, discount)
+    sent = await create(shopify, vendor_state, FREE_PRODUCT)
 
-    assert sent["customerBuys"] == {"value": bought, "items": {"collections": {"add": ["gid://shopify/Collection/1"]}}}
+    assert sent["customerGets"] == {
+        "items": {"products": {"productVariantsToAdd": ["gid://shopify/ProductVariant/99"]}},
+        "value": {"discountAmount": {"amount": "12.50", "appliesOnEachItem": False}},
+    }
+
+
+async def test_a_free_product_is_recognised_after_a_price_change(shopify: Shopify, http: httpx.AsyncClient) -> None:
+    await shopify.create_discount(STORE, FREE_PRODUCT)
+
+    await set_price(http, "99.00")
+
+    assert (await find(shopify)).matches(FREE_PRODUCT)
+    assert not (await find(shopify)).matches(a_discount(amount=Decimal("10.00")))
+
+
+async def test_a_product_that_does_not_exist_is_refused(
+    shopify: Shopify, http: httpx.AsyncClient, vendor_state: VendorState
+) -> None:
+    await set_price(http, None)
+
+    with pytest.raises(Refused, match="ProductVariant/99 does not exist") as refused:
+        await shopify.create_discount(STORE, FREE_PRODUCT)
+
+    assert not refused.value.alarm
+    assert (await vendor_state("shopify"))["discounts"] == []
+
+
+async def test_a_minimum_spend_counts_all_products(shopify: Shopify, vendor_state: VendorState) -> None:
+    sent = await create(shopify, vendor_state, FREE_PRODUCT_WITH_SPEND)
+
+    everything = {"collections": {"add": ["gid://shopify/Collection/1"]}}
+    assert sent["customerBuys"] == {"value": {"amount": "30.00"}, "items": everything}
     assert sent["customerGets"]["items"] == {"products": {"productVariantsToAdd": ["gid://shopify/ProductVariant/99"]}}
     assert sent["customerGets"]["value"] == {"discountOnQuantity": {"quantity": 1, "effect": {"percentage": 1.0}}}
     assert sent["usesPerOrderLimit"] == 1
 
 
-async def test_a_free_product_needs_the_all_collection(shopify: Shopify, add_fault: AddFault) -> None:
+async def test_a_minimum_spend_for_a_free_product_needs_the_all_collection(
+    shopify: Shopify, add_fault: AddFault
+) -> None:
     await add_fault("shopify", **a_status(200, body={"data": {"collectionByIdentifier": None}}))
 
-    with pytest.raises(Refused, match="handle `all`") as refused:
-        await shopify.create_discount(STORE, EVERY_KIND[3])
+    with pytest.raises(Refused, match="handle `all`"):
+        await shopify.create_discount(STORE, FREE_PRODUCT_WITH_SPEND)
 
-    assert refused.value.alarm
+
+@pytest.mark.parametrize(
+    ("currency", "amount", "sent_as"), [("JPY", "500.00", "500"), ("KWD", "1.5", "1.500"), ("KWD", "2.125", "2.125")]
+)
+async def test_amounts_have_the_decimals_of_their_currency(
+    shopify: Shopify, vendor_state: VendorState, currency: str, amount: str, sent_as: str
+) -> None:
+    money = Decimal(amount)
+    discount = a_discount(currency=currency, amount=money, minimum_spend=money)
+
+    sent = await create(shopify, vendor_state, discount)
+
+    assert sent["customerGets"]["value"]["discountAmount"]["amount"] == sent_as
+    assert sent["minimumRequirement"]["subtotal"]["greaterThanOrEqualToSubtotal"] == sent_as
+    assert (await find(shopify)).matches(discount)
 
 
 @every_kind
 async def test_a_fence_blocks_a_late_commit(
     shopify: Shopify, add_fault: AddFault, vendor_state: VendorState, discount: Discount
 ) -> None:
-    kind = {"free_shipping": "FreeShipping", "free_product": "Bxgy"}.get(discount.type, "Basic")
+    kind = "FreeShipping" if discount.type is DiscountType.FREE_SHIPPING else "Basic"
+    kind = "Bxgy" if discount == FREE_PRODUCT_WITH_SPEND else kind
     await add_fault("shopify", operation=f"discountCode{kind}Create", kind="execute_late", seconds=0.05)
     with pytest.raises(Exception, match="RemoteProtocolError"):
         await shopify.create_discount(STORE, discount)

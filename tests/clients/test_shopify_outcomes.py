@@ -8,7 +8,8 @@ from pydantic import SecretStr
 
 from clients.outcomes import NotExecuted, Refused, Unknown, VendorError
 from clients.shopify import CodeTaken, Shopify
-from tests.clients.build import EVERY_KIND, STATE, STORE, Case, a_discount, a_status
+from domain.discounts import Discount
+from tests.clients.build import FREE_PRODUCT, FREE_PRODUCT_WITH_SPEND, STATE, STORE, Case, a_discount, a_status
 from tests.clients.conftest import AddFault, VendorState
 
 CREATE = "discountCodeBasicCreate"
@@ -113,13 +114,19 @@ async def test_lost_responses_of_other_calls_are_unknown(shopify: Shopify, add_f
             await call
 
 
-async def test_a_failed_collection_lookup_creates_nothing(
-    shopify: Shopify, add_fault: AddFault, vendor_state: VendorState
+@pytest.mark.parametrize(
+    ("operation", "discount"),
+    [("productVariant", FREE_PRODUCT), ("collectionByIdentifier", FREE_PRODUCT_WITH_SPEND)],
+    ids=["price", "collection"],
+)
+@pytest.mark.parametrize("kind", ["drop", "broken_json"])
+async def test_a_failed_lookup_creates_nothing(
+    shopify: Shopify, add_fault: AddFault, vendor_state: VendorState, operation: str, discount: Discount, kind: str
 ) -> None:
-    await add_fault("shopify", operation="collectionByIdentifier", kind="drop")
+    await add_fault("shopify", operation=operation, kind=kind)
 
     with pytest.raises(NotExecuted):
-        await shopify.create_discount(STORE, EVERY_KIND[3])
+        await shopify.create_discount(STORE, discount)
 
     assert (await vendor_state("shopify"))["discounts"] == []
 
