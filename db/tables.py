@@ -20,11 +20,12 @@ from sqlalchemy import (
     Numeric,
     String,
     TypeDecorator,
+    and_,
     func,
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, synonym, validates
+from sqlalchemy.orm import DeclarativeBase, Mapped, column_property, mapped_column, synonym, validates
 
 from domain.api_keys import KeyScope
 from domain.deliveries import UNSENT, DeliveryStatus
@@ -86,6 +87,11 @@ def _now() -> Mapped[datetime]:
 
 def _updated() -> Mapped[datetime]:
     return mapped_column(server_default=func.now(), onupdate=func.now())
+
+
+def _money() -> Mapped[Decimal | None]:
+    """An amount with as many decimals as its currency has."""
+    return mapped_column(Numeric())
 
 
 def _one_of(column: str, values: Iterable[str]) -> CheckConstraint:
@@ -187,11 +193,11 @@ class Reward(Base):
     name: Mapped[str]
     description: Mapped[str | None]
     discount_type: Mapped[str]
-    discount_amount: Mapped[Decimal | None]
+    discount_amount: Mapped[Decimal | None] = _money()
     """In the shop's currency for `fixed_amount`, in percent for `percentage`."""
     product_variant_id: Mapped[str | None]
     points_cost: Mapped[int]
-    minimum_spend: Mapped[Decimal | None]
+    minimum_spend: Mapped[Decimal | None] = _money()
     vip_tier_id: Mapped[str | None]
     is_active: Mapped[bool] = mapped_column(server_default=text("true"))
     expiry_days: Mapped[int | None]
@@ -373,25 +379,37 @@ class Redemption(Base):
     customer_id: Mapped[str]
     reward_id: Mapped[str]
     attempt: Mapped[int]
-    status: Mapped[RedemptionStatus]
+    status: Mapped[RedemptionStatus] = mapped_column(_StateType(RedemptionStatus))
     deadline: Mapped[datetime]
     """After this time the attempt cannot be captured."""
     reward_name: Mapped[str]
     discount_type: Mapped[str]
-    discount_amount: Mapped[Decimal | None]
-    minimum_spend: Mapped[Decimal | None]
+    discount_amount: Mapped[Decimal | None] = _money()
+    minimum_spend: Mapped[Decimal | None] = _money()
     product_variant_id: Mapped[str | None]
     combines_with: Mapped[list[str]]
     points_spent: Mapped[int]
     created_at: Mapped[datetime] = _now()
     updated_at: Mapped[datetime] = _updated()
-    expires_at: Mapped[datetime | None]
+    expires_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     """When the discount code expires."""
     captured_at: Mapped[datetime | None]
     balance_after: Mapped[int | None] = mapped_column(BigInteger)
     """The customer's balance right after the capture, as every delivery reports it."""
     discount_code_redeemed_at: Mapped[datetime | None]
+    rejected_at: Mapped[datetime | None]
+    """When Shopify rejected the code of an attempt permanently."""
     is_refunded: Mapped[bool] = mapped_column(server_default=text("false"))
+
+    has_ended: Mapped[bool] = column_property(
+        and_(status == RedemptionStatus.ACTIVE, func.coalesce(expires_at <= func.now(), text("false")))
+    )
+    """Whether the code has expired and the sweep has not set the status yet, when the row was read."""
+
+    @property
+    def shown_status(self) -> RedemptionStatus:
+        """The status that clients and operators see: `expired` from the code's end, not from the next sweep."""
+        return RedemptionStatus.EXPIRED if self.has_ended else self.status
 
     @property
     def redemption_id(self) -> str:

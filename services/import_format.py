@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import (
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     SecretStr,
@@ -21,7 +22,15 @@ from pydantic import (
 
 from domain.api_keys import MIN_KEY_LENGTH, KeyScope
 from domain.discounts import DiscountType
+from domain.money import decimals_of, is_exact
 from domain.points import MAX_POINTS
+
+VARIANT_GID = "gid://shopify/ProductVariant/"
+
+
+def _numeric_id(value: object) -> object:
+    return value.removeprefix(VARIANT_GID) if isinstance(value, str) else value
+
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Description = Annotated[str, StringConstraints(max_length=5_000, pattern=r"^[^\x00]*$")]
@@ -29,7 +38,10 @@ Link = Annotated[str, StringConstraints(max_length=2_000, pattern=r"^https?://[^
 Number = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,20}$")]
 Email = Annotated[str, StringConstraints(max_length=100, pattern=r"^[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+$")]
 Points = Annotated[int, Field(gt=0, le=MAX_POINTS, strict=True)]
-Amount = Annotated[Decimal, Field(gt=0, max_digits=12, decimal_places=2)]
+VariantId = Annotated[Number, BeforeValidator(_numeric_id)]
+Multiplier = Annotated[Decimal, Field(gt=0, max_digits=12, decimal_places=2)]
+# How many decimals are allowed depends on the shop's currency; none has more than four.
+Amount = Annotated[Decimal, Field(gt=0, max_digits=14, decimal_places=4)]
 
 
 class InvalidImport(Exception):
@@ -72,9 +84,13 @@ class ImportedTier(_Part):
     name: Text
     description: Description | None = None
     points_required: Annotated[int, Field(ge=0, le=MAX_POINTS, strict=True)]
-    points_multiplier: Amount = Decimal(1)
+    points_multiplier: Multiplier = Decimal(1)
     badge_image_url: Link | None = None
     badge_color: Text | None = None
+
+
+def _is_percentage(amount: Decimal | None) -> bool:
+    return amount is not None and amount <= 100 and amount == round(amount, 2)
 
 
 class ImportedReward(_Part):
@@ -83,7 +99,7 @@ class ImportedReward(_Part):
     description: Description | None = None
     discount_type: DiscountType
     discount_amount: Amount | None = None
-    product_variant_id: Number | None = None
+    product_variant_id: VariantId | None = None
     points_cost: Points
     minimum_spend: Amount | None = None
     vip_tier: Text | None = None
@@ -97,8 +113,8 @@ class ImportedReward(_Part):
         if self.discount_type.has_amount != (self.discount_amount is not None):
             rule = "is required" if self.discount_type.has_amount else "is not allowed"
             raise ValueError(f"discount_amount {rule} for {self.discount_type}")
-        if self.discount_type is DiscountType.PERCENTAGE and self.discount_amount and self.discount_amount > 100:
-            raise ValueError("discount_amount is a percentage: at most 100")
+        if self.discount_type is DiscountType.PERCENTAGE and not _is_percentage(self.discount_amount):
+            raise ValueError("discount_amount is a percentage: at most 100, with at most 2 decimals")
         if self.discount_type is DiscountType.FREE_PRODUCT and self.product_variant_id is None:
             raise ValueError("product_variant_id is required for free_product")
         return self
@@ -134,6 +150,7 @@ class ImportedShop(_Part):
     name: Text
     currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
     code_prefix: Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{1,20}$")] = "MAGE"
+    release_grace_days: Annotated[int, Field(gt=0, le=3_650, strict=True)] = 7
     shopify: ShopifyAccess | None = None
     klaviyo: VendorAccess | None = None
     omnisend: VendorAccess | None = None
@@ -185,6 +202,8 @@ def _inconsistencies(path: str, shop: ImportedShop) -> Iterator[str]:
         for number, member in enumerate(members):
             if member.vip_tier not in tiers:
                 yield f"{path}.{kind}[{number}].vip_tier: no tier '{member.vip_tier}' in vip_tiers"
+    for number, reward in enumerate(shop.rewards):
+        yield from _inexact_amounts(f"{path}.rewards[{number}]", reward, shop.currency)
     for number, customer in enumerate(shop.customers):
         lots = (lot.id for lot in customer.lots)
         yield from _duplicates(f"{path}.customers[{number}].lots", "id", lots)
@@ -194,6 +213,15 @@ def _short_keys(path: str, shop: ImportedShop) -> Iterator[str]:
     for number, key in enumerate(shop.api_keys):
         if len(key.key.get_secret_value()) < MIN_KEY_LENGTH and not shop.demo:
             yield f"{path}.api_keys[{number}].key: must have at least {MIN_KEY_LENGTH} characters"
+
+
+def _inexact_amounts(path: str, reward: ImportedReward, currency: str) -> Iterator[str]:
+    amounts = {"minimum_spend": reward.minimum_spend}
+    if reward.discount_type is DiscountType.FIXED_AMOUNT:
+        amounts["discount_amount"] = reward.discount_amount
+    for field, amount in amounts.items():
+        if amount is not None and not is_exact(amount, currency):
+            yield f"{path}.{field}: {amount} has more than the {decimals_of(currency)} decimals of {currency}"
 
 
 def _duplicates(path: str, field: str, values: Iterable[Any]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 
 from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
@@ -69,6 +70,8 @@ async def _write_shop(session: AsyncSession, vault: Vault, imported: ImportedSho
     shop = (await session.scalars(query)).one_or_none() or Shop()
     shop.domain, shop.name = imported.domain, imported.name
     shop.currency, shop.code_prefix = imported.currency, imported.code_prefix
+    if "release_grace_days" in imported.model_fields_set:
+        shop.release_grace = timedelta(days=imported.release_grace_days)
     shop.credentials = _seal_credentials(vault, imported)
     if imported.shopify and "webhook_secret" in imported.shopify.model_fields_set:
         secrets = imported.shopify.webhook_secret or []

@@ -27,6 +27,11 @@ def a_reward(reward_id: str = "reward_abc", **changes: Any) -> Json:
     }
 
 
+def a_free_product(variant_id: str = "99", **changes: Any) -> Json:
+    """A unit of this product variant for 500 points."""
+    return a_reward(discount_type="free_product", discount_amount=None, product_variant_id=variant_id, **changes)
+
+
 def a_lot(points: int, *, days_old: int = 10, lot_id: str | None = None, expires_in: timedelta | None = None) -> Json:
     now = datetime.now(UTC)
     return {

@@ -2,13 +2,13 @@
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import httpx
 from pydantic import SecretStr
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 
 from clients.shopify_webhooks import signature
 from db import tables
@@ -124,6 +124,18 @@ class Shop:
 
     async def has_processed_webhooks(self) -> bool:
         return all(webhook.processed_at is not None for webhook in await self.webhooks())
+
+    async def end_code(self, redemption: str, ends_in: timedelta) -> None:
+        """Move the end of the redemption's code."""
+        mine = update(Redemption).where(Redemption.id == redemption)
+        async with self.service.store.begin() as session:
+            await session.execute(mine.values(expires_at=func.now() + ends_in))
+
+    async def set_price(self, variant_id: str, price: str | None) -> None:
+        """Set the price of a product variant at Shopify. None: it does not exist."""
+        path = f"/_sandbox/shopify/shops/{self.domain}/variants/{variant_id}"
+        answer = await self.service.vendors.put(path, json={"price": price})
+        assert answer.is_success, answer.text
 
     async def use_code(self, code: str) -> None:
         """Use the code in an order at Shopify."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from db.tables import Customer, Shop
 from db.vault import Vault
 from services.import_format import InvalidImport, read_import
 from settings import Settings
-from tests.builders import Json, a_customer, a_lot, a_reward, a_shop
+from tests.builders import Json, a_customer, a_free_product, a_lot, a_reward, a_shop
 from tests.service import Service
 
 
@@ -33,6 +34,12 @@ from tests.service import Service
             a_shop(rewards=[a_reward(discount_type="free_product", discount_amount=None)]),
             "product_variant_id is required",
         ),
+        (a_shop(rewards=[a_reward(discount_type="percentage", discount_amount="10.125")]), "at most 2 decimals"),
+        (a_shop(rewards=[a_reward(discount_amount="5.005")]), "$.shops[0].rewards[0].discount_amount"),
+        (a_shop(rewards=[a_reward(discount_amount="500.5")], currency="JPY"), "rewards[0].discount_amount: 500.5"),
+        (a_shop(rewards=[a_reward(minimum_spend="1.2345")], currency="KWD"), "rewards[0].minimum_spend: 1.2345"),
+        (a_shop(rewards=[a_free_product("gid://shopify/Product/42")]), "$.shops[0].rewards[0].product_variant_id"),
+        (a_shop(release_grace_days=0), "$.shops[0].release_grace_days"),
         (a_shop(rewards=[a_reward(vip_tier="tier_gold")]), "$.shops[0].rewards[0].vip_tier"),
         (a_shop(rewards=[a_reward(), a_reward()]), "id 'reward_abc' appears 2 times"),
         (a_shop(rewards=[a_reward(point_cost=1)]), "$.shops[0].rewards[0].point_cost"),
@@ -89,6 +96,30 @@ async def test_a_repeated_import_adds_no_points(service: Service) -> None:
 
     assert await shop.balance() == 500
     assert (await shop.purchase()).json()["data"]["attributes"]["points_spent"] == 400
+
+
+@pytest.mark.parametrize("variant", ["42", "gid://shopify/ProductVariant/42"])
+async def test_a_product_variant_has_one_form(service: Service, variant: str) -> None:
+    shop = await service.open_shop(a_shop(a_customer(a_lot(500)), rewards=[a_free_product(variant)]))
+
+    assert (await shop.purchase()).status_code == 201
+
+    [redemption] = await shop.redemptions()
+    assert redemption.product_variant_id == "42"
+    [discount] = await shop.discounts("live")
+    products = discount["asked"]["customerGets"]["items"]["products"]
+    assert products == {"productVariantsToAdd": ["gid://shopify/ProductVariant/42"]}
+
+
+async def test_the_release_grace_can_be_set(service: Service) -> None:
+    imported = a_shop()
+    shop = await service.open_shop(imported)
+    assert (await shop.row()).release_grace == timedelta(days=7)
+
+    await service.import_shop({**imported, "release_grace_days": 30})
+    await service.import_shop(imported)
+
+    assert (await shop.row()).release_grace == timedelta(days=30)
 
 
 async def test_omitted_fields_keep_their_values(service: Service) -> None:
