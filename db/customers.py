@@ -103,9 +103,8 @@ async def page_of_customers(
     else:
         conditions = _has_address_part(shop_id, email)
         total = await _count_where(session, shop_id, *conditions, Customer.excluded.in_(values))
-    rows = await rows_of(
-        session, Customer, shop_id, *conditions, grouped_by=Customer.excluded, values=values, page=page, total=total
-    )
+    ranges = [Customer.excluded == value for value in values]
+    rows = await rows_of(session, Customer, shop_id, *conditions, ranges=ranges, page=page, total=total)
     return rows, total
 
 

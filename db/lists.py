@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Select, SQLColumnExpression, inspect, select, union_all
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import InstrumentedAttribute
 
 from db.tables import Customer, Earning, Redemption, Reward
 
@@ -36,8 +35,7 @@ async def rows_of(
     table: type[Row],
     shop_id: int,
     *owner: ColumnElement[bool],
-    grouped_by: InstrumentedAttribute[Any],
-    values: Iterable[object],
+    ranges: Iterable[ColumnElement[bool]],
     page: Page,
     total: int,
 ) -> list[Row]:
@@ -45,18 +43,14 @@ async def rows_of(
 
     Args:
         owner: conditions that select the list within the shop.
-        grouped_by: the filtered column.
-        values: the values of the filtered column that the list shows.
+        ranges: the values of the filtered column that the list shows, each as a condition.
         total: number of rows of the whole list.
     """
     if page.offset >= total:
         return []
     key = getattr(table, page.sort)
-    ranges = [
-        select(table.id, key.label("key")).where(table.shop_id == shop_id, *owner, grouped_by == value)
-        for value in values
-    ]
-    ids = (await session.scalars(_merged(ranges, page))).all()
+    parts = [select(table.id, key.label("key")).where(table.shop_id == shop_id, *owner, one) for one in ranges]
+    ids = (await session.scalars(_merged(parts, page))).all()
     # Only by primary key: with further conditions the planner may choose another index and read many rows.
     rows = select(table).where(table.id.in_(ids))
     if any(column.name == "shop_id" for column in inspect(table).primary_key):

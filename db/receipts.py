@@ -136,7 +136,7 @@ async def find_receipt(session: AsyncSession, redemption_id: str, *, shop_id: in
         id=row.id,
         shop=domain,
         customer_id=row.customer_id,
-        status=row.status,
+        status=row.shown_status,
         is_refunded=row.is_refunded,
         attempts=row.attempt,
         points_spent=row.points_spent,

@@ -30,9 +30,8 @@ async def page_of_rewards(
     # A shop has few rewards, so counting them is cheap.
     count = select(func.count()).where(Reward.shop_id == shop_id, listed, Reward.is_active.in_(values))
     total = (await session.execute(count)).scalar_one()
-    rows = await rows_of(
-        session, Reward, shop_id, listed, grouped_by=Reward.is_active, values=values, page=page, total=total
-    )
+    ranges = [Reward.is_active == value for value in values]
+    rows = await rows_of(session, Reward, shop_id, listed, ranges=ranges, page=page, total=total)
     return rows, total
 
 

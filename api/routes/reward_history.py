@@ -18,7 +18,6 @@ from api.schemas.reward_history import (
 )
 from api.state import StateOf
 from db import discount_codes, histories, redemptions
-from domain.redemptions import CAPTURED
 
 router = APIRouter(tags=["Reward history"])
 
@@ -34,8 +33,7 @@ async def list_reward_history(
     """List the redemptions that are `active`, `used` or `expired`. Others can be retrieved by id."""
     async with state.sessions() as session:
         customer = await find_customer(session, caller, identifier)
-        statuses = [query.status] if query.status else sorted(CAPTURED)
-        rows, total = await histories.page_of_redemptions(session, customer, query.page(), statuses=statuses)
+        rows, total = await histories.page_of_redemptions(session, customer, query.page(), status=query.status)
     return RewardHistoryList(data=[reward_history_entry(*row) for row in rows], meta=query.meta(total))
 
 

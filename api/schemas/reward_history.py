@@ -34,7 +34,10 @@ _EXAMPLE: JsonDict = {
 
 
 class RewardHistoryAttributes(BaseModel):
-    """A redemption. `discount_code` is null until the purchase is complete, `redeemed_at` until the code is used."""
+    """A redemption. `discount_code` is null until the purchase is complete, `redeemed_at` until the code is used.
+
+    `status` is `expired` from `expires_at` on, unless the code was used.
+    """
 
     model_config = ConfigDict(json_schema_extra={"example": _EXAMPLE})
 
@@ -67,6 +70,7 @@ RewardHistoryList = ListDocument[RewardHistoryEntry]
 def reward_history_entry(row: Redemption, code: str | None) -> RewardHistoryEntry:
     more = {
         "discount_code": code,
+        "status": row.shown_status,
         "reward_discount_type": row.discount_type,
         "redeemed_at": row.discount_code_redeemed_at,
     }

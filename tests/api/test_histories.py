@@ -1,6 +1,6 @@
 """Earning history and reward history of a customer"""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -100,6 +100,38 @@ async def test_redemptions_are_sorted_and_filtered(shop: Shop) -> None:
         assert ids_of(await shop.get(redemptions(shop, query))) == expected
     assert (await shop.get(redemptions(shop, "?filter[status]=used"))).json()["meta"]["total"] == 1
     assert await shop.service.audit() == []
+
+
+async def test_a_code_expires_at_its_end(shop: Shop) -> None:
+    ended, valid = [(await shop.purchase(reward="cheap")).json()["data"]["id"] for _ in range(2)]
+    await shop.end_code(ended, timedelta(seconds=-1))
+    await shop.end_code(valid, timedelta(minutes=1))
+
+    for query, expected in {
+        "?filter[status]=expired": [ended],
+        "?filter[status]=active": [valid],
+        "?filter[status]=used": [],
+        "": [valid, ended],
+    }.items():
+        listed = await shop.get(redemptions(shop, query))
+        assert (ids_of(listed), listed.json()["meta"]["total"]) == (expected, len(expected))
+    assert values_of(await shop.get(redemptions(shop)), "status") == ["active", "expired"]
+    for path in ("", "/receipt"):
+        assert attributes_of(await shop.get(f"/v1/reward-history/{ended}{path}"))["status"] == "expired"
+
+
+async def test_an_ended_code_can_be_used_and_refunded(shop: Shop) -> None:
+    """Shopify checks the code when the checkout begins, so that an order can follow its end."""
+    used, refunded = [(await shop.purchase(reward="cheap")).json()["data"] for _ in range(2)]
+    for one in (used, refunded):
+        await shop.end_code(one["id"], timedelta(seconds=-1))
+    order = {"id": 1, "discount_codes": [{"code": used["attributes"]["discount_code"]}]}
+
+    await shop.process_webhook("orders/create", order | {"created_at": datetime.now(UTC).isoformat()})
+    assert (await shop.refund(refunded["id"])).status_code == 200
+
+    shown = [attributes_of(await shop.get(f"/v1/reward-history/{one['id']}")) for one in (used, refunded)]
+    assert [(one["status"], one["is_refunded"]) for one in shown] == [("used", False), ("expired", True)]
 
 
 async def test_a_refunded_redemption_is_listed_with_its_code(shop: Shop) -> None:

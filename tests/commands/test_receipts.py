@@ -1,5 +1,7 @@
 """`pointsaga show`."""
 
+from datetime import timedelta
+
 from tests.builders import a_customer, a_lot, a_shop
 from tests.commands.conftest import CommandLine
 from tests.commands.scenes import buy, buy_rejected
@@ -27,6 +29,14 @@ async def test_a_receipt_has_ledger_and_workflows(service: Service, pointsaga: C
     [code] = await shop.discounts("live")
     for words in (redemption, code["code"], "500 points reserved", "HTTP 401", workflow["link"]):
         assert words in text
+
+
+async def test_an_ended_code_is_shown_as_expired(shop: Shop, pointsaga: CommandLine) -> None:
+    redemption = await shop.buy()
+    await shop.end_code(redemption, timedelta(seconds=-1))
+
+    assert (await pointsaga("show", redemption, "--json")).json["status"] == "expired"
+    assert f"{redemption} is expired" in (await pointsaga("show", redemption)).out
 
 
 async def test_released_points_are_on_the_receipt(service: Service, shop: Shop, pointsaga: CommandLine) -> None:
