@@ -15,6 +15,9 @@ from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, 
 from clients.outcomes import NotExecuted, Refused, VendorError
 from domain.errors import DomainError
 
+PERMANENT = "permanent"
+"""Detail of a failure: the vendor rejected this call itself, not the shop's configuration."""
+
 _random = SystemRandom()
 
 log = structlog.stdlib.get_logger("failures")
@@ -37,7 +40,8 @@ class _Translation(ActivityInboundInterceptor):
         except VendorError as error:
             raise_alarm(error)
             retry_after = error.retry_after if isinstance(error, NotExecuted) else None
-            raise retryable(type(error).__name__, str(error), retry_after=retry_after) from None
+            kind, details = type(error).__name__, [PERMANENT] if _is_permanent(error) else []
+            raise retryable(kind, str(error), *details, retry_after=retry_after) from None
         except DomainError as error:
             # Part of a regular compensation: logged by Temporal without alert.
             benign = ApplicationErrorCategory.BENIGN
@@ -47,7 +51,7 @@ class _Translation(ActivityInboundInterceptor):
             raise retryable(type(error).__name__, _describe(error)) from None
 
 
-def retryable(kind: str, reason: str, *, retry_after: timedelta | None = None) -> ApplicationError:
+def retryable(kind: str, reason: str, *details: str, retry_after: timedelta | None = None) -> ApplicationError:
     """A failure whose retry waits for `retry_after`, default: for the interval of the retry policy, with jitter.
 
     The retry policies of Temporal have no jitter: what failed together would be retried together for ever.
@@ -58,7 +62,7 @@ def retryable(kind: str, reason: str, *, retry_after: timedelta | None = None) -
         wait = interval * _random.uniform(0.75, 1)
     else:
         wait = None
-    return ApplicationError(reason, type=kind, next_retry_delay=wait)
+    return ApplicationError(reason, *details, type=kind, next_retry_delay=wait)
 
 
 def _policy_interval() -> timedelta | None:
@@ -77,6 +81,10 @@ def raise_alarm(error: VendorError) -> None:
     """Log an error if the vendor rejected the shop's configuration, such as its API key."""
     if isinstance(error, Refused) and error.alarm:
         log.error("vendor rejected the shop's configuration", vendor=error.vendor, reason=error.reason)
+
+
+def _is_permanent(error: VendorError) -> bool:
+    return isinstance(error, Refused) and not error.alarm
 
 
 def _describe(error: Exception) -> str:

@@ -65,6 +65,7 @@ KINDS = {
     "rate_limited": Kind(429, "same_key", "Rate limit exceeded. Please retry after a short delay."),
     "internal_error": Kind(500, "same_key", "An unexpected error occurred"),
     "shopify_unavailable": Kind(503, "same_key", "Unable to connect to Shopify to generate the discount code"),
+    "shopify_rejected": Kind(503, "never", "Shopify rejects the discount code of this reward for this customer"),
     "engine_unavailable": Kind(503, "same_key", DATABASE_UNAVAILABLE),
 }
 

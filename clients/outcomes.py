@@ -34,7 +34,11 @@ class NotExecuted(VendorError):
 
 
 class Refused(VendorError):
-    """The vendor rejected the call. `alarm`: the merchant's configuration is wrong (bad key, missing scope)."""
+    """The vendor rejected the call.
+
+    `alarm`: the merchant's configuration is wrong (bad key, missing scope), and every call fails until it is corrected.
+    Without it the vendor rejects this call, and a retry of it fails too.
+    """
 
     def __init__(self, vendor: str, reason: str, *, alarm: bool = False) -> None:
         super().__init__(vendor, reason)

@@ -171,9 +171,7 @@ class Shopify:
             raise Refused(self._http.vendor, f"a free product with a minimum spend needs {needed}")
         return collection.id
 
-    async def _look_up(
-        self, store: Store, model: type[_Model], field: str, variables: dict[str, Any]
-    ) -> _Model | None:
+    async def _look_up(self, store: Store, model: type[_Model], field: str, variables: dict[str, Any]) -> _Model | None:
         """What a discount depends on, before it is requested. None: it does not exist."""
         try:
             found = await self._execute(store, field, variables, self._redactor(store))

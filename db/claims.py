@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from sqlalchemy import Interval
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.statements import statement
+from domain.redemptions import REJECTION_KEPT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +19,8 @@ class Claim:
         excluded: of the customer with this identifier. None: there is none.
         reward_name, points_cost: of the active reward. None: there is none.
         is_captured: whether the key's redemption is captured.
+        is_rejected: whether Shopify has recently rejected a code for this customer and reward permanently. False for a
+            key whose workflow may be open.
         has_subscriptions: whether the shop has a webhook subscription that is not paused.
     """
 
@@ -30,18 +34,20 @@ class Claim:
     reward_name: str | None
     points_cost: int | None
     is_captured: bool
+    is_rejected: bool
     has_subscriptions: bool
     now: datetime
 
 
 # The key of a concurrent request can be missing in the result: its row is committed after this statement's snapshot.
-_CLAIM = statement("""
+_CLAIM = statement(
+    """
     WITH buyer AS (
         SELECT id, excluded FROM customers WHERE shop_id = :shop_id AND id = :identifier
         UNION ALL
         SELECT id, excluded FROM customers WHERE shop_id = :shop_id AND lower(email) = :email
     ), offer AS (
-        SELECT name, points_cost FROM rewards
+        SELECT name, points_cost, updated_at FROM rewards
         WHERE shop_id = :shop_id AND id = :reward_id AND is_active AND deleted_at IS NULL
     ), claimed AS (
         INSERT INTO idempotency_keys (shop_id, key, fingerprint, redemption_id, customer_id, actor)
@@ -50,18 +56,30 @@ _CLAIM = statement("""
         ON CONFLICT (shop_id, key) DO UPDATE SET customer_id = EXCLUDED.customer_id
         WHERE idempotency_keys.customer_id IS NULL AND idempotency_keys.status IS NULL
           AND idempotency_keys.fingerprint = EXCLUDED.fingerprint
-        RETURNING fingerprint, redemption_id, attempt, customer_id, status, body
+        RETURNING fingerprint, redemption_id, attempt, customer_id, status, body, created_at
     ), known AS (
         SELECT * FROM claimed
         UNION ALL
-        SELECT fingerprint, redemption_id, attempt, customer_id, status, body FROM idempotency_keys
+        SELECT fingerprint, redemption_id, attempt, customer_id, status, body, created_at FROM idempotency_keys
         WHERE shop_id = :shop_id AND key = :key AND NOT EXISTS (SELECT FROM claimed)
     )
-    SELECT known.*, buyer.excluded, offer.name AS reward_name, offer.points_cost,
+    SELECT known.fingerprint, known.redemption_id, known.attempt, known.customer_id, known.status, known.body,
+           buyer.excluded, offer.name AS reward_name, offer.points_cost,
            coalesce(r.status = ANY(:captured), false) AS is_captured, clock_timestamp() AS now,
+           EXISTS (
+               SELECT FROM redemptions f
+               WHERE f.shop_id = :shop_id AND f.customer_id = known.customer_id AND f.status = :failed
+                 AND f.reward_id = :reward_id
+                 -- A changed reward may be accepted.
+                 AND f.rejected_at > greatest(clock_timestamp() - :rejection_kept, offer.updated_at)
+                 -- An older key whose attempt has not failed may have an open workflow: its answer is waited for.
+                 AND (f.rejected_at < known.created_at OR r.attempt < known.attempt)
+           ) AS is_rejected,
            EXISTS (SELECT FROM webhook_subscriptions w WHERE w.shop_id = :shop_id AND w.is_active) AS has_subscriptions
     FROM known LEFT JOIN buyer ON true LEFT JOIN offer ON true LEFT JOIN redemptions r ON r.id = known.redemption_id
-""")
+    """,
+    rejection_kept=Interval,
+)
 
 
 async def claim_purchase(
@@ -86,6 +104,7 @@ async def claim_purchase(
         "email": customer_identifier.lower() if is_email else None,
         "reward_id": reward_id,
         "actor": actor,
+        "rejection_kept": REJECTION_KEPT,
     }
     row = (await session.execute(_CLAIM, values)).mappings().one_or_none()
     if row is None:

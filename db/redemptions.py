@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import Update, and_, or_, select, update
+from sqlalchemy import Update, and_, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.tables import Redemption
@@ -48,6 +48,19 @@ async def refund(session: AsyncSession, redemption_id: str, attempt: int) -> boo
             Redemption.is_refunded.is_(False),
         )
         .values(status=RedemptionStatus.EXPIRED, is_refunded=True),
+    )
+
+
+async def record_rejection(session: AsyncSession, redemption_id: str, attempt: int) -> None:
+    """Record that Shopify rejected the code of this attempt permanently. Later purchases are refused for a while."""
+    await session.execute(
+        update(Redemption)
+        .where(
+            Redemption.id == redemption_id,
+            Redemption.attempt == attempt,
+            Redemption.status == RedemptionStatus.FAILED,
+        )
+        .values(rejected_at=func.now())
     )
 
 

@@ -47,6 +47,10 @@ USE_GRACE = timedelta(hours=1)
 """How long after its end a code may still appear in an order: Shopify checks the code when the checkout begins."""
 
 
+REJECTION_KEPT = timedelta(minutes=5)
+"""How long a permanent rejection by Shopify answers further purchases of the reward by the customer."""
+
+
 class Standing(Enum):
     """What an attempt that reserves or releases finds in the redemption's row."""
 

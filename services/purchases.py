@@ -59,6 +59,10 @@ class PurchaseUnavailable(Exception):
         self.for_shopify = for_shopify
 
 
+class PurchaseRejected(Exception):
+    """Nothing was purchased, as Shopify rejects the discount. A retry fails too, for `REJECTION_KEPT` at once."""
+
+
 class Purchases:
     """Purchases rewards."""
 
@@ -68,12 +72,17 @@ class Purchases:
         self._deadline = deadline
 
     async def purchase(self, purchase: Purchase) -> Reply:
-        """Purchase, or repeat the stored answer. Raises `IdempotencyKeyReused` or `PurchaseUnavailable`."""
+        """Purchase, or repeat the stored answer.
+
+        Raises `IdempotencyKeyReused`, `PurchaseRejected` or `PurchaseUnavailable`.
+        """
         claim = await self._claim(purchase)
         if (answered := idempotency.stored_answer(claim.status, claim.body)) is not None:
             return Reply(answer=answered, replayed=True)
         if claim.customer_id is None:
             return await self._refuse_unknown(purchase, claim)
+        if claim.is_rejected:
+            raise PurchaseRejected
         if claim.is_captured:
             answer = PurchaseAnswer(outcome=PurchaseOutcome.PURCHASED)
         else:
@@ -122,8 +131,13 @@ class Purchases:
         purchased = await self._find_purchased(purchase.shop, claim.redemption_id)
         if purchased is not None:
             return await self._decide(purchase, purchased)
+        is_permanent = answer is not None and answer.is_permanent
         async with self._sessions() as session:
+            if is_permanent:
+                await redemptions.record_rejection(session, claim.redemption_id, claim.attempt)
             await idempotency.start_next_attempt(session, purchase.shop.id, purchase.key, claim.attempt)
+        if is_permanent:
+            raise PurchaseRejected
         for_shopify = answer is not None and answer.outcome is PurchaseOutcome.SHOPIFY_UNAVAILABLE
         raise PurchaseUnavailable(for_shopify=for_shopify)
 

@@ -6,6 +6,7 @@ from pydantic import BaseModel
 from temporalio.exceptions import ActivityError, ApplicationError
 
 from activities.discounts import Discounts
+from activities.failures import PERMANENT
 from domain.eligibility import Refusal
 
 VENDOR_FAILURES = ("NotExecuted", "Refused", "Unknown")
@@ -22,10 +23,14 @@ class PurchaseOutcome(StrEnum):
 
 
 class PurchaseAnswer(BaseModel):
-    """The outcome, with the reason of a refusal. Unless purchased, the points are released or were never reserved."""
+    """The outcome, with the reason of a refusal. Unless purchased, the points are released or were never reserved.
+
+    `is_permanent`: Shopify rejected the discount itself, so that a retry fails too.
+    """
 
     outcome: PurchaseOutcome
     refusal: Refusal | None = None
+    is_permanent: bool = False
 
 
 class RefundOutcome(StrEnum):
@@ -40,6 +45,9 @@ def unavailable(failure: BaseException | None) -> PurchaseAnswer:
     if isinstance(failure, ActivityError) and failure.activity_type == Discounts.generate_discount_code.__name__:
         cause = failure.cause
         # A time-out of this step is a time-out of Shopify.
-        if not isinstance(cause, ApplicationError) or cause.type in (*VENDOR_FAILURES, "RedemptionClosed"):
+        if not isinstance(cause, ApplicationError):
             return PurchaseAnswer(outcome=PurchaseOutcome.SHOPIFY_UNAVAILABLE)
+        if cause.type in (*VENDOR_FAILURES, "RedemptionClosed"):
+            is_permanent = PERMANENT in cause.details
+            return PurchaseAnswer(outcome=PurchaseOutcome.SHOPIFY_UNAVAILABLE, is_permanent=is_permanent)
     return PurchaseAnswer(outcome=PurchaseOutcome.ENGINE_UNAVAILABLE)

@@ -15,7 +15,8 @@ from api.schemas.rewards import RewardId
 from api.state import StateOf
 from db.idempotency import DecidedAnswer
 from domain.eligibility import Refusal, RefusalCode
-from services.purchases import Purchase, Purchased, PurchaseUnavailable
+from domain.redemptions import REJECTION_KEPT
+from services.purchases import Purchase, Purchased, PurchaseRejected, PurchaseUnavailable
 
 router = APIRouter(tags=["Rewards"])
 
@@ -26,7 +27,13 @@ router = APIRouter(tags=["Rewards"])
     status_code=201,
     response_model=RewardHistoryDocument,
     responses=errors(
-        "customer_identifier_missing", *BODY, *WRITE, *RefusalCode, "idempotency_key_reused", "shopify_unavailable"
+        "customer_identifier_missing",
+        *BODY,
+        *WRITE,
+        *RefusalCode,
+        "idempotency_key_reused",
+        "shopify_unavailable",
+        "shopify_rejected",
     ),
     openapi_extra=body_schema(PurchaseRequest, {"customer_identifier": "6789012345"}),
 )
@@ -41,6 +48,9 @@ async def purchase_reward(
 
     The oldest points are spent first. If no discount code can be generated, the points are released and the status is
     503: the request can be repeated with the same `Idempotency-Key`. A success or a refusal is final for its key.
+
+    If Shopify rejects the discount itself, because it does not know the customer or the product, the code is
+    `shopify_rejected`. A repetition fails too, and gets this answer at once for some minutes, whatever its key.
     """
     customer = body.customer_identifier
 
@@ -61,6 +71,9 @@ async def purchase_reward(
     )
     try:
         return idempotency.response(key, await state.purchases.purchase(purchase))
+    except PurchaseRejected:
+        retry_after = int(REJECTION_KEPT.total_seconds())
+        raise ApiError("shopify_rejected", retry_after=retry_after) from None
     except PurchaseUnavailable as error:
         if error.for_shopify:
             raise ApiError("shopify_unavailable") from None

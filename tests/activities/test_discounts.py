@@ -152,6 +152,23 @@ async def test_a_discount_with_other_values_is_replaced(steps: Steps, change: di
     assert live["asked"]["customerGets"]["value"]["discountAmount"]["amount"] == "5.00"
 
 
+async def test_a_changed_price_does_not_replace_the_code(steps: Steps) -> None:
+    await steps.points.reserve_points(steps.first)
+    await steps.change_row(discount_type="free_product", discount_amount=None, product_variant_id="99")
+    await steps.service.inject("shopify", VendorFault.LOST, operation=CREATE_CODE)
+    with pytest.raises(Unknown):
+        await steps.discounts.generate_discount_code(steps.first)
+    [created] = await steps.shop.discounts("live")
+    await steps.shop.set_price("99", "99.00")
+
+    await steps.discounts.generate_discount_code(steps.first)
+
+    [live] = await steps.shop.discounts("live")
+    assert live["id"] == created["id"]
+    assert live["asked"]["customerGets"]["value"]["discountAmount"]["amount"] == "10.00"
+    assert (await steps.row()).status == "active"
+
+
 async def test_a_code_never_requested_is_voided_without_shopify(steps: Steps) -> None:
     await steps.points.reserve_points(steps.first)
     await steps.points.release_points(steps.first)

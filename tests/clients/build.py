@@ -67,9 +67,7 @@ EVERY_KIND = [
     a_discount(type=DiscountType.PERCENTAGE, amount=Decimal("15.5")),
     a_discount(type=DiscountType.FREE_SHIPPING, amount=None),
     a_discount(type=DiscountType.FREE_PRODUCT, amount=None, product_variant_id="99"),
-    a_discount(
-        type=DiscountType.FREE_PRODUCT, amount=None, product_variant_id="99", minimum_spend=Decimal("30.00")
-    ),
+    a_discount(type=DiscountType.FREE_PRODUCT, amount=None, product_variant_id="99", minimum_spend=Decimal("30.00")),
 ]
 FREE_PRODUCT, FREE_PRODUCT_WITH_SPEND = EVERY_KIND[3:]
 

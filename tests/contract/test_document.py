@@ -141,7 +141,7 @@ ERRORS = {
     "purchase_reward": {
         *(*BODY, *WRITE, "customer_identifier_missing", "customer_excluded", "vip_tier_required"),
         *("customer_not_found", "reward_not_found", "insufficient_points", "reward_sold_out"),
-        *("idempotency_key_reused", "shopify_unavailable"),
+        *("idempotency_key_reused", "shopify_unavailable", "shopify_rejected"),
     },
     "refund_reward_history_entry": {
         *(*BODY, *WRITE, "reward_history_entry_not_found", "reward_already_used", "reward_not_redeemed"),
