@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-DOCUMENT = ROOT / "docs" / "failures.md"
+DOCUMENT = ROOT / "docs" / "testing.md"
 
 _BEGIN, _END = "<!-- mutants:begin -->\n", "<!-- mutants:end -->\n"
 

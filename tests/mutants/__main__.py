@@ -29,7 +29,7 @@ def main(
     *,
     listed: Annotated[bool, typer.Option("--list", help="List the mutants, and run nothing.")] = False,
 ) -> None:
-    """Check that each mutant makes its test fail, and write the table in docs/failures.md."""
+    """Check that each mutant makes its test fail, and write the table in docs/testing.md."""
     chosen = [one for one in mutants() if not only or one.name in only]
     if unknown := set(only or ()) - {one.name for one in chosen}:
         raise typer.BadParameter(f"no such mutant: {', '.join(sorted(unknown))}")
