@@ -10,7 +10,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities.failures import raise_alarm, retryable
-from clients.outcomes import NotExecuted, Refused, Unknown
+from clients.outcomes import NoRecipient, NotExecuted, Refused, Unknown
 from database import Sessions
 from db import deliveries, transactions
 from db.deliveries import EventToSend, SendRule
@@ -84,7 +84,7 @@ class Sender(Protocol):
         """Send the event.
 
         Raises:
-            NotExecuted, Refused, Unknown: the outcome.
+            NotExecuted, Refused, Unknown, NoRecipient: the outcome.
         """
         ...
 
@@ -155,6 +155,8 @@ class Deliveries:
         sender = self._senders[channel]
         try:
             await sender.send(event)
+        except NoRecipient as error:
+            return await self._settle(request, channel, DeliveryStatus.SKIPPED, error.reason)
         except NotExecuted as error:
             return await self._postpone(request, channel, error)
         except Refused as error:

@@ -10,7 +10,7 @@ from temporalio import activity
 
 from activities.failures import raise_alarm
 from activities.senders import MetafieldsSender
-from clients.outcomes import NotExecuted, Refused, Unknown
+from clients.outcomes import NoRecipient, NotExecuted, Refused, Unknown
 from database import Sessions
 from db import metafields
 from db.metafields import Stale
@@ -70,6 +70,8 @@ class Metafields:
                 raise
             # For example the customer no longer exists at Shopify. A retry would be rejected again.
             _log(stale, "metafield rejected", error.reason)
+        except NoRecipient as error:
+            _log(stale, "metafield not written", error.reason)
         async with self._sessions.begin() as session:
             await metafields.clear_stale(session, stale)
         return True

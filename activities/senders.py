@@ -6,14 +6,15 @@ from datetime import timedelta
 from pydantic import SecretStr
 
 from activities.credentials import ShopAccess, key_of, store_of
+from clients.outcomes import NoRecipient
 from clients.shopify import Shopify
 from database import Sessions
 from db import shops
 from db.customers import customer_state
-from db.deliveries import EventToSend, SendRule
+from db.deliveries import ERASED, EventToSend, SendRule
 from db.tables import Shop
 from db.vault import Vault
-from domain.events import RewardEvent
+from domain.events import CustomerState, RewardEvent
 
 Send = Callable[[SecretStr, RewardEvent], Awaitable[None]]
 
@@ -33,7 +34,7 @@ class EventSender:
         """Send the event.
 
         Raises:
-            NotExecuted, Refused, Unknown: the outcome.
+            NotExecuted, Refused, Unknown, NoRecipient: the outcome.
         """
         await self._send(key_of(self._vault, event, self._vendor), event.event)
 
@@ -57,6 +58,7 @@ class MetafieldsSender:
 
         Raises:
             NotExecuted, Refused, Unknown: the outcome.
+            NoRecipient: the customer is erased.
         """
         async with self._sessions() as session:
             shop = await shops.get_shop(session, shop_id)
@@ -65,10 +67,14 @@ class MetafieldsSender:
     async def _write(self, shop: Shop | ShopAccess, shop_id: int, customer_id: str) -> None:
         """Write the state, and once more if it has changed meanwhile, so that no writer leaves an older state."""
         store = store_of(self._vault, shop)
-        async with self._sessions() as session:
-            written = await customer_state(session, shop_id, customer_id)
+        written = await self._state(shop_id, customer_id)
+        if written is None:
+            raise NoRecipient("Shopify", ERASED)
         await self._shopify.set_loyalty_metafield(store, customer_id, written)
-        async with self._sessions() as session:
-            current = await customer_state(session, shop_id, customer_id)
-        if current != written:
+        current = await self._state(shop_id, customer_id)
+        if current not in (None, written):
             await self._shopify.set_loyalty_metafield(store, customer_id, current)
+
+    async def _state(self, shop_id: int, customer_id: str) -> CustomerState | None:
+        async with self._sessions() as session:
+            return await customer_state(session, shop_id, customer_id)

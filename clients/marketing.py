@@ -8,7 +8,7 @@ import re
 from datetime import UTC, datetime
 
 from clients.destinations import Limits
-from clients.outcomes import Refused
+from clients.outcomes import NoRecipient
 from domain.events import EventKind, RewardEvent
 
 EVENT_NAMES = {EventKind.REWARD_REDEEMED: "Reward Redeemed", EventKind.REWARD_REFUNDED: "Reward Refunded"}
@@ -55,11 +55,11 @@ def valid_phone(event: RewardEvent) -> str | None:
 
 
 def contact(vendor: str, event: RewardEvent, *, phone_length: int = 16) -> dict[str, str]:
-    """The customer's `email` and `phone`, at least one of them. Raises `Refused` if there is neither."""
+    """The customer's `email` and `phone`, at least one of them. Raises `NoRecipient` if there is neither."""
     email, phone = valid_email(event), valid_phone(event)
     fields = {"email": email} if email else {}
     if phone and len(phone) <= phone_length:
         fields["phone"] = phone
     if not fields:
-        raise Refused(vendor, "the customer has neither an e-mail address nor a phone number")
+        raise NoRecipient(vendor, "the customer has neither an e-mail address nor a phone number")
     return fields

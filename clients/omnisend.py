@@ -28,7 +28,8 @@ class Omnisend:
 
         Raises:
             NotExecuted: 429, with Omnisend's `retryAfter`.
-            Refused: the customer has neither e-mail nor phone, the event is invalid, or (`alarm`) key or version is.
+            Refused: the event is invalid, or (`alarm`) key or version is.
+            NoRecipient: the customer has neither e-mail nor phone.
             Unknown: Omnisend failed.
         """
         body = {

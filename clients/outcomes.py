@@ -1,9 +1,10 @@
-"""The three ways a vendor call can fail. Clients raise no other exception.
+"""How a vendor call can end without success. Clients raise no other exception.
 
 VendorError
  ├── NotExecuted    the call had no effect: wait, then retry
  ├── Refused        the vendor rejected the call: a retry fails too
- └── Unknown        the call may have taken effect: check before acting
+ ├── Unknown        the call may have taken effect: check before acting
+ └── NoRecipient    there was no call: nobody can be addressed, and no retry changes that
 """
 
 from datetime import timedelta
@@ -47,3 +48,7 @@ class Refused(VendorError):
 
 class Unknown(VendorError):
     """The response does not show whether the call took effect."""
+
+
+class NoRecipient(VendorError):
+    """The vendor was not called, as it has no way to address the customer."""

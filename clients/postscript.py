@@ -27,7 +27,8 @@ class Postscript:
 
         Raises:
             NotExecuted: over the rate limit; Postscript does not say for how long.
-            Refused: the customer has neither e-mail nor phone, the event is invalid, or (`alarm`) the key is.
+            Refused: the event is invalid, or (`alarm`) the key is.
+            NoRecipient: the customer has neither e-mail nor phone.
             Unknown: Postscript failed, or a success response lacks `event_ids`.
         """
         body = {

@@ -69,14 +69,14 @@ _STATE = text("""
                  AND (l.expires_at IS NULL OR l.expires_at > clock_timestamp())
            ) AS points_balance
     FROM customers c LEFT JOIN vip_tiers t ON (t.shop_id, t.id) = (c.shop_id, c.vip_tier_id)
-    WHERE c.shop_id = :shop_id AND c.id = :customer_id
+    WHERE c.shop_id = :shop_id AND c.id = :customer_id AND c.erased_at IS NULL
 """)
 
 
-async def customer_state(session: AsyncSession, shop_id: int, customer_id: str) -> CustomerState:
-    """The customer's state for the metafield."""
-    row = (await session.execute(_STATE, {"shop_id": shop_id, "customer_id": customer_id})).mappings().one()
-    return CustomerState(**row)
+async def customer_state(session: AsyncSession, shop_id: int, customer_id: str) -> CustomerState | None:
+    """The customer's state for the metafield. None: the customer is erased."""
+    row = (await session.execute(_STATE, {"shop_id": shop_id, "customer_id": customer_id})).mappings().one_or_none()
+    return row and CustomerState(**row)
 
 
 async def profiles(session: AsyncSession, shop_id: int, rows: Sequence[Customer]) -> list[Profile]:

@@ -14,21 +14,31 @@ from db.tables import Delivery, Redemption
 from domain.deliveries import UNSENT, DeliveryStatus
 from domain.events import EventKind, RewardEvent
 
+ERASED = "the customer was erased"
+"""Why a delivery is skipped."""
+
 _ADD = statement(
     """
-    INSERT INTO deliveries (redemption_id, shop_id, event, channel)
-    SELECT :redemption_id, :shop_id, :event, unnest(:channels)
+    INSERT INTO deliveries (redemption_id, shop_id, event, channel, status, last_error)
+    SELECT :redemption_id, :shop_id, :event, channel,
+           CASE WHEN c.erased_at IS NULL THEN :undelivered ELSE :skipped END,
+           CASE WHEN c.erased_at IS NOT NULL THEN :erased END
+    FROM unnest(:channels) channel JOIN customers c ON c.shop_id = :shop_id AND c.id = :customer_id
     """,
     channels=ARRAY(String),
+    erased=String,
 )
 
 
 async def add_deliveries(
     session: AsyncSession, redemption: Redemption | OfRedemption, channels: Iterable[str], event: EventKind
 ) -> None:
-    """Add one pending delivery of the event per channel."""
-    ids = {"redemption_id": redemption.redemption_id, "shop_id": redemption.shop_id}
-    await session.execute(_ADD, {**ids, "event": event, "channels": list(channels)})
+    """Add one delivery of the event per channel: pending, or skipped if the customer is erased.
+
+    The customer must be locked, so that an erasure comes either before this or finds the deliveries.
+    """
+    ids = {name: getattr(redemption, name) for name in ("redemption_id", "shop_id", "customer_id")}
+    await session.execute(_ADD, {**ids, "event": event, "channels": list(channels), "erased": ERASED})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, LargeBinary, Table, delete, func, select, 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.customers import lock_customer
-from db.deliveries import skip_unsent
+from db.deliveries import ERASED, skip_unsent
 from db.metafields import delete_stale
 from db.tables import Base, Customer, Delivery, IdempotencyKey, Redemption
 
@@ -84,7 +84,7 @@ async def _erase(session: AsyncSession, shop_id: int, customer_ids: Sequence[str
         if blank:
             await session.execute(update(table).where(of_customers).values(blank))
     redemptions = Delivery.redemption_id.in_(_redemption_ids(shop_id, customer_ids))
-    await skip_unsent(session, redemptions, reason="the customer was erased")
+    await skip_unsent(session, redemptions, reason=ERASED)
     customers = (Customer.shop_id == shop_id, Customer.id.in_(customer_ids))
     await session.execute(update(Customer).where(*customers).values(excluded=True, erased_at=func.now()))
 

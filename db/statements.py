@@ -25,6 +25,7 @@ _STATES: Mapping[str, str | Sequence[str]] = {
     "foreign": CodeState.FOREIGN,
     "undelivered": DeliveryStatus.PENDING,
     "sent": DeliveryStatus.SENT,
+    "skipped": DeliveryStatus.SKIPPED,
     "unsent": sorted(UNSENT),
     "requested": RefundStatus.PENDING,
     "done": RefundStatus.DONE,

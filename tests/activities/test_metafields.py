@@ -9,7 +9,9 @@ import pytest
 
 from activities.metafields import Metafields
 from activities.senders import MetafieldsSender
+from clients.outcomes import NoRecipient
 from db.metafields import mark_stale
+from db.personal_data import erase_customer
 from db.vault import Vault
 from tests.builders import ALL_VENDORS, Json, a_customer, a_lot, a_shop, encrypt_with_lost_key
 from tests.service import Service
@@ -136,3 +138,17 @@ async def test_parallel_batches_write_each_metafield_once(service: Service, meta
     assert await written(service) == dict.fromkeys(shop.customers, 500)
     assert await shop.stale_customers() == set()
     assert await service.requests("shopify") == 10
+
+
+async def test_an_erased_customer_gets_no_metafield(service: Service) -> None:
+    shop = await stale_shop(service)
+    shop_id, customer = (await shop.row()).id, shop.customers[0]
+    vault = Vault(service.settings.encryption_keys)
+    async with service.store.begin() as session:
+        await erase_customer(session, shop_id, customer)
+
+    # As a batch does that has read the mark before the erasure.
+    with pytest.raises(NoRecipient):
+        await MetafieldsSender(service.store, vault, shopify_client(service)).write(shop_id, customer)
+
+    assert await written(service) == {}

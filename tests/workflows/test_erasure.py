@@ -11,10 +11,11 @@ from sqlalchemy import func, select, text, update
 from db.metafields import mark_stale
 from db.tables import ActivityLog, Customer, Delivery, LedgerEntry
 from tests.builders import Json, a_customer, a_lot, a_shop
-from tests.faults import VendorFault
+from tests.faults import CREATE_CODE, VendorFault
 from tests.service import Service
 from tests.shop import Shop
 from tests.waiting import wait_until
+from tests.workflows.situations import CHANNELS, wait_for_request
 from tests.workflows.webhook_bodies import a_profile, an_order
 
 EMAIL = "h.wintergreen@shopper.io"
@@ -158,6 +159,41 @@ async def test_unsent_events_of_an_erased_customer_are_skipped(service: Service,
 
     assert await service.wait_for_purchase(redemption) == "COMPLETED"
     await shop.wait_for_delivery("klaviyo", "skipped")
+
+
+async def told(service: Service) -> list[object]:
+    """What the vendors know: the number of requests that each marketing vendor has received, and the metafields."""
+    requests = [await service.requests(name) for name in ("klaviyo", "omnisend", "postscript")]
+    return [*requests, *(await service.vendor("shopify"))["metafields"]]
+
+
+async def test_a_refund_of_an_erased_customer_is_not_announced(service: Service, shop: Shop) -> None:
+    redemption = await shop.buy()
+    await redact(shop)
+    before = await told(service)
+
+    assert (await shop.refund(redemption)).status_code == 200
+
+    assert await service.wait_for_refund(redemption) == "COMPLETED"
+    assert await shop.deliveries("reward_refunded") == dict.fromkeys(CHANNELS, "skipped")
+    assert await told(service) == before
+    assert await shop.stale_customers() == set()
+    assert await shop.balance() == 1100
+
+
+async def test_a_purchase_during_the_erasure_is_not_announced(service: Service, shop: Shop) -> None:
+    await service.inject("shopify", VendorFault.SLOW, operation=CREATE_CODE, seconds=2)
+    before = await told(service)
+    purchase = asyncio.ensure_future(shop.purchase())
+    await wait_for_request(service, "shopify")
+
+    await redact(shop)
+
+    redemption = (await purchase).json()["data"]["id"]
+    assert await service.wait_for_purchase(redemption) == "COMPLETED"
+    assert await shop.deliveries() == dict.fromkeys(CHANNELS, "skipped")
+    assert await told(service) == before
+    assert await service.audit() == []
 
 
 async def test_an_erased_customer_has_no_stale_metafield(service: Service, shop: Shop) -> None:

@@ -299,3 +299,14 @@ async def test_a_vendor_without_credentials_gets_no_delivery(service: Service) -
 
     assert await shop.deliveries() == dict.fromkeys(["klaviyo", "metafields", "omnisend"], "sent")
     assert await service.requests("postscript") == 0
+
+
+async def test_a_customer_without_address_gets_no_message(service: Service) -> None:
+    shop = await service.open_shop(a_shop(a_customer(a_lot(500), email=None, phone=None)))
+
+    redemption = await shop.buy()
+
+    unsent = {"omnisend": "skipped", "postscript": "skipped"}
+    assert await shop.deliveries() == {"klaviyo": "sent", "metafields": "sent", **unsent}
+    details = await details_of(service.purchase_workflow(redemption))
+    assert details.count("the customer has neither an e-mail address nor a phone number") == len(unsent)
