@@ -76,8 +76,9 @@ def _replace_closed(connection: Any, _record: object, _proxy: object) -> None:
 
 async def migrate(engine: AsyncEngine) -> None:
     """Apply all migrations. Safe to repeat, and from two processes at once."""
-    async with engine.begin() as connection:
-        await connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
+    # Two connections: the lock is held until the end, while each migration commits.
+    async with engine.begin() as lock, engine.connect() as connection:
+        await lock.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
         await connection.run_sync(_upgrade)
 
 

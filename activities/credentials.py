@@ -1,5 +1,9 @@
-"""A shop's vendor credentials. They can be missing by the time of a call, for example after an uninstallation."""
+"""A shop's vendor credentials. They can be missing by the time of a call, for example after an uninstallation.
 
+Contact data is decrypted here too, with the same keys.
+"""
+
+from dataclasses import asdict, replace
 from typing import Protocol
 
 from cryptography.fernet import InvalidToken
@@ -7,8 +11,10 @@ from pydantic import SecretStr
 
 from clients.outcomes import Refused
 from clients.shopify import Store
+from db.deliveries import EventToSend
 from db.tables import Shop
 from db.vault import HasCredentials, Vault
+from domain.events import RewardEvent
 
 
 class ShopAccess(HasCredentials, Protocol):
@@ -40,3 +46,18 @@ def store_of(vault: Vault, shop: Shop | ShopAccess) -> Store:
         Refused: the shop has no access token, or it cannot be decrypted.
     """
     return Store(shop.domain, key_of(vault, shop, "shopify", "access_token"))
+
+
+def addressed(vault: Vault, event: EventToSend, channel: str) -> RewardEvent:
+    """The event with the contact data of the time when it was recorded, so that every retry is the same.
+
+    Raises:
+        Refused: the contact data cannot be decrypted.
+    """
+    if event.contact is None:
+        return event.event
+    try:
+        return replace(event.event, **asdict(vault.open_contact(event.contact)))
+    except InvalidToken:
+        reason = "none of ENCRYPTION_KEYS decrypts the event's contact data"
+        raise Refused(channel.capitalize(), reason, alarm=True) from None

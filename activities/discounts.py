@@ -18,7 +18,7 @@ from database import Sessions
 from db import captures, deliveries, discount_codes, redemptions, shops, transactions
 from db.activity_log import log_redemption
 from db.captures import AttemptCode
-from db.customers import hold_customer
+from db.customers import hold_contact
 from db.tables import DiscountCode
 from db.vault import Vault
 from domain.activity_log import ActivityKind
@@ -158,8 +158,9 @@ class Discounts:
         code = request.code
         async with self._sessions.begin() as session:
             # The customer first, like everything that moves points. The lock also makes the balance exact.
-            await hold_customer(session, attempt.shop_id, attempt.customer_id)
-            if not await captures.capture(session, **_ids(attempt), code_id=code.code_id, shopify_id=shopify_id):
+            contact = self._vault.seal_contact(await hold_contact(session, attempt.shop_id, attempt.customer_id))
+            captured = {"code_id": code.code_id, "shopify_id": shopify_id, "contact": contact}
+            if not await captures.capture(session, **_ids(attempt), **captured):
                 row = await discount_codes.lock_code(session, code.code_id)
                 # Perhaps captured by an overlapping execution of this activity.
                 return row.state is CodeState.LIVE and row.shopify_id == shopify_id

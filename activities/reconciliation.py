@@ -8,6 +8,7 @@ from temporalio import activity
 from temporalio.client import Client
 
 from activities.attempt import Attempt
+from activities.pruning import prune
 from clients.temporal import find_open_workflow, open_workflows_query
 from database import Sessions
 from db import deliveries, idempotency, transactions
@@ -57,8 +58,7 @@ class Reconciliation:
     @activity.defn
     async def prune_idempotency_keys(self, _: None) -> int:
         """Delete old idempotency keys; returns how many."""
-        async with self._sessions.begin() as session:
-            return await idempotency.prune_keys(session)
+        return await prune(self._sessions, idempotency.prune_keys)
 
     async def _find_orphaned(self, event: EventKind) -> list[Attempt]:
         """The oldest orphaned attempts or refunds.

@@ -13,7 +13,7 @@ from clients.outcomes import Unknown
 from clients.shopify import Shopify, Store
 from database import Sessions
 from db import redemptions, refunds, shops
-from db.customers import hold_customer
+from db.customers import hold_contact
 from db.discount_codes import find_current_code
 from db.tables import Redemption, Refund
 from db.vault import Vault
@@ -69,9 +69,10 @@ class Refunds:
         A conditional update of the redemption decides between a refund and a use at the same time.
         """
         async with self._sessions.begin() as session:
-            await hold_customer(session, attempt.shop_id, attempt.customer_id)
+            contact = await hold_contact(session, attempt.shop_id, attempt.customer_id)
             if await redemptions.refund(session, attempt.redemption_id, attempt.number):
-                await refunds.complete(session, await session.get_one(Redemption, attempt.redemption_id))
+                row = await session.get_one(Redemption, attempt.redemption_id)
+                await refunds.complete(session, row, contact=self._vault.seal_contact(contact))
                 return True
         return await self._refuse(attempt)
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from pydantic import SecretStr
 
-from activities.credentials import ShopAccess, key_of, store_of
+from activities.credentials import ShopAccess, addressed, key_of, store_of
 from clients.outcomes import NoRecipient
 from clients.shopify import Shopify
 from database import Sessions
@@ -36,7 +36,8 @@ class EventSender:
         Raises:
             NotExecuted, Refused, Unknown, NoRecipient: the outcome.
         """
-        await self._send(key_of(self._vault, event, self._vendor), event.event)
+        key = key_of(self._vault, event, self._vendor)
+        await self._send(key, addressed(self._vault, event, self._vendor))
 
 
 class MetafieldsSender:

@@ -9,6 +9,7 @@ from http import HTTPStatus
 from cryptography.fernet import InvalidToken
 from pydantic import SecretStr
 
+from activities.credentials import addressed
 from activities.senders import MAX_EVENT_AGE
 from clients.outcomes import NotExecuted, Unknown
 from clients.subscribers import Subscribers, WebhookRequest, webhook_body
@@ -48,13 +49,14 @@ class WebhookSender:
         """Send to the subscribers that have not accepted the event yet, in parallel.
 
         Raises:
+            Refused: the contact data cannot be decrypted.
             NotExecuted: the calls to all of them are held.
             Unknown: a subscriber has not accepted it; to be retried.
         """
         async with self._sessions.begin() as session:
             unsent = await subscriptions.unsent_deliveries(session, event.shop_id, event.event)
             now = await transactions.now(session)
-        body = webhook_body(event.domain, event.event)
+        body = webhook_body(event.domain, addressed(self._vault, event, "webhooks"))
         turns = asyncio.Semaphore(FAN_OUT)
 
         async def send(delivery: WebhookDelivery, subscription: WebhookSubscription) -> _Failure | None:

@@ -5,6 +5,7 @@ from datetime import timedelta
 from pydantic import BaseModel
 from temporalio import activity
 
+from activities.pruning import prune
 from activities.webhook_topics import HANDLERS, Webhook
 from clients.shopify_webhooks import Topic
 from database import Sessions
@@ -65,5 +66,4 @@ class Webhooks:
     @activity.defn
     async def prune_webhooks(self, _: None) -> int:
         """Delete webhooks that were processed long ago; returns how many."""
-        async with self._sessions.begin() as session:
-            return await webhooks.prune_webhooks(session)
+        return await prune(self._sessions, webhooks.prune_webhooks)

@@ -30,6 +30,14 @@ async def _key(
 Key = Annotated[str, Depends(_key)]
 
 
+def _key_is_made(request: Request) -> bool:
+    return "Idempotency-Key" not in request.headers
+
+
+KeyIsMade = Annotated[bool, Depends(_key_is_made)]
+"""Whether the client sent no key."""
+
+
 def response(key: str, reply: Reply) -> Response:
     """The decided answer, byte for byte."""
     headers = {"Idempotency-Key": key} | ({"Idempotency-Replayed": "true"} if reply.replayed else {})

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from sqlalchemy import TextualSelect
+from sqlalchemy import LargeBinary, TextualSelect
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -78,12 +78,13 @@ async def _attempt_code(
     return None if row is None else AttemptCode(**row)
 
 
-_CAPTURE = statement("""
+_CAPTURE = statement(
+    """
     WITH code AS (
         SELECT id FROM discount_codes WHERE id = :code_id AND state = :planned FOR UPDATE
     ), redemption AS (
         UPDATE redemptions r SET status = :active, captured_at = clock_timestamp(), updated_at = now(),
-            balance_after = (
+            currency = (SELECT s.currency FROM shops s WHERE s.id = r.shop_id), contact = :contact, balance_after = (
                 SELECT coalesce(sum(l.remaining), 0) FROM point_lots l
                 WHERE l.shop_id = r.shop_id AND l.customer_id = r.customer_id AND l.remaining > 0
                   AND (l.expires_at IS NULL OR l.expires_at > clock_timestamp())
@@ -96,16 +97,26 @@ _CAPTURE = statement("""
     UPDATE discount_codes c SET state = :live, shopify_id = :shopify_id, updated_at = now()
     FROM redemption WHERE c.id = redemption.id
     RETURNING c.id
-""")
+""",
+    contact=LargeBinary,
+)
 
 
 async def capture(
-    session: AsyncSession, *, shop_id: int, redemption_id: str, attempt: int, code_id: int, shopify_id: str
+    session: AsyncSession,
+    *,
+    shop_id: int,
+    redemption_id: str,
+    attempt: int,
+    code_id: int,
+    shopify_id: str,
+    contact: bytes,
 ) -> bool:
     """`pending` → `active`, `planned` → `live`: the pivot. The customer must be locked, so that the balance is exact.
 
+    Balance, currency and contact data (encrypted) are what every delivery of the event sends.
     False: the attempt has failed, was superseded or is past its deadline, or the code was replaced.
     """
     ids = {"shop_id": shop_id, "redemption_id": redemption_id, "attempt": attempt}
-    values = {**ids, "code_id": code_id, "shopify_id": shopify_id}
+    values = {**ids, "code_id": code_id, "shopify_id": shopify_id, "contact": contact}
     return (await session.execute(_CAPTURE, values)).scalar_one_or_none() is not None

@@ -7,6 +7,7 @@ from sqlalchemy import Interval
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.statements import statement
+from domain.addresses import address_key
 from domain.redemptions import REJECTION_KEPT
 
 
@@ -45,13 +46,15 @@ _CLAIM = statement(
     WITH buyer AS (
         SELECT id, excluded FROM customers WHERE shop_id = :shop_id AND id = :identifier
         UNION ALL
-        SELECT id, excluded FROM customers WHERE shop_id = :shop_id AND lower(email) = :email
+        SELECT id, excluded FROM customers WHERE shop_id = :shop_id AND email_key = :email_key
     ), offer AS (
         SELECT name, points_cost, updated_at FROM rewards
         WHERE shop_id = :shop_id AND id = :reward_id AND is_active AND deleted_at IS NULL
     ), claimed AS (
-        INSERT INTO idempotency_keys (shop_id, key, fingerprint, redemption_id, customer_id, actor)
-        VALUES (:shop_id, :key, :fingerprint, :redemption_id, (SELECT buyer.id FROM buyer, offer), :actor)
+        INSERT INTO idempotency_keys (shop_id, key, is_made, fingerprint, redemption_id, customer_id, actor)
+        VALUES (
+            :shop_id, :key, :is_made, :fingerprint, :redemption_id, (SELECT buyer.id FROM buyer, offer), :actor
+        )
         -- A key without customer and answer was left by a request that did not end.
         ON CONFLICT (shop_id, key) DO UPDATE SET customer_id = EXCLUDED.customer_id
         WHERE idempotency_keys.customer_id IS NULL AND idempotency_keys.status IS NULL
@@ -87,6 +90,7 @@ async def claim_purchase(
     shop_id: int,
     *,
     key: str,
+    key_is_made: bool,
     fingerprint: bytes,
     redemption_id: str,
     customer_identifier: str,
@@ -98,10 +102,11 @@ async def claim_purchase(
     values = {
         "shop_id": shop_id,
         "key": key,
+        "is_made": key_is_made,
         "fingerprint": fingerprint,
         "redemption_id": redemption_id,
         "identifier": None if is_email else customer_identifier,
-        "email": customer_identifier.lower() if is_email else None,
+        "email_key": address_key(customer_identifier) if is_email else None,
         "reward_id": reward_id,
         "actor": actor,
         "rejection_kept": REJECTION_KEPT,

@@ -13,7 +13,8 @@ from db.lists import Page, rows_of
 from db.metafields import mark_stale
 from db.tables import ADDRESS_PARTS, Customer, Shop, VipTier
 from domain.activity_log import ActivityKind
-from domain.events import CustomerState
+from domain.addresses import address_key
+from domain.events import Contact, CustomerState
 
 TRIGRAM_LENGTH = 3
 """Length of the parts that the database function `address_parts` indexes."""
@@ -33,7 +34,7 @@ async def find_customer(
     session: AsyncSession, shop_id: int, identifier: str, *, locked: bool = False
 ) -> Customer | None:
     """A customer by Shopify id or by e-mail address (in any case), locked on request."""
-    by_email = func.lower(Customer.email) == identifier.lower()
+    by_email = Customer.email_key == address_key(identifier)
     query = select(Customer).where(
         Customer.shop_id == shop_id, by_email if "@" in identifier else Customer.id == identifier
     )
@@ -59,6 +60,15 @@ async def hold_customer(session: AsyncSession, shop_id: int, customer_id: str) -
     """Lock the customer, like `lock_customer`, without reading the row. False: there is none."""
     held = await session.execute(_HOLD, {"shop_id": shop_id, "customer_id": customer_id})
     return held.first() is not None
+
+
+_HOLD_CONTACT = text("SELECT email, phone FROM customers WHERE shop_id = :shop_id AND id = :customer_id FOR UPDATE")
+
+
+async def hold_contact(session: AsyncSession, shop_id: int, customer_id: str) -> Contact:
+    """Lock the customer, who exists, like `hold_customer`. Returns the contact data."""
+    held = await session.execute(_HOLD_CONTACT, {"shop_id": shop_id, "customer_id": customer_id})
+    return Contact(**held.mappings().one())
 
 
 _STATE = text("""
@@ -109,7 +119,8 @@ async def page_of_customers(
 
 
 def _has_address_part(shop_id: int, part: str) -> list[ColumnElement[bool]]:
-    has_part = func.lower(Customer.email).contains(part.lower(), autoescape=True)
+    part = address_key(part)
+    has_part = Customer.email_key.contains(part, autoescape=True)
     if len(part) < TRIGRAM_LENGTH:
         # Nearly every address contains it, so an index would not help.
         return [has_part]

@@ -56,9 +56,16 @@ class SendRule:
 
 @dataclass(frozen=True, kw_only=True)
 class EventToSend:
-    """An event whose send attempts were recorded, with the shop that sends it. `channels`: those to send to now."""
+    """An event whose send attempts were recorded, with the shop that sends it.
+
+    Attributes:
+        channels: those to send to now.
+        contact: the encrypted contact data of the time when the event was recorded. It replaces that of `event`, which
+            is today's. None: recorded by an older version.
+    """
 
     channels: list[str]
+    contact: bytes | None
     shop_id: int
     domain: str
     credentials: dict[str, str]
@@ -76,9 +83,10 @@ _BEGIN = statement(
     WHERE d.redemption_id = :redemption_id AND d.shop_id = :shop_id AND d.event = :event AND d.channel = rule.channel
       AND r.id = d.redemption_id AND d.status = :undelivered AND (d.attempted_at IS NULL OR rule.repeatable)
       AND (rule.max_age IS NULL OR d.created_at > clock_timestamp() - rule.max_age)
-    RETURNING d.channel, s.domain, s.credentials, s.currency, r.reward_id, r.reward_name, c.id AS customer_id, c.email,
-              c.phone, r.points_spent AS points, r.discount_type, k.code AS discount_code,
-              r.discount_amount AS discount_value,
+    RETURNING d.channel, s.domain, s.credentials, coalesce(r.currency, s.currency) AS currency,
+              r.reward_id, r.reward_name, c.id AS customer_id, c.email, c.phone, r.points_spent AS points,
+              r.discount_type, k.code AS discount_code, r.discount_amount AS discount_value,
+              CASE WHEN d.event = :redeemed THEN r.contact ELSE f.contact END AS contact,
               CASE WHEN d.event = :redeemed THEN r.captured_at ELSE f.refunded_at END AS occurred_at,
               CASE WHEN d.event = :redeemed THEN r.balance_after ELSE f.balance_after END AS points_balance,
               CASE WHEN d.event = :redeemed THEN r.expires_at END AS expires_at
@@ -109,7 +117,7 @@ async def begin_sends(
     if not rows:
         return None
     channels = [row.pop("channel") for row in rows]
-    shop = {name: rows[0].pop(name) for name in ("domain", "credentials")}
+    shop = {name: rows[0].pop(name) for name in ("domain", "credentials", "contact")}
     reward_event = RewardEvent(kind=event, redemption_id=redemption_id, **rows[0])
     return EventToSend(channels=channels, shop_id=shop_id, **shop, event=reward_event)
 

@@ -3,14 +3,18 @@
 import hashlib
 from dataclasses import dataclass
 from datetime import timedelta
+from http import HTTPStatus
 
-from sqlalchemy import ColumnElement, delete, func, select, update
+from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from db.pruning import delete_batch
 from db.tables import IdempotencyKey
 
 KEPT_FOR = timedelta(days=30)
+MADE_REFUSED_KEPT_FOR = timedelta(days=1)
+"""For refusals of requests without a key: a client that repeats one does so soon, with the key of the response."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +86,10 @@ async def start_next_attempt(session: AsyncSession, shop_id: int, key: str, atte
     )
 
 
-async def prune_keys(session: AsyncSession) -> int:
-    """Delete keys older than `KEPT_FOR`; returns how many."""
-    old = delete(IdempotencyKey).where(IdempotencyKey.created_at < func.now() - KEPT_FOR)
-    return len((await session.execute(old.returning(IdempotencyKey.key))).all())
+async def prune_keys(session: AsyncSession, *, limit: int) -> int:
+    """Delete up to `limit` keys that have been kept for long enough; returns how many."""
+    old = IdempotencyKey.created_at < func.now() - KEPT_FOR
+    refused = (IdempotencyKey.is_made, IdempotencyKey.status >= HTTPStatus.BAD_REQUEST)
+    old_refusal = IdempotencyKey.created_at < func.now() - MADE_REFUSED_KEPT_FOR
+    deleted = await delete_batch(session, IdempotencyKey, old, limit=limit)
+    return deleted or await delete_batch(session, IdempotencyKey, *refused, old_refusal, limit=limit)

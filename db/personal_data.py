@@ -1,5 +1,6 @@
 """Personal data of customers: updates from Shopify, export and erasure. `db.tables` marks the personal columns."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -11,6 +12,7 @@ from db.customers import lock_customer
 from db.deliveries import ERASED, skip_unsent
 from db.metafields import delete_stale
 from db.tables import Base, Customer, Delivery, IdempotencyKey, Redemption
+from domain.addresses import address_key
 
 
 async def update_profile(
@@ -32,7 +34,7 @@ async def _free_email(session: AsyncSession, customer: Customer, email: str, as_
     Webhooks arrive out of order, so the previous owner may not have been updated yet.
     """
     others = (Customer.shop_id == customer.shop_id, Customer.id != customer.id)
-    query = select(Customer).where(*others, func.lower(Customer.email) == email.lower()).with_for_update()
+    query = select(Customer).where(*others, Customer.email_key == address_key(email)).with_for_update()
     owner = (await session.execute(query)).scalar_one_or_none()
     if owner is not None and (owner.profile_as_of or as_of) > as_of:
         return False
@@ -91,10 +93,18 @@ async def _erase(session: AsyncSession, shop_id: int, customer_ids: Sequence[str
 
 async def _delete_answers(session: AsyncSession, shop_id: int, identifier: str) -> None:
     """Delete stored answers that contain the identifier of someone who was not a customer at the time."""
-    content = func.lower(IdempotencyKey.key + " " + func.coalesce(IdempotencyKey.body, ""))
-    without_customer = (IdempotencyKey.shop_id == shop_id, IdempotencyKey.customer_id.is_(None))
-    contains = func.strpos(content, identifier.lower()) > 0
-    await session.execute(delete(IdempotencyKey).where(*without_customer, contains))
+    answers = (IdempotencyKey.shop_id == shop_id, IdempotencyKey.customer_id.is_(None))
+    content = IdempotencyKey.key + " " + func.coalesce(IdempotencyKey.body, "")
+    query = select(IdempotencyKey.key, content.label("content")).where(*answers, _resembles(content, identifier))
+    found = [row.key for row in await session.execute(query) if address_key(identifier) in address_key(row.content)]
+    await session.execute(delete(IdempotencyKey).where(*answers, IdempotencyKey.key.in_(found)))
+
+
+def _resembles(content: ColumnElement[str], identifier: str) -> ColumnElement[bool]:
+    """Whether the text can contain the identifier, written in any way: only its ASCII characters are compared."""
+    parts = re.findall(r"[\x00-\x7f]+", address_key(identifier))
+    escaped = [re.sub(r"([\\%_])", r"\\\1", part) for part in parts]
+    return func.lower(content.collate("C")).like("%" + "%".join(escaped) + "%")
 
 
 def _redemption_ids(shop_id: int, customer_ids: Sequence[str]) -> Any:

@@ -55,8 +55,11 @@ async def refuse(session: AsyncSession, redemption_id: str) -> None:
     await session.execute(update(Refund).where(*pending).values(status=RefundStatus.REFUSED))
 
 
-async def complete(session: AsyncSession, redemption: Redemption) -> None:
-    """`pending` → `done`, for a redemption just marked as refunded: return its points and void its code."""
+async def complete(session: AsyncSession, redemption: Redemption, *, contact: bytes) -> None:
+    """`pending` → `done`, for a redemption just marked as refunded: return its points and void its code.
+
+    `contact` is the customer's contact data, encrypted, that every delivery of the event uses.
+    """
     now = await transactions.now(session)
     shop = await shops.get_shop(session, redemption.shop_id)
     await points.return_points(session, redemption, EntryKind.REFUND, grace=shop.release_grace, now=now)
@@ -64,7 +67,9 @@ async def complete(session: AsyncSession, redemption: Redemption) -> None:
     assert code is not None, "a captured redemption has its code"
     code.state = CodeState.VOID
     refund = await session.get_one(Refund, redemption.id)
-    refund.status, refund.refunded_at = RefundStatus.DONE, now
+    refund.status, refund.refunded_at, refund.contact = RefundStatus.DONE, now, contact
+    # An older version has captured without it.
+    redemption.currency = redemption.currency or shop.currency
     refund.balance_after = await points.balance(session, redemption.shop_id, redemption.customer_id, now=now)
     # The code no longer works, so it is not sent any more.
     redeemed = (Delivery.redemption_id == redemption.id, Delivery.event == EventKind.REWARD_REDEEMED)

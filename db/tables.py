@@ -27,6 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, column_property, mapped_column, synonym, validates
 
+from domain.addresses import address_key
 from domain.api_keys import KeyScope
 from domain.deliveries import UNSENT, DeliveryStatus
 from domain.discounts import CodeState, DiscountType
@@ -234,6 +235,8 @@ class Customer(Base):
     shop_id: Mapped[int] = mapped_column(ForeignKey("shops.id"), primary_key=True)
     id: Mapped[str] = mapped_column(primary_key=True)
     email: Mapped[str | None] = _personal()
+    email_key: Mapped[str | None] = _personal()
+    """`domain.addresses.address_key` of the address, by which it is found. Set with `email`."""
     phone: Mapped[str | None] = _personal()
     first_name: Mapped[str | None] = _personal()
     last_name: Mapped[str | None] = _personal()
@@ -255,13 +258,20 @@ class Customer(Base):
     created_at: Mapped[datetime] = _now()
     updated_at: Mapped[datetime] = _updated()
 
+    @validates("email")
+    def _set_email_key(self, _: str, email: str | None) -> str | None:
+        self.email_key = None if email is None else address_key(email)
+        return email
 
+
+Index("uq_customers_shop_id_email_key", Customer.shop_id, Customer.email_key, unique=True)
+# The version before 0005 finds addresses by it.
 Index("uq_customers_shop_id_email", Customer.shop_id, func.lower(Customer.email), unique=True)
 
-ADDRESS_PARTS = func.address_parts(Customer.shop_id, Customer.email, type_=ARRAY(String()))
+ADDRESS_PARTS = func.address_parts(Customer.shop_id, Customer.email_key, type_=ARRAY(String()))
 """The trigrams of the e-mail address: an index for searching any part of it."""
 # Without a pending list: every write costs slightly more, and no write has to clean up the list.
-Index("ix_customers_by_address", ADDRESS_PARTS, postgresql_using="gin", postgresql_with={"fastupdate": "off"})
+Index("ix_customers_by_address_key", ADDRESS_PARTS, postgresql_using="gin", postgresql_with={"fastupdate": "off"})
 
 
 class StaleMetafield(Base):
@@ -396,6 +406,10 @@ class Redemption(Base):
     captured_at: Mapped[datetime | None]
     balance_after: Mapped[int | None] = mapped_column(BigInteger)
     """The customer's balance right after the capture, as every delivery reports it."""
+    currency: Mapped[str | None] = mapped_column(String(3))
+    """The shop's currency at the capture, as every delivery reports it. None: not captured, or by an older version."""
+    contact: Mapped[bytes | None] = _personal()
+    """The encrypted contact data at the capture, as every delivery addresses it. None: like `currency`, or erased."""
     discount_code_redeemed_at: Mapped[datetime | None]
     rejected_at: Mapped[datetime | None]
     """When Shopify rejected the code of an attempt permanently."""
@@ -513,7 +527,10 @@ class IdempotencyKey(Base):
     """An idempotency key of a purchase or adjustment, and the answer."""
 
     __tablename__ = "idempotency_keys"
-    __table_args__ = (Index("ix_idempotency_keys_created_at", "created_at"),)
+    __table_args__ = (
+        Index("ix_idempotency_keys_created_at", "created_at"),
+        Index("ix_idempotency_keys_made_refused", "created_at", postgresql_where=text("is_made AND status >= 400")),
+    )
 
     shop_id: Mapped[int] = mapped_column(ForeignKey("shops.id"), primary_key=True)
     key: Mapped[str] = mapped_column(primary_key=True)
@@ -530,6 +547,8 @@ class IdempotencyKey(Base):
     """Body of the answer. Can contain an unknown customer's identifier, which can be an e-mail address."""
     actor: Mapped[str | None]
     """The API key of the purchase that claimed the key, as the activity log names it."""
+    is_made: Mapped[bool] = mapped_column(server_default=text("false"))
+    """Whether the key was made here, as the client sent none."""
     created_at: Mapped[datetime] = _now()
 
 
@@ -574,6 +593,8 @@ class Refund(Base):
     """Whether the code was found at Shopify and removed. None: Shopify was not called yet."""
     balance_after: Mapped[int | None] = mapped_column(BigInteger)
     """The customer's balance right after the refund."""
+    contact: Mapped[bytes | None] = _personal()
+    """The encrypted contact data at the refund, as every delivery addresses it."""
     created_at: Mapped[datetime] = _now()
     refunded_at: Mapped[datetime | None]
 
@@ -616,6 +637,7 @@ class ShopifyWebhook(Base):
     __tablename__ = "shopify_webhooks"
     __table_args__ = (
         Index("ix_shopify_webhooks_waiting", "received_at", postgresql_where=text("processed_at IS NULL")),
+        Index("ix_shopify_webhooks_processed_at", "processed_at"),
     )
 
     shop_id: Mapped[int] = mapped_column(ForeignKey("shops.id"), primary_key=True)

@@ -1,13 +1,15 @@
-"""Encryption at rest of credentials, signing secrets and webhook bodies."""
+"""Encryption at rest of credentials, signing secrets, webhook bodies and contact data."""
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from typing import Protocol
 
 from cryptography.fernet import Fernet, MultiFernet
 from pydantic import SecretStr
 
 from db.tables import Shop
+from domain.events import Contact
 
 
 class HasCredentials(Protocol):
@@ -59,3 +61,15 @@ class Vault:
             cryptography.fernet.InvalidToken: none of the keys decrypts them.
         """
         return self._fernet.decrypt(sealed)
+
+    def seal_contact(self, contact: Contact) -> bytes:
+        """Encrypt a customer's contact data."""
+        return self.seal_bytes(json.dumps(asdict(contact)).encode())
+
+    def open_contact(self, sealed: bytes) -> Contact:
+        """Decrypt the result of `seal_contact`.
+
+        Raises:
+            cryptography.fernet.InvalidToken: none of the keys decrypts it.
+        """
+        return Contact(**json.loads(self.open_bytes(sealed)))

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import Row, delete, func, select
+from sqlalchemy import Row, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from db.pruning import delete_batch
 from db.tables import Shop, ShopifyWebhook
 
 PROCESSED_KEPT_FOR = timedelta(days=30)
@@ -35,7 +36,10 @@ async def list_unprocessed(session: AsyncSession, *, before: datetime, limit: in
     return (await session.execute(of_shops.order_by(ShopifyWebhook.received_at).limit(limit))).all()
 
 
-async def prune_webhooks(session: AsyncSession) -> int:
-    """Delete webhooks after `PROCESSED_KEPT_FOR`; returns how many. Shopify redelivers for hours, not days."""
-    old = delete(ShopifyWebhook).where(ShopifyWebhook.processed_at < func.now() - PROCESSED_KEPT_FOR)
-    return len((await session.execute(old.returning(ShopifyWebhook.id))).all())
+async def prune_webhooks(session: AsyncSession, *, limit: int) -> int:
+    """Delete up to `limit` webhooks after `PROCESSED_KEPT_FOR`; returns how many.
+
+    Shopify redelivers for hours, not days.
+    """
+    old = ShopifyWebhook.processed_at < func.now() - PROCESSED_KEPT_FOR
+    return await delete_batch(session, ShopifyWebhook, old, limit=limit)

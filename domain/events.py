@@ -22,6 +22,14 @@ def channel_label(channel: str, event: str) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Contact:
+    """The addresses of a customer, as they are when an event is recorded."""
+
+    email: str | None
+    phone: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class RewardEvent:
     """One event of one redemption, as it is sent to a marketing vendor. Every retry sends the same values.
 

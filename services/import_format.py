@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from domain.addresses import address_key
 from domain.api_keys import MIN_KEY_LENGTH, KeyScope
 from domain.discounts import DiscountType
 from domain.money import decimals_of, is_exact
@@ -195,7 +196,7 @@ def _inconsistencies(path: str, shop: ImportedShop) -> Iterator[str]:
     yield from _duplicates(f"{path}.rewards", "id", (reward.id for reward in shop.rewards))
     ids = (customer.shopify_customer_id for customer in shop.customers)
     yield from _duplicates(f"{path}.customers", "shopify_customer_id", ids)
-    emails = (customer.email.lower() for customer in shop.customers if customer.email)
+    emails = (address_key(customer.email) for customer in shop.customers if customer.email)
     yield from _duplicates(f"{path}.customers", "email", emails)
     tiers = {None, *(tier.id for tier in shop.vip_tiers)}
     for kind, members in (("rewards", shop.rewards), ("customers", shop.customers)):

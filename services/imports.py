@@ -14,6 +14,7 @@ from db.api_keys import hash_key
 from db.metafields import mark_stale, mark_tier_stale
 from db.tables import ApiKey, Base, Customer, Earning, LedgerEntry, PointLot, Reward, Shop, VipTier
 from db.vault import Vault
+from domain.addresses import address_key
 from domain.ids import new_earning_id
 from domain.points import EntryKind
 from services.import_format import (
@@ -134,6 +135,8 @@ async def _write_customer(session: AsyncSession, shop: Shop, imported: ImportedC
     customer_id = values["id"] = values.pop("shopify_customer_id")
     if "vip_tier" in values:
         values["vip_tier_id"] = values.pop("vip_tier")
+    if "email" in values:
+        values["email_key"] = imported.email and address_key(imported.email)
     known = await session.get(Customer, (shop.id, customer_id), with_for_update=True)
     if known is not None and known.erased_at is not None:
         # An old file must not restore an erased customer.

@@ -41,10 +41,16 @@ class Purchased:
 
 @dataclass(frozen=True, kw_only=True)
 class Purchase:
-    """A requested purchase. `render` makes the answer that is stored with the idempotency key."""
+    """A requested purchase.
+
+    Attributes:
+        key_is_made: the client sent no key.
+        render: makes the answer that is stored with the key.
+    """
 
     shop: Shop
     key: str
+    key_is_made: bool
     reward_id: str
     customer_identifier: str
     actor: str
@@ -97,6 +103,7 @@ class Purchases:
                 session,
                 purchase.shop.id,
                 key=purchase.key,
+                key_is_made=purchase.key_is_made,
                 fingerprint=fingerprint,
                 redemption_id=new_redemption_id(),
                 customer_identifier=purchase.customer_identifier,

@@ -40,6 +40,7 @@ router = APIRouter(tags=["Rewards"])
 async def purchase_reward(
     reward_id: RewardId,
     key: idempotency.Key,
+    key_is_made: idempotency.KeyIsMade,
     caller: Writer,
     body: Annotated[PurchaseRequest, Depends(json_body(PurchaseRequest))],
     state: StateOf,
@@ -64,6 +65,7 @@ async def purchase_reward(
     purchase = Purchase(
         shop=caller.shop,
         key=key,
+        key_is_made=key_is_made,
         reward_id=reward_id,
         customer_identifier=customer,
         actor=caller.name,

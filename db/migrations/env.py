@@ -1,4 +1,4 @@
-"""Alembic's entry point: runs the migrations on the connection, and inside the transaction, of `database.migrate`."""
+"""Alembic's entry point: runs each migration in a transaction, on the connection of `database.migrate`."""
 
 from typing import cast
 
@@ -8,5 +8,6 @@ from sqlalchemy import Connection
 from db.tables import Base
 
 connection = cast(Connection, context.config.attributes["connection"])
-context.configure(connection=connection, target_metadata=Base.metadata)
-context.run_migrations()
+context.configure(connection=connection, target_metadata=Base.metadata, transaction_per_migration=True)
+with context.begin_transaction():
+    context.run_migrations()

@@ -146,7 +146,7 @@ async def test_the_first_commit_of_use_and_refund_wins(service: Service, steps: 
         await asyncio.wait([second], timeout=0.3)
         assert not second.done()
         if refund_first:
-            await refunds.complete(first, await first.get_one(Redemption, mine))
+            await refunds.complete(first, await first.get_one(Redemption, mine), contact=b"")
 
     assert await second is False
     assert await steps.shop.lots() == ([300, 400] if refund_first else [0, 200])

@@ -131,6 +131,18 @@ async def test_any_part_of_an_email_address_is_found(members: Shop) -> None:
         assert (ids_of(answer), answer.json()["meta"]["total"]) == ([members.customers[0]], 1)
 
 
+@pytest.mark.parametrize(
+    "identifier", ["Ünal@shopper.io", "ünal@shopper.io", "ÜNAL@SHOPPER.IO", "U\u0308nal@shopper.io"]
+)
+async def test_an_address_is_found_however_it_is_written(service: Service, identifier: str) -> None:
+    shop = await service.open_shop(a_shop(a_customer(a_lot(500), email="Ünal@shopper.io"), a_customer()))
+
+    assert attributes_of(await shop.get(f"/v1/customers/{identifier}"))["email"] == "Ünal@shopper.io"
+    for part in (identifier, identifier[:5]):
+        assert ids_of(await shop.get(f"/v1/customers?filter[email]={part}")) == [shop.customers[0]]
+    assert (await shop.purchase(customer=identifier)).status_code == 201
+
+
 async def test_other_text_finds_no_customers(members: Shop) -> None:
     nothing = {"total": 0, "page": 1, "per_page": 20, "total_pages": 0}
     for part in ("%25", "_", "unknown", "rich%25one", "\\"):

@@ -49,6 +49,7 @@ from tests.service import Service
         (a_shop(a_customer({**a_lot(1), "earned_at": "2026-01-05T00:00:00"})), "lots[0].earned_at"),
         (a_shop(a_customer(a_lot(1, lot_id="same"), a_lot(1, lot_id="same"))), "id 'same' appears 2 times"),
         (a_shop(a_customer(email="a@b.io"), a_customer(email="A@B.io")), "email 'a@b.io' appears 2 times"),
+        (a_shop(a_customer(email="ü@b.io"), a_customer(email="Ü@B.io")), "email 'ü@b.io' appears 2 times"),
     ],
 )
 def test_an_error_has_its_json_path(tmp_path: Path, shop: Json, where: str) -> None:

@@ -1,11 +1,13 @@
 """Orphaned redemptions are recovered: compensated before the capture, delivered after it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import select
 
+from db.tables import IdempotencyKey
 from domain.ids import settlement_workflow_id
 from tests.builders import a_customer, a_lot, a_shop
 from tests.faults import CREATE_CODE, OperatorAction, VendorFault, end_workflow
@@ -105,3 +107,42 @@ async def test_idempotency_keys_are_kept_for_thirty_days(service: Service) -> No
 
     assert "idempotency-replayed" not in (await shop.purchase(key="old")).headers
     assert (await shop.purchase(key="new")).headers["idempotency-replayed"] == "true"
+
+
+async def test_a_refusal_without_a_key_of_the_client_is_kept_for_a_day(service: Service) -> None:
+    shop = await service.open_shop(a_shop(a_customer(a_lot(500))))
+    bought = await shop.purchase()
+    refused = [await shop.purchase(), await shop.purchase(customer="nobody"), await shop.purchase(key="mine")]
+    keys = [answer.headers["idempotency-key"] for answer in (bought, *refused)]
+
+    await service.let_time_pass(timedelta(hours=23))
+    await service.reconcile()
+    assert await kept(service, keys) == keys
+
+    await service.let_time_pass(timedelta(hours=2))
+    await service.reconcile()
+    assert await kept(service, keys) == [keys[0], "mine"]
+
+
+async def kept(service: Service, keys: Sequence[str]) -> list[str]:
+    """Those of the keys that are stored."""
+    async with service.store() as session:
+        stored = set(await session.scalars(select(IdempotencyKey.key)))
+    return [key for key in keys if key in stored]
+
+
+async def test_old_rows_are_deleted_in_batches(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("activities.pruning.BATCH_SIZE", 2)
+    monkeypatch.setattr("activities.pruning.BATCHES_PER_RUN", 2)
+    shop = await service.open_shop(a_shop(a_customer(a_lot(10))))
+    keys = [str(number) for number in range(5)]
+    for key in keys:
+        await shop.purchase(customer="nobody", key=key)
+        await shop.process_webhook("customers/delete", {"id": int(key) + 1})
+    await service.let_time_pass(timedelta(days=31))
+
+    await service.reconcile()
+    assert (len(await kept(service, keys)), len(await shop.webhooks())) == (1, 1)
+
+    await service.reconcile()
+    assert (len(await kept(service, keys)), len(await shop.webhooks())) == (0, 0)

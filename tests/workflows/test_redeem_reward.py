@@ -4,9 +4,11 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
+import httpx
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
+from db import tables
 from db.tables import Customer
 from tests.builders import a_customer, a_lot, a_reward, a_shop
 from tests.faults import CREATE_CODE, OperatorAction, VendorFault, end_workflow
@@ -15,6 +17,7 @@ from tests.shop import Shop
 from tests.waiting import wait_for_end, wait_until
 from tests.workflows.replay import SECRETS, readable
 from tests.workflows.situations import CHANNELS, details_of, wait_for_details, wait_for_request, workflows_of
+from tests.workflows.webhook_bodies import a_profile
 
 
 @pytest.mark.recorded
@@ -310,3 +313,37 @@ async def test_a_customer_without_address_gets_no_message(service: Service) -> N
     assert await shop.deliveries() == {"klaviyo": "sent", "metafields": "sent", **unsent}
     details = await details_of(service.purchase_workflow(redemption))
     assert details.count("the customer has neither an e-mail address nor a phone number") == len(unsent)
+
+
+async def test_a_retry_sends_what_was_true_at_the_purchase(service: Service, shop: Shop) -> None:
+    await service.inject("klaviyo", VendorFault.DOWN)
+    bodies = record_bodies(service, service.settings.klaviyo_url)
+    redemption = (await shop.purchase()).json()["data"]["id"]
+    await wait_for_request(service, "klaviyo")
+
+    changed = {"email": f"new.{shop.customers[0]}@shopper.io", "phone": "+447700900999"}
+    await shop.process_webhook("customers/update", a_profile(shop, changed))
+    await change_currency(shop, "JPY")
+    await service.clear_faults("klaviyo")
+
+    assert await service.wait_for_purchase(redemption) == "COMPLETED"
+    assert len(bodies) > 1
+    assert len(set(bodies)) == 1
+    assert f"jane.{shop.customers[0]}@shopper.io".encode() in bodies[0]
+
+
+def record_bodies(service: Service, vendor_url: str) -> list[bytes]:
+    """Bodies of the worker's requests to a vendor, from now on."""
+    bodies: list[bytes] = []
+
+    async def record(request: httpx.Request) -> None:
+        if str(request.url).startswith(vendor_url):
+            bodies.append(request.content)
+
+    service.worker_http.event_hooks["request"].append(record)
+    return bodies
+
+
+async def change_currency(shop: Shop, currency: str) -> None:
+    async with shop.service.store.begin() as session:
+        await session.execute(update(tables.Shop).where(tables.Shop.domain == shop.domain).values(currency=currency))

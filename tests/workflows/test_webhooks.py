@@ -121,7 +121,7 @@ async def refund(session: AsyncSession, redemption_id: str) -> bool:
     requested = await refunds.request_refund(session, row, actor="an operator", reason=None, channels=[])
     if isinstance(requested, RefundRefusal) or not await redemptions.refund(session, row.id, row.attempt):
         return False
-    await refunds.complete(session, row)
+    await refunds.complete(session, row, contact=b"")
     return True
 
 
