@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Mapping
@@ -47,7 +48,14 @@ class CommandLine:
         """Start a command in a process of its own, which can be killed."""
         command = (sys.executable, "-m", "cli", *words)
         env = {**os.environ, **self.env, **env}
-        return await asyncio.create_subprocess_exec(*command, env=env, stdin=DEVNULL, stdout=PIPE, stderr=PIPE)
+        # Tests that run in the background inherit that Ctrl-C is ignored.
+        return await asyncio.create_subprocess_exec(
+            *command, env=env, stdin=DEVNULL, stdout=PIPE, stderr=PIPE, preexec_fn=_obey_interrupts
+        )
+
+
+def _obey_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.fixture

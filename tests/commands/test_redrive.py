@@ -55,7 +55,7 @@ async def delivered_once(shop: Shop) -> None:
 
 async def start_slowly(pointsaga: CommandLine, service: Service) -> Process:
     """Start a redrive, and wait for its first events."""
-    process = await pointsaga.start("redrive", "--yes", "--rate", "1")
+    process = await pointsaga.start("redrive", "--yes", "--rate", "5")
 
     async def has_begun() -> bool:
         return len((await service.vendor("klaviyo"))["events"]) >= 3
