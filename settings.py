@@ -58,6 +58,9 @@ class Settings(BaseSettings):
     purchase_deadline_seconds: Annotated[float, Field(gt=0, le=300)] = 25.0
     """Seconds until a purchase without a discount code fails and its points are released."""
 
+    purchases_in_progress: Annotated[int, Field(ge=1)] = 8
+    """Purchases that an API process has in progress at a time. Others wait, and shops are admitted in turn."""
+
     rate_limit: str = "50/second"
     """Requests per API key. Several limits are separated by semicolons: `50/second; 1000/minute`."""
     rate_limit_storage_url: SecretStr | None = None

@@ -33,6 +33,7 @@ from api.state import State
 from clients.targets import Targets
 from database import Sessions, connect
 from db.vault import Vault
+from services.admission import Admission
 from services.gateway import Gateway
 from services.purchases import Purchases
 from services.refunds import Refunds
@@ -120,13 +121,14 @@ def create_app(settings: Settings | None = None, temporal: Client | None = None)
 def _state(settings: Settings, temporal: Client, sessions: Sessions, webhook_sessions: Sessions) -> State:
     queue = settings.temporal_task_queue
     gateway, vault = Gateway(temporal, task_queue=queue), Vault(settings.encryption_keys)
+    admission = Admission(settings.purchases_in_progress)
     targets = Targets(allow_private=settings.webhook_allow_private_targets)
     return State(
         sessions=sessions,
         temporal=temporal,
         task_queue=queue,
         rate_limits=RateLimits(settings.rate_limit, settings.rate_limit_storage_url),
-        purchases=Purchases(sessions, gateway, deadline=settings.purchase_deadline),
+        purchases=Purchases(sessions, gateway, admission, deadline=settings.purchase_deadline),
         refunds=Refunds(sessions, gateway, timeout=settings.purchase_deadline),
         subscriptions=Subscriptions(sessions=sessions, vault=vault, targets=targets),
         webhook_intake=WebhookIntake(webhook_sessions, vault, gateway, secrets=settings.shopify_webhook_secrets),

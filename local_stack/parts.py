@@ -20,6 +20,8 @@ TEMPORAL_SETTINGS = (
     f"history.transferProcessorMaxPollRPS={POLLS_PER_SECOND}",
     f"history.timerProcessorMaxPollRPS={POLLS_PER_SECOND}",
     f"history.visibilityProcessorMaxPollRPS={POLLS_PER_SECOND}",
+    # Shops are served in turn from a backlog.
+    "matching.enableFairness=true",
     # `stuck` finds failing workflow tasks by a search attribute, which this lets the server set after two failures.
     "system.numConsecutiveWorkflowTaskProblemsToTriggerSearchAttribute=2",
 )

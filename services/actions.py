@@ -228,6 +228,7 @@ class Actions:
                 recovery.run,
                 attempt,
                 workflow_id=recovery.id,
+                shop_id=attempt.shop_id,
                 search_attributes=attempt_attributes(attempt, recovery.stage),
                 summary=recovery.summary,
                 details=recovery.details,

@@ -13,22 +13,19 @@ from temporalio.client import (
     WorkflowUpdateFailedError,
     WorkflowUpdateRPCTimeoutOrCancelledError,
 )
-from temporalio.common import Priority, TypedSearchAttributes, WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.common import TypedSearchAttributes, WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.workflow import UpdateMethodMultiParam
 
 from activities.attempt import Attempt
 from workflows.outcomes import VENDOR_FAILURES
-from workflows.progress import Stage, attempt_attributes
+from workflows.progress import Stage, attempt_attributes, priority_of
 
 Answer = TypeVar("Answer")
 Message = TypeVar("Message")
 
 PAUSE_SECONDS = 0.5
-
-# Somebody waits for the answer. The default is 3. Which key the server serves first is not guaranteed.
-BEFORE_WEBHOOKS = Priority(priority_key=2)
 
 # The same for every request, so that all get the same answer, even after the workflow is closed.
 UPDATE_ID = "answer"
@@ -72,6 +69,7 @@ class Gateway:
         message: Message,
         *,
         workflow_id: str,
+        shop_id: int,
         search_attributes: TypedSearchAttributes,
         summary: str,
         details: str | None = None,
@@ -90,6 +88,7 @@ class Gateway:
             static_summary=summary,
             static_details=details,
             search_attributes=search_attributes,
+            priority=priority_of(shop_id, is_awaited=False),
         )
 
     async def answer(self, request: WorkflowRequest[Answer]) -> Answer | None:
@@ -153,7 +152,7 @@ class Gateway:
             static_summary=request.summary,
             static_details=request.details,
             search_attributes=attempt_attributes(request.attempt, request.stage),
-            priority=BEFORE_WEBHOOKS,
+            priority=priority_of(request.attempt.shop_id, is_awaited=True),
         )
         try:
             return await self._temporal.execute_update_with_start_workflow(  # pyright: ignore[reportUnknownMemberType]

@@ -1,6 +1,7 @@
 """Purchases: each idempotency key buys once, however often the request is repeated."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,6 +19,7 @@ from db.tables import Redemption, Shop
 from domain.eligibility import Member, Refusal, refusals
 from domain.ids import new_redemption_id, purchase_workflow_id
 from domain.redemptions import RedemptionStatus
+from services.admission import Admission, NotAdmitted
 from services.gateway import PAUSE_SECONDS, Gateway, WorkflowRequest
 from services.idempotency import IdempotencyKeyReused, Reply
 from workflows.current_details import static_details
@@ -29,6 +31,9 @@ Result = TypeVar("Result")
 
 # Time to wait beyond the deadline, at which the workflow releases the points before it answers.
 GRACE = timedelta(seconds=5)
+
+# Share of the deadline that a purchase waits for its admission. The rest is for the purchase itself.
+WAITING = 0.8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,11 +63,17 @@ class Purchase:
 
 
 class PurchaseUnavailable(Exception):
-    """Nothing was purchased, and the next request with the key makes a new attempt. `for_shopify`: the cause."""
+    """Nothing was purchased, and the next request with the key makes a new attempt.
 
-    def __init__(self, *, for_shopify: bool) -> None:
+    Attributes:
+        for_shopify: the cause.
+        retry_after: when it can succeed. None: unknown.
+    """
+
+    def __init__(self, *, for_shopify: bool, retry_after: timedelta | None = None) -> None:
         super().__init__("the purchase was not completed")
         self.for_shopify = for_shopify
+        self.retry_after = retry_after
 
 
 class PurchaseRejected(Exception):
@@ -72,9 +83,10 @@ class PurchaseRejected(Exception):
 class Purchases:
     """Purchases rewards."""
 
-    def __init__(self, sessions: Sessions, gateway: Gateway, *, deadline: timedelta) -> None:
+    def __init__(self, sessions: Sessions, gateway: Gateway, admission: Admission, *, deadline: timedelta) -> None:
         self._sessions = sessions
         self._gateway = gateway
+        self._admission = admission
         self._deadline = deadline
 
     async def purchase(self, purchase: Purchase) -> Reply:
@@ -82,6 +94,14 @@ class Purchases:
 
         Raises `IdempotencyKeyReused`, `PurchaseRejected` or `PurchaseUnavailable`.
         """
+        began = time.monotonic()
+        try:
+            async with self._admission.place(purchase.shop.id, within=self._deadline * WAITING):
+                return await self._purchase(purchase, self._deadline - timedelta(seconds=time.monotonic() - began))
+        except NotAdmitted as error:
+            raise PurchaseUnavailable(for_shopify=False, retry_after=error.retry_after) from None
+
+    async def _purchase(self, purchase: Purchase, time_left: timedelta) -> Reply:
         claim = await self._claim(purchase)
         if (answered := idempotency.stored_answer(claim.status, claim.body)) is not None:
             return Reply(answer=answered, replayed=True)
@@ -92,7 +112,8 @@ class Purchases:
         if claim.is_captured:
             answer = PurchaseAnswer(outcome=PurchaseOutcome.PURCHASED)
         else:
-            answer = await self._gateway.answer(self._workflow(purchase, claim, claim.customer_id))
+            workflow = self._workflow(purchase, claim, claim.customer_id, time_left)
+            answer = await self._gateway.answer(workflow)
         # The purchase may have happened, so its answer is not lost to a restart of the database.
         return await _retried(lambda: self._conclude(purchase, claim, answer))
 
@@ -146,7 +167,7 @@ class Purchases:
         if is_permanent:
             raise PurchaseRejected
         for_shopify = answer is not None and answer.outcome is PurchaseOutcome.SHOPIFY_UNAVAILABLE
-        raise PurchaseUnavailable(for_shopify=for_shopify)
+        raise PurchaseUnavailable(for_shopify=for_shopify, retry_after=answer and answer.retry_after)
 
     async def _decide(self, purchase: Purchase, outcome: Purchased | Refusal) -> Reply:
         async with self._sessions() as session:
@@ -167,7 +188,9 @@ class Purchases:
                     return
             await asyncio.sleep(PAUSE_SECONDS)
 
-    def _workflow(self, purchase: Purchase, claim: Claim, customer_id: str) -> WorkflowRequest[PurchaseAnswer]:
+    def _workflow(
+        self, purchase: Purchase, claim: Claim, customer_id: str, time_left: timedelta
+    ) -> WorkflowRequest[PurchaseAnswer]:
         shop = purchase.shop
         attempt = Attempt(
             shop_id=shop.id,
@@ -176,7 +199,7 @@ class Purchases:
             number=claim.attempt,
             customer_id=customer_id,
             reward_id=purchase.reward_id,
-            deadline=claim.now + self._deadline,
+            deadline=claim.now + time_left,
             channels=shops.channels_of(shop, has_subscriptions=claim.has_subscriptions),
         )
         summary = purchase.reward_id
@@ -190,7 +213,7 @@ class Purchases:
             stage=Stage.REDEEMING,
             # The default would start a second purchase once the first workflow is closed.
             reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-            timeout=self._deadline + GRACE,
+            timeout=time_left + GRACE,
             summary=summary,
             details=static_details(attempt),
         )

@@ -112,6 +112,7 @@ class WebhookIntake:
                     ProcessWebhook.run,
                     received,
                     workflow_id=webhook_workflow_id(received.shop_domain, received.webhook_id),
+                    shop_id=received.shop_id,
                     search_attributes=shop_attributes(received.shop_domain),
                     summary=received.topic,
                     conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,

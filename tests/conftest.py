@@ -93,6 +93,7 @@ async def _start_temporal(attempts: int = 6) -> WorkflowEnvironment:
         "frontend.WorkflowTimeSkippingEnabled=true",
         # Enough for a day of retries, one each minute. The default of 200 skips is not.
         "frontend.WorkflowTimeSkippingMaxSkipPerSession=10000",
+        "matching.enableFairness=true",
         "history.transferProcessorMaxPollRPS=1000",
         "history.timerProcessorMaxPollRPS=1000",
         "history.visibilityProcessorMaxPollRPS=1000",

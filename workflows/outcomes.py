@@ -1,5 +1,6 @@
 """Outcomes of purchases and refunds, as the update `answer` returns them. Only what an operator must look at fails."""
 
+from datetime import timedelta
 from enum import StrEnum
 
 from pydantic import BaseModel
@@ -25,12 +26,15 @@ class PurchaseOutcome(StrEnum):
 class PurchaseAnswer(BaseModel):
     """The outcome, with the reason of a refusal. Unless purchased, the points are released or were never reserved.
 
-    `is_permanent`: Shopify rejected the discount itself, so that a retry fails too.
+    Attributes:
+        is_permanent: Shopify rejected the discount itself, so that a retry fails too.
+        retry_after: when an unavailable purchase can succeed, from now. None: unknown.
     """
 
     outcome: PurchaseOutcome
     refusal: Refusal | None = None
     is_permanent: bool = False
+    retry_after: timedelta | None = None
 
 
 class RefundOutcome(StrEnum):

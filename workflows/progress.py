@@ -5,7 +5,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from temporalio import workflow
-from temporalio.common import SearchAttributeKey, SearchAttributePair, SearchAttributeUpdate, TypedSearchAttributes
+from temporalio.common import (
+    Priority,
+    SearchAttributeKey,
+    SearchAttributePair,
+    SearchAttributeUpdate,
+    TypedSearchAttributes,
+)
 
 from activities.attempt import Attempt
 from activities.discounts import Discounts
@@ -20,6 +26,9 @@ REWARD_ID = SearchAttributeKey.for_keyword("RewardId")
 REDEMPTION_STAGE = SearchAttributeKey.for_keyword("RedemptionStage")
 
 SEARCH_ATTRIBUTES = (SHOP_DOMAIN, CUSTOMER_ID, REWARD_ID, REDEMPTION_STAGE)
+
+AWAITED = 2
+"""Priority key. The default is 3, and lower is earlier."""
 
 STEPS = {
     EventKind.REWARD_REDEEMED: (Points.reserve_points.__name__, Discounts.generate_discount_code.__name__),
@@ -125,6 +134,15 @@ class Progress:
 
     def _show(self) -> None:
         workflow.set_current_details(self.render(self))
+
+
+def priority_of(shop_id: int, *, is_awaited: bool) -> Priority:
+    """Priority of a shop's workflow and its activities. `is_awaited`: somebody waits for the answer.
+
+    A server with fairness enabled serves shops in turn, others ignore the shop. Which key is served first is not
+    guaranteed.
+    """
+    return Priority(priority_key=AWAITED if is_awaited else None, fairness_key=str(shop_id))
 
 
 def shop_attributes(shop_domain: str) -> TypedSearchAttributes:

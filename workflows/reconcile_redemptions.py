@@ -18,7 +18,7 @@ from domain.events import EventKind
 from domain.ids import webhook_workflow_id
 from workflows.current_details import reconciliation_details
 from workflows.process_webhook import ProcessWebhook
-from workflows.progress import attempt_attributes, shop_attributes
+from workflows.progress import attempt_attributes, priority_of, shop_attributes
 from workflows.recovery import recovery_workflow
 from workflows.saga import INSIST_TIMEOUT, Step, background_queue, insist
 
@@ -90,7 +90,7 @@ async def _process(webhook: ReceivedWebhook) -> None:
 
 async def _start(
     run: Any,
-    request: Any,
+    request: Attempt | ReceivedWebhook,
     workflow_id: str,
     attributes: TypedSearchAttributes,
     *,
@@ -107,6 +107,7 @@ async def _start(
             static_summary=summary,
             static_details=details,
             search_attributes=attributes,
+            priority=priority_of(request.shop_id, is_awaited=False),
         )
     except WorkflowAlreadyStartedError:
         workflow.logger.info("workflow %s is already running", workflow_id)

@@ -1,5 +1,6 @@
 """POST /v1/rewards/{id}/purchase"""
 
+import math
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
@@ -7,7 +8,7 @@ from fastapi import APIRouter, Depends, Response
 from api import idempotency
 from api.auth import Writer
 from api.bodies import json_body
-from api.errors import ApiError, refusal_error
+from api.errors import KINDS, RETRY_AFTER_SECONDS, ApiError, refusal_error
 from api.openapi import BODY, WRITE, body_schema, errors
 from api.schemas.purchases import PurchaseRequest
 from api.schemas.reward_history import RewardHistoryDocument, reward_history_entry
@@ -77,7 +78,19 @@ async def purchase_reward(
         retry_after = int(REJECTION_KEPT.total_seconds())
         raise ApiError("shopify_rejected", retry_after=retry_after) from None
     except PurchaseUnavailable as error:
-        if error.for_shopify:
-            raise ApiError("shopify_unavailable") from None
-        detail = "The purchase was not completed in time. Reserved points are released."
-        raise ApiError("engine_unavailable", detail) from None
+        raise _unavailable(error) from None
+
+
+# By cause, and whether it is known when the purchase can succeed.
+_UNAVAILABLE = {
+    (True, True): "The shop has reached its rate limit at Shopify. No points were taken.",
+    (True, False): KINDS["shopify_unavailable"].detail,
+    (False, True): "Too many purchases are in progress. Repeat the request later.",
+    (False, False): "The purchase was not completed in time. Reserved points are released.",
+}
+
+
+def _unavailable(error: PurchaseUnavailable) -> ApiError:
+    retry_after = RETRY_AFTER_SECONDS if error.retry_after is None else math.ceil(error.retry_after.total_seconds())
+    code = "shopify_unavailable" if error.for_shopify else "engine_unavailable"
+    return ApiError(code, _UNAVAILABLE[error.for_shopify, error.retry_after is not None], retry_after=retry_after)

@@ -2,13 +2,17 @@
 
 import asyncio
 import json
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncEngine
+from temporalio.testing import WorkflowEnvironment
 
 from db.idempotency import request_fingerprint
 from db.tables import Customer, IdempotencyKey, Reward
 from domain.ids import new_redemption_id
+from settings import Settings
 from tests.api.support import code_of, error_of
 from tests.builders import a_customer, a_lot, a_reward, a_shop
 from tests.service import Service
@@ -349,3 +353,25 @@ async def test_a_locked_ledger_is_not_reported_as_shopifys(impatient: Service) -
 
         assert code_of(await purchase) == (503, "engine_unavailable")
         assert await shop.balance() == 500
+
+
+@pytest.mark.usefixtures("_empty_database")
+async def test_the_answer_without_admission_says_when_to_retry(
+    settings: Settings, engine: AsyncEngine, temporal: WorkflowEnvironment
+) -> None:
+    """There is one place, and no worker: the first purchase keeps it for 2 s, the second from then on."""
+    settings = settings.model_copy(update={"purchase_deadline_seconds": 3, "purchases_in_progress": 1})
+    async with Service.running(settings, engine, temporal.client, working=False) as service:
+        shop = await service.open_shop(a_shop(a_customer(a_lot(500))))
+        started = [asyncio.create_task(shop.purchase(key=key)) for key in ("first", "second")]
+        await asyncio.sleep(0.1)
+
+        refused = await shop.purchase(key="third")
+
+        assert code_of(refused) == (503, "engine_unavailable")
+        assert error_of(refused)["detail"].startswith("Too many purchases are in progress")
+        assert refused.headers["retry-after"] == "2"
+        assert refused.elapsed < timedelta(seconds=3)
+        async with service.store() as session:
+            assert set(await session.scalars(select(IdempotencyKey.key))) == {"first", "second"}
+        await asyncio.gather(*started)

@@ -1,0 +1,97 @@
+"""Admission of purchases, shops in turn."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from services.admission import HELD_FOR, Admission, NotAdmitted
+
+LONG = timedelta(seconds=30)
+
+
+class Scene:
+    """Purchases that hold a place until they are told to leave."""
+
+    def __init__(self, places: int) -> None:
+        self.admission = Admission(places)
+        self.admitted: list[str] = []
+        self._leave: dict[str, asyncio.Event] = {}
+
+    async def arrive(self, purchase: str, *, within: timedelta = LONG) -> "asyncio.Task[None]":
+        """A purchase like `7.1`: the first of shop 7."""
+        task = asyncio.create_task(self._purchase(purchase, within))
+        await settle()
+        return task
+
+    async def leave(self, purchase: str) -> None:
+        self._leave[purchase].set()
+        await settle()
+
+    async def _purchase(self, purchase: str, within: timedelta) -> None:
+        leave = self._leave[purchase] = asyncio.Event()
+        async with self.admission.place(int(purchase.partition(".")[0]), within=within):
+            self.admitted.append(purchase)
+            await leave.wait()
+
+
+async def settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_a_burst_of_one_shop_does_not_delay_another() -> None:
+    scene = Scene(places=1)
+    for purchase in ("1.1", "1.2", "1.3", "1.4", "2.1", "2.2", "3.1"):
+        await scene.arrive(purchase)
+
+    for number in range(7):
+        assert len(scene.admitted) == number + 1, "at most one at a time"
+        await scene.leave(scene.admitted[-1])
+
+    assert scene.admitted == ["1.1", "1.2", "2.1", "3.1", "1.3", "2.2", "1.4"]
+
+
+async def test_without_a_place_in_time_the_answer_says_when_to_retry() -> None:
+    scene = Scene(places=1)
+    await scene.arrive("1.1")
+    late = await scene.arrive("1.2", within=timedelta(milliseconds=20))
+    await scene.arrive("1.3")
+
+    with pytest.raises(NotAdmitted) as refused:
+        await late
+
+    assert timedelta(seconds=1) <= refused.value.retry_after <= 3 * HELD_FOR
+    await scene.leave("1.1")
+    assert scene.admitted == ["1.1", "1.3"]
+
+
+@pytest.mark.parametrize("given", [False, True], ids=["waiting", "just admitted"])
+async def test_a_place_is_not_lost_with_a_customer_who_leaves(given: bool) -> None:
+    scene = Scene(places=1)
+    await scene.arrive("1.1")
+    gone = await scene.arrive("1.2")
+    await scene.arrive("1.3")
+
+    if given:
+        # In the same turn of the loop, so that it has the place but does not know yet.
+        scene.admission._leave()  # pyright: ignore[reportPrivateUsage]
+    gone.cancel()
+    await settle()
+    if not given:
+        await scene.leave("1.1")
+
+    assert scene.admitted == ["1.1", "1.3"]
+
+
+async def test_a_purchase_that_waits_for_shopify_gives_its_place_back() -> None:
+    scene = Scene(places=1)
+    await scene.arrive("1.1")
+    await scene.arrive("2.1", within=HELD_FOR * 2)
+    await scene.arrive("2.2")
+
+    await asyncio.sleep(HELD_FOR.total_seconds() + 0.1)
+    assert scene.admitted == ["1.1", "2.1"]
+
+    await scene.leave("1.1")
+    assert scene.admitted == ["1.1", "2.1"], "its place is given back once"
