@@ -5,6 +5,7 @@ uses the same code, and the discount is recognised by its fingerprint.
 """
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -12,6 +13,7 @@ from temporalio import activity
 
 from activities.attempt import Attempt
 from activities.credentials import store_of
+from activities.shopify_budgets import correct_budget
 from clients.outcomes import NotExecuted, Refused, Unknown
 from clients.shopify import CodeTaken, FoundDiscount, Shopify, Store
 from database import Sessions
@@ -51,6 +53,7 @@ class Discounts:
 
         Raises:
             RedemptionClosed: the points are released, or the deadline has passed. A created code is deleted.
+            NotExecuted: the attempt's turn in the shop's Shopify budget has not come.
             NotExecuted, Refused, Unknown: Shopify's outcome.
         """
         async with self._sessions() as session:
@@ -66,6 +69,7 @@ class Discounts:
         if not await self._capture(attempt, request, shopify_id):
             await self._shopify.delete_discount(request.store, shopify_id)
             raise RedemptionClosed("the points were released before the code could be captured")
+        await self._correct_budget(code)
 
     @activity.defn
     async def void_discount_code(self, attempt: Attempt) -> bool:
@@ -101,8 +105,14 @@ class Discounts:
                 case Standing.CAPTURED:
                     return
                 case Standing.HELD:
-                    is_late = await transactions.now(session) >= row.deadline
-                    raise RedemptionClosed("the deadline has passed" if is_late else "the code was voided")
+                    now = await transactions.now(session)
+                    if now >= row.deadline:
+                        raise RedemptionClosed("the deadline has passed")
+                    code = await discount_codes.find_current_code(session, row.id, row.attempt)
+                    if code is None or code.state is not CodeState.PLANNED or code.not_before is None:
+                        raise RedemptionClosed("the code was voided")
+                    reason = "the purchase waits for its turn in the shop's rate limit"
+                    raise NotExecuted("Shopify", reason, retry_after=max(timedelta(), code.not_before - now))
                 case _:
                     raise RedemptionClosed("the points were released")
 
@@ -129,7 +139,11 @@ class Discounts:
             return shopify_id
         except (NotExecuted, Refused):
             await self._uncount_request(request.code)
+            await self._correct_budget(request.code)
             raise
+
+    async def _correct_budget(self, code: AttemptCode) -> None:
+        await correct_budget(self._sessions, self._shopify, code.shop_id, code.domain, known=code.budget)
 
     async def _find_own(self, request: CodeRequest) -> str | None:
         """Id of the discount that an earlier request created. None: there is none."""

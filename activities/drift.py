@@ -7,14 +7,17 @@ from temporalio import activity
 
 from activities.credentials import store_of
 from activities.failures import raise_alarm
+from activities.shopify_budgets import leave_to_purchases
 from clients.outcomes import VendorError
 from clients.shopify import FoundDiscount, Shopify, Store
 from database import Sessions
 from db import discount_codes, shops
 from db.activity_log import log_redemption
 from db.discount_codes import ComparableCode
+from db.shopify_budgets import find_budget
 from db.vault import Vault
 from domain.activity_log import ActivityKind
+from domain.shopify_budget import SWEEP_RESERVE
 
 # Each comparison costs one point of Shopify's rate limit.
 BATCH_SIZE = 50
@@ -53,6 +56,8 @@ class Drift:
 
     async def _check(self, code: ComparableCode) -> bool:
         try:
+            async with self._sessions() as session:
+                leave_to_purchases(await find_budget(session, code.shop_id), SWEEP_RESERVE)
             found = await self.find(code)
             if not has_drifted(code, found):
                 return False

@@ -16,6 +16,7 @@ from domain.eligibility import Refusal, refusals
 from domain.errors import EarlierAttemptPending, RedemptionClosed
 from domain.points import EntryKind, draw_fifo
 from domain.redemptions import RedemptionStatus, Standing, standing
+from domain.shopify_budget import CALL_TIME, NoTurn
 
 
 class Points:
@@ -25,8 +26,10 @@ class Points:
         self._sessions = sessions
 
     @activity.defn
-    async def reserve_points(self, attempt: Attempt) -> Refusal | None:
-        """Validate, then draw the reward's cost, oldest lot first. A refusal is a result and changes nothing.
+    async def reserve_points(self, attempt: Attempt) -> Refusal | NoTurn | None:
+        """Validate, then draw the reward's cost, oldest lot first. Takes a turn in the shop's Shopify budget, too.
+
+        A refusal, and no turn before the deadline, are results and change nothing.
 
         Raises:
             EarlierAttemptPending: an earlier attempt still holds points; to be retried.
@@ -81,7 +84,7 @@ class Points:
             return True
 
 
-async def _reserve(session: AsyncSession, attempt: Attempt, reservation: Reservation) -> Refusal | None:
+async def _reserve(session: AsyncSession, attempt: Attempt, reservation: Reservation) -> Refusal | NoTurn | None:
     if reservation.now >= attempt.deadline:
         raise RedemptionClosed("the deadline has passed")
     refusal = next(refusals(reservation.member, reservation.offer), None)
@@ -100,8 +103,11 @@ async def _reserve(session: AsyncSession, attempt: Attempt, reservation: Reserva
         now=reservation.now,
     )
     # The code is stored before the first call to Shopify: it makes that call safe to repeat.
-    await reservations.reserve(session, draws, **_ids(attempt), code=new_code(reservation.code_prefix))
-    return None
+    turn = await reservations.reserve(session, draws, **_ids(attempt), code=new_code(reservation.code_prefix))
+    if turn is None or turn <= attempt.deadline - CALL_TIME:
+        return None
+    await session.rollback()
+    return NoTurn(wait=turn - reservation.now)
 
 
 async def _release(session: AsyncSession, row: Redemption) -> None:

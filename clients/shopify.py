@@ -4,7 +4,9 @@ These mutations take no idempotency key (Admin API 2026-10). A code is unique in
 """
 
 import json
+import time
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from decimal import Decimal
 from functools import cache
 from importlib import resources
@@ -28,10 +30,11 @@ from clients.shopify_discounts import (
     free_shipping_input,
     variant_gid,
 )
-from clients.shopify_responses import ShopifyModel, UserError, response_data
+from clients.shopify_responses import ShopifyModel, UserError, reported_budget, response_data
 from clients.vendor_http import Redactor, VendorHttp
 from domain.discounts import Discount, DiscountType
 from domain.events import CustomerState
+from domain.shopify_budget import ShopifyBudget
 
 __all__ = ["CodeTaken", "FoundDiscount", "Shopify", "Store"]
 
@@ -88,6 +91,14 @@ class Shopify:
         self._http = VendorHttp("Shopify", http, seconds=CALL_SECONDS, limits=limits)
         self._url_template = url_template
         self._version = api_version
+        self._budgets: dict[str, tuple[ShopifyBudget, float]] = {}
+
+    def reported_budget(self, domain: str) -> ShopifyBudget | None:
+        """The shop's budget by its last response with throttle figures, as it is now. None: there was none."""
+        if domain not in self._budgets:
+            return None
+        budget, reported_at = self._budgets[domain]
+        return budget.after(timedelta(seconds=time.monotonic() - reported_at))
 
     async def create_discount(self, store: Store, discount: Discount) -> str:
         """Create the discount and return its gid. Raises `CodeTaken` if the code exists."""
@@ -197,6 +208,8 @@ class Shopify:
         body = {"query": _document(field), "variables": variables}
         response = await self._http.post(url, headers=headers, body=body, destination=store.domain)
         self._check_version(store, response)
+        if (budget := reported_budget(response)) is not None:
+            self._budgets[store.domain] = budget, time.monotonic()
         data = response_data(self._http, response, redactor)
         if field not in data:
             raise Unknown(self._http.vendor, f"a response without {field}")

@@ -7,11 +7,12 @@ from datetime import timedelta
 from typing import Any
 
 import httpx
-from pydantic import AliasPath, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import AliasPath, ConfigDict, Field, JsonValue, PositiveFloat, ValidationError
 from pydantic.alias_generators import to_camel
 
 from clients.outcomes import NotExecuted, Refused, Unknown
 from clients.vendor_http import Redactor, ResponseModel, VendorHttp, parse_body
+from domain.shopify_budget import ShopifyBudget
 
 # Statuses that only Shopify uses, or uses with a meaning of its own.
 STATUS_MEANINGS = {402: "the shop is frozen", 423: "the shop is locked", 430: "rejected for security reasons"}
@@ -71,6 +72,29 @@ class _Throttling(ShopifyModel):
     requested: float = Field(validation_alias=AliasPath("cost", "requestedQueryCost"))
     available: float = Field(validation_alias=AliasPath("cost", "throttleStatus", "currentlyAvailable"))
     restore_rate: float = Field(validation_alias=AliasPath("cost", "throttleStatus", "restoreRate"))
+
+
+class _ThrottleStatus(ShopifyModel):
+    """The rate limit after the query."""
+
+    maximum_available: PositiveFloat
+    currently_available: float
+    restore_rate: PositiveFloat
+
+
+class _Throttled(ShopifyModel):
+    status: _ThrottleStatus = Field(validation_alias=AliasPath("extensions", "cost", "throttleStatus"))
+
+
+def reported_budget(response: httpx.Response) -> ShopifyBudget | None:
+    """The shop's budget as the response reports it. None: the response has no throttle figures."""
+    parsed = parse_body(_Throttled, response)
+    if parsed is None:
+        return None
+    status = parsed.status
+    missing = max(0.0, status.maximum_available - status.currently_available)
+    full_in = timedelta(seconds=missing / status.restore_rate)
+    return ShopifyBudget(maximum=status.maximum_available, restore_rate=status.restore_rate, full_in=full_in)
 
 
 def response_data(http: VendorHttp, response: httpx.Response, redactor: Redactor) -> dict[str, Any]:

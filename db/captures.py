@@ -8,7 +8,9 @@ from sqlalchemy import LargeBinary, TextualSelect
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from db.shopify_budgets import BUDGET_COLUMNS, pop_budget
 from db.statements import statement
+from domain.shopify_budget import ShopifyBudget
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +25,7 @@ class AttemptCode:
     code_id: int
     code: str
     unknown_outcomes: int
+    shop_id: int
     redemption_id: str
     customer_id: str
     reward_id: str
@@ -39,16 +42,22 @@ class AttemptCode:
     currency: str
     credentials: dict[str, str]
     actor: str | None
+    budget: ShopifyBudget | None
 
 
-_CODE_COLUMNS = """c.id AS code_id, c.code, c.unknown_outcomes, r.id AS redemption_id, r.customer_id,
+_CODE_COLUMNS = (
+    """c.id AS code_id, c.code, c.unknown_outcomes, r.shop_id, r.id AS redemption_id, r.customer_id,
     r.reward_id, r.reward_name, r.points_spent, r.discount_type, r.discount_amount, r.minimum_spend,
     r.product_variant_id, r.combines_with, r.created_at, r.expires_at, s.domain, s.currency, s.credentials,
-    (SELECT k.actor FROM idempotency_keys k WHERE k.redemption_id = r.id) AS actor"""
+    (SELECT k.actor FROM idempotency_keys k WHERE k.redemption_id = r.id) AS actor,
+    """
+    + BUDGET_COLUMNS
+)
 _COUNT_REQUEST = statement(f"""
     UPDATE discount_codes c SET unknown_outcomes = c.unknown_outcomes + 1, updated_at = now()
-    FROM redemptions r JOIN shops s ON s.id = r.shop_id
+    FROM redemptions r JOIN shops s ON s.id = r.shop_id LEFT JOIN shopify_budgets b ON b.shop_id = s.id
     WHERE c.redemption_id = :redemption_id AND c.attempt = :attempt AND c.state = :planned
+      AND (c.not_before IS NULL OR c.not_before <= clock_timestamp())
       AND r.id = c.redemption_id AND r.shop_id = :shop_id AND r.attempt = c.attempt AND r.status = :pending
       AND r.deadline > clock_timestamp()
     RETURNING {_CODE_COLUMNS}
@@ -56,12 +65,16 @@ _COUNT_REQUEST = statement(f"""
 _READ_CODE = statement(f"""
     SELECT {_CODE_COLUMNS} FROM discount_codes c
     JOIN redemptions r ON r.id = c.redemption_id JOIN shops s ON s.id = r.shop_id
+    LEFT JOIN shopify_budgets b ON b.shop_id = s.id
     WHERE c.redemption_id = :redemption_id AND c.attempt = :attempt AND c.state <> :foreign AND r.shop_id = :shop_id
 """).columns(combines_with=JSONB, credentials=JSONB)
 
 
 async def count_request(session: AsyncSession, *, shop_id: int, redemption_id: str, attempt: int) -> AttemptCode | None:
-    """Count a request to create the attempt's code before it is made. None: the attempt is not pending any more."""
+    """Count a request to create the attempt's code before it is made.
+
+    None: the attempt is not pending any more, or its turn in the shop's Shopify budget has not come.
+    """
     return await _attempt_code(session, _COUNT_REQUEST, shop_id, redemption_id, attempt)
 
 
@@ -75,7 +88,11 @@ async def _attempt_code(
 ) -> AttemptCode | None:
     ids = {"shop_id": shop_id, "redemption_id": redemption_id, "attempt": attempt}
     row = (await session.execute(query, ids)).mappings().one_or_none()
-    return None if row is None else AttemptCode(**row)
+    if row is None:
+        return None
+    values = dict(row)
+    budget = pop_budget(values)
+    return AttemptCode(**values, budget=budget)
 
 
 _CAPTURE = statement(

@@ -4,15 +4,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import ARRAY, Boolean, ColumnElement, Interval, String, select, update
+from sqlalchemy import ARRAY, Boolean, ColumnElement, Float, Interval, String, select, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.activity_log import OfRedemption
+from db.shopify_budgets import BUDGET_COLUMNS, pop_budget
 from db.statements import statement
 from db.tables import Delivery, Redemption
 from domain.deliveries import UNSENT, DeliveryStatus
 from domain.events import EventKind, RewardEvent
+from domain.shopify_budget import METAFIELD_RESERVE, ShopifyBudget
 
 ERASED = "the customer was erased"
 """Why a delivery is skipped."""
@@ -48,10 +50,12 @@ class SendRule:
     Attributes:
         repeatable: whether a send with an unknown outcome may be repeated.
         max_age: older events are skipped. None: never skipped.
+        shopify_cost: what a send takes from the shop's Shopify budget.
     """
 
     repeatable: bool
     max_age: timedelta | None
+    shopify_cost: float = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +66,7 @@ class EventToSend:
         channels: those to send to now.
         contact: the encrypted contact data of the time when the event was recorded. It replaces that of `event`, which
             is today's. None: recorded by an older version.
+        budget: the shop's Shopify budget before this. None: no limit.
     """
 
     channels: list[str]
@@ -69,21 +74,30 @@ class EventToSend:
     shop_id: int
     domain: str
     credentials: dict[str, str]
+    budget: ShopifyBudget | None
     event: RewardEvent
 
 
 _BEGIN = statement(
-    """
+    f"""
+    WITH budget AS (
+        UPDATE shopify_budgets
+        SET full_at = greatest(full_at, clock_timestamp()) + make_interval(secs => :shopify_cost / restore_rate)
+        WHERE shop_id = :shop_id AND :shopify_cost > 0
+          AND full_at <= clock_timestamp() + make_interval(secs => (1 - :shopify_reserve) * maximum / restore_rate)
+    )
     UPDATE deliveries d SET attempts = d.attempts + 1, attempted_at = clock_timestamp(), updated_at = now()
     FROM unnest(:channels, :repeatable, :max_ages) AS rule (channel, repeatable, max_age), redemptions r
     JOIN shops s ON s.id = r.shop_id
     JOIN customers c ON (c.shop_id, c.id) = (r.shop_id, r.customer_id)
     JOIN discount_codes k ON (k.redemption_id, k.attempt) = (r.id, r.attempt) AND k.state <> :foreign
     LEFT JOIN refunds f ON f.redemption_id = r.id
+    LEFT JOIN shopify_budgets b ON b.shop_id = s.id
     WHERE d.redemption_id = :redemption_id AND d.shop_id = :shop_id AND d.event = :event AND d.channel = rule.channel
       AND r.id = d.redemption_id AND d.status = :undelivered AND (d.attempted_at IS NULL OR rule.repeatable)
       AND (rule.max_age IS NULL OR d.created_at > clock_timestamp() - rule.max_age)
-    RETURNING d.channel, s.domain, s.credentials, coalesce(r.currency, s.currency) AS currency,
+    RETURNING d.channel, s.domain, s.credentials, {BUDGET_COLUMNS},
+              coalesce(r.currency, s.currency) AS currency,
               r.reward_id, r.reward_name, c.id AS customer_id, c.email, c.phone, r.points_spent AS points,
               r.discount_type, k.code AS discount_code, r.discount_amount AS discount_value,
               CASE WHEN d.event = :redeemed THEN r.contact ELSE f.contact END AS contact,
@@ -94,6 +108,8 @@ _BEGIN = statement(
     channels=ARRAY(String),
     repeatable=ARRAY(Boolean),
     max_ages=ARRAY(Interval),
+    shopify_cost=Float,
+    shopify_reserve=Float,
 ).columns(credentials=JSONB)
 
 
@@ -103,7 +119,8 @@ async def begin_sends(
     """Record a send attempt for each of these channels that may be sent to now, before it is made.
 
     None: for no channel. A channel is left out if its delivery is settled or missing, if the event is too old, or if
-    an earlier attempt may have sent it and must not be repeated.
+    an earlier attempt may have sent it and must not be repeated. A metafield's cost is taken from the Shopify budget,
+    unless the rest of it is left to purchases: then the sender must not send.
     """
     values = {
         "shop_id": shop_id,
@@ -112,14 +129,17 @@ async def begin_sends(
         "channels": list(rules),
         "repeatable": [rule.repeatable for rule in rules.values()],
         "max_ages": [rule.max_age for rule in rules.values()],
+        "shopify_cost": sum(rule.shopify_cost for rule in rules.values()),
+        "shopify_reserve": METAFIELD_RESERVE,
     }
     rows = [dict(row) for row in (await session.execute(_BEGIN, values)).mappings()]
     if not rows:
         return None
     channels = [row.pop("channel") for row in rows]
     shop = {name: rows[0].pop(name) for name in ("domain", "credentials", "contact")}
+    budget = pop_budget(rows[0])
     reward_event = RewardEvent(kind=event, redemption_id=redemption_id, **rows[0])
-    return EventToSend(channels=channels, shop_id=shop_id, **shop, event=reward_event)
+    return EventToSend(channels=channels, shop_id=shop_id, **shop, budget=budget, event=reward_event)
 
 
 _SETTLE = statement(

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Self
 
-from sqlalchemy import ARRAY, BigInteger, Integer, text
+from sqlalchemy import ARRAY, BigInteger, Float, Integer, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -17,6 +17,7 @@ from domain.discounts import DiscountType
 from domain.eligibility import Member, Offer
 from domain.points import Draw, Lot
 from domain.redemptions import RedemptionStatus
+from domain.shopify_budget import CREATION_COST
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,23 +205,33 @@ async def write_redemption(
     await session.execute(_WRITE_REDEMPTION, values)
 
 
+# The turn is calculated as `ShopifyBudget.wait_for` and `take` do, but with the row as it is once it is locked.
 _RESERVE = statement(
     """
-    WITH code AS (
-        INSERT INTO discount_codes (shop_id, redemption_id, attempt, code)
-        VALUES (:shop_id, :redemption_id, :attempt, :code)
+    WITH budget AS (
+        UPDATE shopify_budgets
+        SET full_at = greatest(full_at, clock_timestamp()) + make_interval(secs => :shopify_cost / restore_rate)
+        WHERE shop_id = :shop_id
+        RETURNING full_at - make_interval(secs => greatest(maximum, :shopify_cost) / restore_rate) AS turn
+    ), code AS (
+        INSERT INTO discount_codes (shop_id, redemption_id, attempt, code, not_before)
+        VALUES (:shop_id, :redemption_id, :attempt, :code, (SELECT turn FROM budget))
+        RETURNING not_before
     ), draws AS (
         INSERT INTO redemption_draws (redemption_id, attempt, lot_id, points)
         SELECT :redemption_id, :attempt, drawn.* FROM unnest(:lot_ids, :points) AS drawn
         RETURNING lot_id, points
     ), lots AS (
         UPDATE point_lots l SET remaining = l.remaining - draws.points FROM draws WHERE l.id = draws.lot_id
+    ), entries AS (
+        INSERT INTO ledger_entries (shop_id, customer_id, lot_id, points, kind, redemption_id, attempt)
+        SELECT :shop_id, :customer_id, lot_id, -points, :reserve, :redemption_id, :attempt FROM draws
     )
-    INSERT INTO ledger_entries (shop_id, customer_id, lot_id, points, kind, redemption_id, attempt)
-    SELECT :shop_id, :customer_id, lot_id, -points, :reserve, :redemption_id, :attempt FROM draws
+    SELECT not_before FROM code
     """,
     lot_ids=ARRAY(BigInteger),
     points=ARRAY(Integer),
+    shopify_cost=Float,
 )
 
 
@@ -233,8 +244,12 @@ async def reserve(
     redemption_id: str,
     attempt: int,
     code: str,
-) -> None:
-    """Write the attempt's planned code, its draws, the lots and the ledger entries. The customer must be locked."""
+) -> datetime | None:
+    """Write the attempt's planned code, its draws, the lots and the ledger entries. The customer must be locked.
+
+    Takes the code's cost from the shop's Shopify budget, and returns the attempt's turn. None: there is no limit. The
+    budget stays locked until the transaction ends, so nothing else may follow in it.
+    """
     values = {
         "shop_id": shop_id,
         "customer_id": customer_id,
@@ -243,5 +258,6 @@ async def reserve(
         "code": code,
         "lot_ids": [draw.lot_id for draw in draws],
         "points": [draw.points for draw in draws],
+        "shopify_cost": CREATION_COST,
     }
-    await session.execute(_RESERVE, values)
+    return (await session.execute(_RESERVE, values)).scalar_one()

@@ -143,6 +143,20 @@ class Shop(Base):
     updated_at: Mapped[datetime] = _updated()
 
 
+class ShopifyBudget(Base):
+    """What Shopify's rate limit permits a shop, less what purchases have taken of it. Missing: no limit."""
+
+    __tablename__ = "shopify_budgets"
+
+    shop_id: Mapped[int] = mapped_column(ForeignKey("shops.id"), primary_key=True, autoincrement=False)
+    maximum: Mapped[float]
+    """Query cost that can be used at once."""
+    restore_rate: Mapped[float]
+    """Query cost per second."""
+    full_at: Mapped[datetime]
+    """When the maximum is available again, if nothing more is taken."""
+
+
 class ApiKey(Base):
     """An API key of one shop. Only its hash is stored."""
 
@@ -458,6 +472,8 @@ class DiscountCode(Base):
     state: Mapped[CodeState] = mapped_column(server_default=CodeState.PLANNED)
     unknown_outcomes: Mapped[int] = mapped_column(server_default=text("0"))
     """Creations at Shopify whose outcome is unknown. While there is one, the code may still appear."""
+    not_before: Mapped[datetime | None]
+    """The attempt's turn in the shop's Shopify budget. None: at once."""
     checked_at: Mapped[datetime | None]
     """When it was last compared with Shopify."""
     created_at: Mapped[datetime] = _now()

@@ -9,6 +9,7 @@ from temporalio.exceptions import ActivityError, ApplicationError
 from activities.discounts import Discounts
 from activities.failures import PERMANENT
 from domain.eligibility import Refusal
+from domain.shopify_budget import NoTurn
 
 VENDOR_FAILURES = ("NotExecuted", "Refused", "Unknown")
 """Types of activity failures that a vendor caused."""
@@ -42,6 +43,11 @@ class RefundOutcome(StrEnum):
 
     REFUNDED = "refunded"
     REFUSED = "refused"
+
+
+def no_turn(turn: NoTurn) -> PurchaseAnswer:
+    """The answer to a purchase without a turn in the shop's Shopify budget. Nothing was reserved."""
+    return PurchaseAnswer(outcome=PurchaseOutcome.SHOPIFY_UNAVAILABLE, retry_after=turn.wait)
 
 
 def unavailable(failure: BaseException | None) -> PurchaseAnswer:

@@ -12,8 +12,9 @@ from activities.attempt import Attempt
 from activities.discounts import Discounts
 from activities.points import Points
 from domain.events import EventKind
+from domain.shopify_budget import NoTurn
 from workflows.deliveries import DeliversEvent
-from workflows.outcomes import PurchaseAnswer, PurchaseOutcome, unavailable
+from workflows.outcomes import PurchaseAnswer, PurchaseOutcome, no_turn, unavailable
 from workflows.progress import Stage
 from workflows.saga import Saga, shielded
 
@@ -33,6 +34,9 @@ class RedeemReward(DeliversEvent):
         """Run the saga. Returns the answer that callers of the update got."""
         async with self._saga as saga:
             refusal = await saga.step(Points.reserve_points, attempt, undo=Points.release_points, local=True)
+            if isinstance(refusal, NoTurn):
+                self._progress.failure = "the shop has reached its rate limit at Shopify"
+                return await self._finish(no_turn(refusal))
             if refusal is not None:
                 return await self._finish(PurchaseAnswer(outcome=PurchaseOutcome.REFUSED, refusal=refusal))
             await saga.step(Discounts.generate_discount_code, attempt, undo=Discounts.void_discount_code)

@@ -25,6 +25,7 @@ from domain.eligibility import Refusal
 from domain.errors import EarlierAttemptPending, RedemptionClosed
 from domain.ids import new_redemption_id
 from domain.refunds import RefundRefusal
+from domain.shopify_budget import NoTurn
 from sandbox.faults import Fault
 from sandbox.shopify import Shopify
 from sandbox.transport import SandboxTransport
@@ -197,7 +198,7 @@ class Implementation:
         script = fault.script(operation=operations.get(fault), times=times)
         self._backend.shopify.script.add(Fault.model_validate(script))
 
-    def _run(self, message: Message) -> Awaitable[Refusal | bool | None]:
+    def _run(self, message: Message) -> Awaitable[Refusal | NoTurn | bool | None]:
         attempt = self._attempt(message.redemption, message.attempt)
         match message:
             case Reserve():
@@ -223,7 +224,8 @@ class Implementation:
         )
 
 
-def _outcome_of(result: Refusal | bool | None) -> Outcome:
+def _outcome_of(result: Refusal | NoTurn | bool | None) -> Outcome:
+    assert not isinstance(result, NoTurn), "the rate limit is larger than these purchases need"
     if isinstance(result, Refusal):
         return Outcome.REFUSED
     return Outcome.CAPTURED if result is False else Outcome.DONE

@@ -1,0 +1,48 @@
+"""The Shopify budgets of shops. A shop whose answers have no throttle figures has no row, and no limit.
+
+Purchases lock the row, always after everything else, until they commit. All else is one statement.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Interval, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from db.statements import statement
+from domain.shopify_budget import ShopifyBudget
+
+BUDGET_COLUMNS = "b.maximum, b.restore_rate, greatest(b.full_at - clock_timestamp(), interval '0') AS full_in"
+"""Of `shopify_budgets b`, for statements that read the budget with something else. See `pop_budget`."""
+
+_FIND = text(f"SELECT {BUDGET_COLUMNS} FROM shopify_budgets b WHERE b.shop_id = :shop_id")
+
+_LOWER = statement(
+    """
+    INSERT INTO shopify_budgets AS b (shop_id, maximum, restore_rate, full_at)
+    VALUES (:shop_id, :maximum, :restore_rate, clock_timestamp() + :full_in)
+    ON CONFLICT (shop_id) DO UPDATE SET maximum = EXCLUDED.maximum, restore_rate = EXCLUDED.restore_rate,
+        full_at = greatest(b.full_at, EXCLUDED.full_at)
+    """,
+    full_in=Interval,
+)
+
+
+async def find_budget(session: AsyncSession, shop_id: int) -> ShopifyBudget | None:
+    """The shop's budget now. None: no limit."""
+    row = (await session.execute(_FIND, {"shop_id": shop_id})).mappings().one_or_none()
+    return None if row is None else ShopifyBudget(**row)
+
+
+async def lower_budget(session: AsyncSession, shop_id: int, reported: ShopifyBudget) -> None:
+    """Store Shopify's figures. The budget never rises but by time, as calls may be counted that Shopify has not had."""
+    values = {"maximum": reported.maximum, "restore_rate": reported.restore_rate, "full_in": reported.full_in}
+    await session.execute(_LOWER, {"shop_id": shop_id, **values})
+
+
+def pop_budget(row: dict[str, Any]) -> ShopifyBudget | None:
+    """Remove the budget from a row with `BUDGET_COLUMNS`, and return it."""
+    maximum, restore_rate, full_in = (row.pop(name) for name in ("maximum", "restore_rate", "full_in"))
+    if maximum is None:
+        return None
+    return ShopifyBudget(maximum=maximum, restore_rate=restore_rate, full_in=full_in or timedelta())

@@ -1,0 +1,107 @@
+"""Turns in a shop's Shopify budget, without a workflow."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select
+
+from activities.drift import COMPARED_EVERY, Drift
+from activities.metafields import Metafields
+from activities.senders import MetafieldsSender
+from clients.outcomes import NotExecuted
+from db import transactions
+from db.metafields import mark_stale
+from db.shopify_budgets import lower_budget
+from db.tables import DiscountCode
+from db.vault import Vault
+from domain.ids import new_redemption_id
+from domain.shopify_budget import CREATION_COST, NoTurn, ShopifyBudget
+from tests.builders import a_customer, a_lot, a_shop
+from tests.steps import Steps
+
+SECOND = timedelta(seconds=1)
+
+
+async def set_budget(steps: Steps, *, available: float, maximum: float = 100, restore_rate: float = 10) -> None:
+    full_in = timedelta(seconds=(maximum - available) / restore_rate)
+    budget = ShopifyBudget(maximum=maximum, restore_rate=restore_rate, full_in=full_in)
+    async with steps.service.store() as session:
+        await lower_budget(session, steps.first.shop_id, budget)
+
+
+async def test_a_code_is_requested_at_its_turn_and_not_before(steps: Steps) -> None:
+    await set_budget(steps, available=0)
+    await steps.points.reserve_points(steps.first)
+
+    with pytest.raises(NotExecuted) as early:
+        await steps.discounts.generate_discount_code(steps.first)
+
+    assert early.value.retry_after is not None
+    assert SECOND / 2 < early.value.retry_after <= SECOND
+    assert await steps.service.requests("shopify") == 0
+    await steps.service.let_time_pass(SECOND)
+    await steps.discounts.generate_discount_code(steps.first)
+    assert (await steps.row()).status == "active"
+
+
+async def test_a_repeated_reservation_keeps_its_turn(steps: Steps) -> None:
+    await set_budget(steps, available=0)
+
+    await steps.points.reserve_points(steps.first)
+    [before] = await steps.codes()
+    await steps.points.reserve_points(steps.first)
+
+    [after] = await steps.codes()
+    assert after.not_before == before.not_before
+
+
+async def test_no_turn_before_the_deadline_changes_nothing(steps: Steps) -> None:
+    await set_budget(steps, available=-10_000)
+
+    refused = await steps.points.reserve_points(steps.first)
+
+    assert isinstance(refused, NoTurn)
+    assert 990 * SECOND < refused.wait <= 1001 * SECOND
+    assert (await steps.shop.lots(), await steps.shop.redemptions(), await steps.codes()) == ([300, 400], [], [])
+
+
+async def test_turns_of_parallel_purchases_are_those_of_the_domain(steps: Steps) -> None:
+    """The statement calculates with the locked row what the domain calculates for one purchase after the other."""
+    shop = await steps.service.open_shop(a_shop(*(a_customer(a_lot(500)) for _ in range(12))))
+    shop_id = (await shop.row()).id
+    ids = [{"redemption_id": new_redemption_id(), "customer_id": one, "shop_id": shop_id} for one in shop.customers]
+    attempts = [steps.first.model_copy(update=one) for one in ids]
+    budget = ShopifyBudget(maximum=100, restore_rate=10, full_in=7 * SECOND)
+    async with steps.service.store() as session:
+        await lower_budget(session, shop_id, budget)
+        began = await transactions.now(session)
+
+    assert await asyncio.gather(*(steps.points.reserve_points(one) for one in attempts)) == [None] * 12
+
+    async with steps.service.store() as session:
+        codes = await session.scalars(select(DiscountCode).where(DiscountCode.shop_id == shop_id))
+    turns = sorted(code.not_before for code in codes if code.not_before is not None)
+    assert len(turns) == 12
+    for turn in turns:
+        assert abs(max(turn, began) - began - budget.wait_for(CREATION_COST)) < SECOND / 2, turns
+        budget = budget.take(CREATION_COST)
+
+
+@pytest.mark.parametrize(("available", "are_written", "are_compared"), [(80, 1, 1), (60, 1, 0), (40, 0, 0)])
+async def test_purchases_come_before_metafields_and_these_before_sweeps(
+    steps: Steps, available: float, are_written: int, are_compared: int
+) -> None:
+    await steps.capture()
+    async with steps.service.store.begin() as session:
+        await mark_stale(session, steps.first.shop_id, steps.first.customer_id)
+    await steps.service.let_time_pass(COMPARED_EVERY)
+    await set_budget(steps, available=available, restore_rate=0.1)
+    store, vault = steps.service.store, Vault(steps.service.settings.encryption_keys)
+    before = await steps.service.requests("shopify")
+
+    await Drift(store, vault, steps.shopify).check_codes(None)
+    compared = await steps.service.requests("shopify") - before
+    written = await Metafields(store, MetafieldsSender(store, vault, steps.shopify)).sync_metafields(None)
+
+    assert (written, compared) == (are_written, are_compared)
