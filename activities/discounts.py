@@ -173,8 +173,9 @@ class Discounts:
         async with self._sessions.begin() as session:
             # The customer first, like everything that moves points. The lock also makes the balance exact.
             contact = self._vault.seal_contact(await hold_contact(session, attempt.shop_id, attempt.customer_id))
-            captured = {"code_id": code.code_id, "shopify_id": shopify_id, "contact": contact}
-            if not await captures.capture(session, **_ids(attempt), **captured):
+            if not await captures.capture(
+                session, **_ids(attempt), code_id=code.code_id, shopify_id=shopify_id, contact=contact
+            ):
                 row = await discount_codes.lock_code(session, code.code_id)
                 # Perhaps captured by an overlapping execution of this activity.
                 return row.state is CodeState.LIVE and row.shopify_id == shopify_id

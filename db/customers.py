@@ -86,7 +86,7 @@ _STATE = text("""
 async def customer_state(session: AsyncSession, shop_id: int, customer_id: str) -> CustomerState | None:
     """The customer's state for the metafield. None: the customer is erased."""
     row = (await session.execute(_STATE, {"shop_id": shop_id, "customer_id": customer_id})).mappings().one_or_none()
-    return row and CustomerState(**row)
+    return None if row is None else CustomerState(**row)
 
 
 async def profiles(session: AsyncSession, shop_id: int, rows: Sequence[Customer]) -> list[Profile]:

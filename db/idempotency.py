@@ -89,7 +89,7 @@ async def start_next_attempt(session: AsyncSession, shop_id: int, key: str, atte
 async def prune_keys(session: AsyncSession, *, limit: int) -> int:
     """Delete up to `limit` keys that have been kept for long enough; returns how many."""
     old = IdempotencyKey.created_at < func.now() - KEPT_FOR
-    refused = (IdempotencyKey.is_made, IdempotencyKey.status >= HTTPStatus.BAD_REQUEST)
+    refused = (IdempotencyKey.is_made.is_(True), IdempotencyKey.status >= HTTPStatus.BAD_REQUEST)
     old_refusal = IdempotencyKey.created_at < func.now() - MADE_REFUSED_KEPT_FOR
     deleted = await delete_batch(session, IdempotencyKey, old, limit=limit)
     return deleted or await delete_batch(session, IdempotencyKey, *refused, old_refusal, limit=limit)

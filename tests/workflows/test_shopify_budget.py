@@ -20,7 +20,7 @@ from settings import Settings
 from tests.builders import Json, a_customer, a_lot, a_shop
 from tests.service import Service
 from tests.shop import Shop
-from worker import run_workers
+from worker import Pools, run_workers
 
 DEADLINE = 6
 
@@ -35,7 +35,8 @@ async def service(
         # A client has one worker per task queue.
         address = temporal.client.service_client.config.target_host
         client = await Client.connect(address, data_converter=pydantic_data_converter)
-        async with run_workers(client, service.settings, service.store, service.worker_http):
+        pools = Pools(sessions=service.store, http=service.worker_http)
+        async with run_workers(client, service.settings, pools, pools):
             yield service
         assert await service.audit() == []
 
