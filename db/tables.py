@@ -545,7 +545,9 @@ class IdempotencyKey(Base):
     __tablename__ = "idempotency_keys"
     __table_args__ = (
         Index("ix_idempotency_keys_created_at", "created_at"),
-        Index("ix_idempotency_keys_made_refused", "created_at", postgresql_where=text("is_made AND status >= 400")),
+        Index(
+            "ix_idempotency_keys_made_refused", "created_at", postgresql_where=text("is_made IS TRUE AND status >= 400")
+        ),
     )
 
     shop_id: Mapped[int] = mapped_column(ForeignKey("shops.id"), primary_key=True)

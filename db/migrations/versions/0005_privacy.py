@@ -38,7 +38,7 @@ def _mark_made_keys() -> None:
     op.execute("ALTER TABLE idempotency_keys ADD COLUMN IF NOT EXISTS is_made boolean NOT NULL DEFAULT false")
     op.execute("""
         CREATE INDEX IF NOT EXISTS ix_idempotency_keys_made_refused ON idempotency_keys (created_at)
-        WHERE is_made AND status >= 400
+        WHERE is_made IS TRUE AND status >= 400
     """)
     op.execute("CREATE INDEX IF NOT EXISTS ix_shopify_webhooks_processed_at ON shopify_webhooks (processed_at)")
 
