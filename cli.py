@@ -1,5 +1,8 @@
 """Composition root of the command line, `pointsaga`."""
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
 from commands.actions import retry, skip
@@ -7,23 +10,56 @@ from commands.audit import audit
 from commands.deployment import migrate, schedules
 from commands.imports import customer_data, import_file
 from commands.keys import keys
+from commands.options import choose_stack
 from commands.receipts import show
 from commands.redrive import redrive_many
 from commands.refunds import refund
-from commands.stack import demo, up
+from commands.shops import shops
+from commands.stack import demo, env, up
 from commands.stuck import stuck
 from telemetry import configure_logging, exit_process
+
+VERSION = "0.2.0"
 
 OPERATING, ADMINISTRATION, LOCAL = "Redemptions", "Administration", "Local stack"
 
 app = typer.Typer(
     help="Pointsaga: loyalty points for Shopify discount codes.\n\n"
-    "Exit status 0: done; 1: problems found; 2: wrong usage. Settings come from the environment, see .env.example.",
+    "Exit status 0: done; 1: problems found; 2: wrong usage, or the database is not migrated; 3: the database or "
+    "Temporal cannot be reached.\n\n"
+    "Settings come from the environment, see .env.example, or from a running local stack.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"pointsaga {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def choose(
+    *,
+    stack: Annotated[
+        Path | None,
+        typer.Option(
+            "--stack",
+            metavar="DIR",
+            help="Use the local stack with this data directory. Default: the one in .data, if it runs and DATABASE_URL "
+            "is not set. Variables of the environment come first.",
+        ),
+    ] = None,
+    version: Annotated[  # pyright: ignore[reportUnusedParameter] - its callback ends the program
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """Choose the deployment that the command acts on."""
+    choose_stack(stack)
+
 
 app.command(rich_help_panel=OPERATING)(stuck)
 app.command(rich_help_panel=OPERATING)(show)
@@ -35,10 +71,12 @@ app.command(rich_help_panel=OPERATING)(audit)
 app.command("import", rich_help_panel=ADMINISTRATION)(import_file)
 app.command(rich_help_panel=ADMINISTRATION)(migrate)
 app.command("customer-data", rich_help_panel=ADMINISTRATION)(customer_data)
+app.add_typer(shops, name="shops", rich_help_panel=ADMINISTRATION)
 app.add_typer(keys, name="keys", rich_help_panel=ADMINISTRATION)
 app.add_typer(schedules, name="schedules", rich_help_panel=ADMINISTRATION)
 app.command(rich_help_panel=LOCAL)(up)
 app.command(rich_help_panel=LOCAL)(demo)
+app.command(rich_help_panel=LOCAL)(env)
 
 
 def main() -> None:

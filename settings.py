@@ -1,18 +1,46 @@
 """Settings of all processes, from environment variables and `.env`. Read once, in the composition roots."""
 
+import json
 import sys
+from contextvars import ContextVar
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cryptography.fernet import Fernet
 from limits import parse_many
-from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import Field, SecretStr, TypeAdapter, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 from redis.asyncio.connection import parse_url
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.service import TLSConfig
+
+STACK_FILE = Path(".data/stack.json")
+"""Where `pointsaga up` writes the settings of its local stack, by default."""
+
+
+@dataclass(frozen=True)
+class StackFile:
+    """The file `stack.json` of a running local stack. `is_chosen`: by `--stack`, rather than found."""
+
+    path: Path
+    is_chosen: bool
+
+    def settings(self) -> dict[str, str]:
+        """The stack's settings. Raises `OSError`, or `ValueError` if the file has no settings."""
+        return TypeAdapter(dict[str, str]).validate_python(json.loads(self.path.read_text()).get("env"))
+
+
+stack_file: ContextVar[StackFile | None] = ContextVar("stack_file", default=None)
+"""Set by the command line only: API and worker of a stack get its settings from their environment."""
 
 
 class Settings(BaseSettings):
@@ -120,6 +148,24 @@ class Settings(BaseSettings):
             # The original message contains the URL and its password.
             raise ValueError("must be a URL like redis://:password@host:6379/0, rediss://... or unix://...") from None
         return url
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment, then the local stack, then `.env`, which local stacks do not read."""
+        given = (init_settings, env_settings, dotenv_settings)
+        stack = stack_file.get()
+        # A stack that is found must not be mixed with another deployment's database.
+        if stack is None or not (stack.is_chosen or all("database_url" not in source() for source in given)):
+            return given
+        values = {name.lower(): value for name, value in stack.settings().items()}
+        return init_settings, env_settings, InitSettingsSource(settings_cls, values), dotenv_settings
 
     @property
     def purchase_deadline(self) -> timedelta:

@@ -10,8 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from commands.output import TROUBLE, fail
+from commands.output import MISUSE, TROUBLE, UNREACHABLE, fail
 from database import Sessions, connect
+from db.transactions import is_unmigrated, is_unreachable
 from services.actions import Actions
 from services.gateway import Gateway
 from services.stuck import StuckFinder
@@ -53,8 +54,7 @@ def with_engine(work: Callable[[AsyncEngine], Coroutine[Any, Any, Result]]) -> R
     try:
         return asyncio.run(run())
     except (OSError, DBAPIError) as error:
-        message = f"database error: {error}\nCheck DATABASE_URL, and that `pointsaga migrate` has been run."
-        fail(message, status=TROUBLE)
+        _fail_without_database(error)
 
 
 def with_database(work: Callable[[Sessions], Coroutine[Any, Any, Result]]) -> Result:
@@ -88,6 +88,16 @@ def with_service(work: Callable[[Service], Coroutine[Any, Any, Result]]) -> Resu
         _fail_without_temporal(settings, error)
 
 
+def _fail_without_database(error: OSError | DBAPIError) -> NoReturn:
+    cause = getattr(error, "orig", None) or error
+    if is_unmigrated(error):
+        fail(f"the database is not migrated: run `pointsaga migrate` ({cause})", status=MISUSE)
+    if is_unreachable(error):
+        message = f"the database cannot be reached: {str(cause) or type(cause).__name__}\nCheck DATABASE_URL."
+        fail(message, status=UNREACHABLE)
+    fail(f"database error: {error}", status=TROUBLE)
+
+
 def _fail_without_temporal(settings: Settings, error: Exception) -> NoReturn:
     message = f"Temporal at {settings.temporal_address} is unavailable: {error}\nCheck TEMPORAL_ADDRESS."
-    fail(message, status=TROUBLE)
+    fail(message, status=UNREACHABLE)

@@ -3,9 +3,13 @@
 import getpass
 import re
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from commands.output import MISUSE, fail
+from settings import STACK_FILE, StackFile, stack_file
 
 RedemptionId = Annotated[str, typer.Argument(metavar="ID", help="The redemption, like cr_4k1t9zq0m2x7c8v5b3n6.")]
 ShopDomain = Annotated[str, typer.Option("--shop", help="The shop's domain, like demo.myshopify.com.")]
@@ -16,6 +20,22 @@ Reason = Annotated[str, typer.Option(help="Why. Stored in the activity log. No p
 Actor = Annotated[
     str, typer.Option("--by", help="Who acts. Stored in the activity log.", default_factory=getpass.getuser)
 ]
+
+
+def choose_stack(data_dir: Path | None) -> None:
+    """Read settings from the local stack of this data directory; without one, from the stack that runs in `.data`."""
+    chosen = StackFile(STACK_FILE if data_dir is None else data_dir / STACK_FILE.name, is_chosen=data_dir is not None)
+    try:
+        chosen.settings()
+    except FileNotFoundError:
+        if data_dir is not None:
+            fail(
+                f"no local stack runs in {data_dir}: start it with `pointsaga up --data-dir {data_dir}`", status=MISUSE
+            )
+    except (OSError, ValueError) as error:
+        fail(f"{chosen.path} cannot be read: {error}", status=MISUSE)
+    else:
+        stack_file.set(chosen)
 
 
 def check_reason(reason: str) -> str:

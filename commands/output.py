@@ -11,8 +11,8 @@ from pydantic_core import to_jsonable_python
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-DONE, TROUBLE, MISUSE = 0, 1, 2
-"""Exit status: done; problems found; wrong usage, nothing was changed."""
+DONE, TROUBLE, MISUSE, UNREACHABLE = 0, 1, 2, 3
+"""Exit status: done; problems found; wrong usage, nothing was changed; database or Temporal cannot be reached."""
 
 
 def fail(message: str, *, status: int) -> NoReturn:

@@ -1,12 +1,15 @@
 """The local stack. Imported inside the commands, because the container image does not have it."""
 
+import shlex
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from commands.output import MISUSE, fail
+from commands.options import AsJson
+from commands.output import MISUSE, fail, print_json
+from settings import STACK_FILE, stack_file
 
 
 def _port(service: str) -> Any:
@@ -52,3 +55,20 @@ def demo() -> None:
     from local_stack.demo import main
 
     raise typer.Exit(main())
+
+
+def env(*, as_json: AsJson = False) -> None:
+    """Print the settings of the running local stack as shell lines. They contain its encryption key.
+
+    Example: `eval "$(pointsaga env)"`
+    """
+    stack = stack_file.get()
+    if stack is None:
+        fail(
+            f"no local stack runs in {STACK_FILE.parent}: start it with `pointsaga up`, or give --stack", status=MISUSE
+        )
+    if as_json:
+        print_json(stack.settings())
+        return
+    for name, value in stack.settings().items():
+        typer.echo(f"export {name}={shlex.quote(value)}")

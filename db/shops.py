@@ -1,5 +1,6 @@
 """Queries about shops."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import select, update
@@ -23,6 +24,11 @@ async def hold_shop(session: AsyncSession, shop_id: int) -> None:
 async def find_shop(session: AsyncSession, domain: str) -> Shop | None:
     """The shop with this myshopify.com domain."""
     return (await session.execute(select(Shop).where(Shop.domain == domain))).scalar_one_or_none()
+
+
+async def list_shops(session: AsyncSession) -> Sequence[Shop]:
+    """All shops, by domain."""
+    return (await session.scalars(select(Shop).order_by(Shop.domain))).all()
 
 
 def channels_of(shop: Shop, *, has_subscriptions: bool) -> list[Channel]:

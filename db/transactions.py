@@ -17,6 +17,15 @@ class Snapshot(AsyncSession):
     """A read-only session. All its statements see the database as it was at the first."""
 
 
+# undefined_table, undefined_column. Source: PostgreSQL, appendix A.
+_UNDEFINED = ("42P01", "42703")
+
+
+def is_unmigrated(error: Exception) -> bool:
+    """Whether a table or column is missing, so that the schema is older than the code."""
+    return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) in _UNDEFINED
+
+
 def is_unreachable(error: Exception) -> bool:
     """Whether the database is unreachable for now, rather than having rejected a statement.
 

@@ -17,7 +17,7 @@ async def test_schedules_can_be_applied_again(pointsaga: CommandLine) -> None:
 
 async def test_unreachable_temporal_is_named(pointsaga: CommandLine) -> None:
     for command in (["schedules", "apply"], ["stuck"]):
-        result = await pointsaga(*command, status=1, TEMPORAL_ADDRESS="127.0.0.1:1")
+        result = await pointsaga(*command, status=3, TEMPORAL_ADDRESS="127.0.0.1:1")
 
         assert "Temporal at 127.0.0.1:1 is unavailable" in result.err
         assert result.out == ""

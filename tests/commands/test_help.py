@@ -8,7 +8,7 @@ from cli import app
 COMMANDS = [
     *(["stuck"], ["show"], ["retry"], ["skip"], ["refund"], ["redrive"], ["audit"], ["import"], ["migrate"]),
     *(["keys", "create"], ["keys", "list"], ["keys", "revoke"], ["schedules", "apply"], ["customer-data"]),
-    *(["up"], ["demo"]),
+    *(["up"], ["demo"], ["env"], ["shops", "list"]),
 ]
 
 
