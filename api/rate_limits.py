@@ -14,7 +14,7 @@ from limits.errors import StorageError
 from pydantic import SecretStr
 from redis.asyncio import ConnectionPool
 
-# Time that a request waits for the storage before it proceeds without being counted.
+# Time that a request waits for Redis before it proceeds without being counted.
 TIMEOUT_SECONDS = 0.25
 
 log = structlog.stdlib.get_logger("api")
@@ -51,7 +51,8 @@ class RateLimits:
     async def count(self, key_id: int) -> Allowance | None:
         """Count a request. None: the storage is unavailable, and the request is not limited."""
         try:
-            async with asyncio.timeout(TIMEOUT_SECONDS):
+            # Memory needs no patience: a busy process would use it up, and stop limiting when it must.
+            async with asyncio.timeout(None if self._pool is None else TIMEOUT_SECONDS):
                 return await self._count(str(key_id))
         except (StorageError, TimeoutError) as error:
             log.warning("requests are not counted: rate-limit storage unavailable", kind=type(error).__name__)

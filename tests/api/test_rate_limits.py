@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import time
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -12,6 +13,7 @@ from pydantic import SecretStr
 
 from api.app import create_app
 from api.auth import Reader
+from api.rate_limits import TIMEOUT_SECONDS, RateLimits
 from settings import Settings
 from tests.api.support import an_api
 from tests.service import in_process
@@ -115,6 +117,19 @@ async def test_headers_show_the_most_restrictive_limit(settings: Settings, shop:
     assert int(answers[-1].headers["retry-after"]) > 3500
 
 
+async def test_a_busy_process_limits_all_the_same() -> None:
+    limits = RateLimits("1/minute", None)
+    loop = asyncio.get_running_loop()
+    counts = [asyncio.create_task(limits.count(1)) for _ in range(50)]
+    # Longer than a request may wait for Redis, while the requests wait for each other.
+    loop.call_soon(time.sleep, 2 * TIMEOUT_SECONDS)
+
+    allowances = await asyncio.gather(*counts)
+
+    assert [one is not None and one.granted for one in allowances].count(True) == 1
+    assert None not in allowances
+
+
 async def test_refused_requests_do_not_count_in_longer_limits(settings: Settings, shop: Shop) -> None:
     async with limited(settings, "3/hour; 2/minute") as api:
         answers = [await read(api, shop.read_key) for _ in range(6)]
@@ -180,4 +195,8 @@ async def test_a_refused_request_matches_its_documentation(settings: Settings, s
     documented = document["paths"]["/v1/customers/{identifier}"]["get"]["responses"][str(answer.status_code)]
     assert answer.status_code == 429
     assert answer.json() == documented["content"]["application/json"]["examples"]["rate_limited"]["value"]
-    assert {name.lower() for name in documented["headers"]} == {*FIELDS, "retry-after"} <= set(answer.headers)
+    assert (
+        {name.lower() for name in documented["headers"]}
+        == {*FIELDS, "retry-after", "x-request-id"}
+        <= set(answer.headers)
+    )
