@@ -8,11 +8,13 @@ from typing import Any, cast
 
 import pytest
 import yaml
+from cryptography.fernet import Fernet
 
 from local_stack import parts
 from settings import Settings
 from workflows.progress import SEARCH_ATTRIBUTES
 
+KEY = Fernet.generate_key().decode()
 ROOT = Path(__file__).parents[1]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
@@ -24,11 +26,25 @@ PINNED = re.compile(r"^[a-z0-9./-]+:\d+\.\d+(\.\d+)?(-[a-z0-9.-]+)?$")
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_services_have_required_and_known_settings(name: str) -> None:
-    known = {field.upper() for field in Settings.model_fields} | NOT_SETTINGS
-    required = {name.upper() for name, field in Settings.model_fields.items() if field.is_required()}
+def test_services_get_every_setting(name: str) -> None:
+    settings = {field.upper() for field in Settings.model_fields}
 
-    assert required <= set(SERVICES[name]["environment"]) <= known
+    assert set(SERVICES[name]["environment"]) - NOT_SETTINGS == settings
+
+
+@pytest.mark.parametrize("name", sorted(Settings.model_fields))
+def test_a_setting_of_the_composition_has_its_default(name: str) -> None:
+    value, field = SERVICES["api"]["environment"][name.upper()], Settings.model_fields[name]
+
+    variable = re.fullmatch(r"\$\{(\w+):-(.*)\}", value or "")
+    if variable:
+        assert variable[1] == name.upper()
+        assert Settings.model_validate({"encryption_keys": KEY, name: variable[2]}) == Settings.model_validate(
+            {"encryption_keys": KEY}
+        )
+    elif value is None:
+        # An empty text would be a value.
+        assert field.default is None
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES))
