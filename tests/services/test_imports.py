@@ -15,6 +15,8 @@ from settings import Settings
 from tests.builders import Json, a_customer, a_free_product, a_lot, a_reward, a_shop
 from tests.service import Service
 
+DEMO_FILE = Path(__file__).parents[2] / "sandbox" / "demo_shop.json"
+
 
 @pytest.mark.parametrize(
     ("shop", "where"),
@@ -67,6 +69,10 @@ def test_a_demo_shop_can_have_short_keys(tmp_path: Path) -> None:
     path.write_text(json.dumps({"shops": [a_shop(api_keys=[{"key": "short", "scope": "full"}], demo=True)]}))
 
     assert read_import(path).shops[0].demo
+
+
+def test_every_shop_of_the_demo_file_is_a_demo() -> None:
+    assert all(shop.demo for shop in read_import(DEMO_FILE).shops)
 
 
 async def test_an_imported_key_can_expire(service: Service) -> None:
