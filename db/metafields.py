@@ -1,6 +1,6 @@
 """Queries about stale metafields: customers whose metafield at Shopify no longer has their state."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -28,9 +28,23 @@ async def mark_stale(session: AsyncSession, shop_id: int, customer_id: str) -> N
     await _mark(session, Customer.shop_id == shop_id, Customer.id == customer_id)
 
 
-async def mark_tier_stale(session: AsyncSession, shop_id: int, vip_tier_id: str) -> None:
-    """Mark the metafields of every customer on the tier as stale, as they contain its name."""
-    await _mark(session, Customer.shop_id == shop_id, Customer.vip_tier_id == vip_tier_id)
+async def mark_all_stale(session: AsyncSession, shop_id: int, customer_ids: Collection[str]) -> None:
+    """`mark_stale` for several locked customers."""
+    await _mark(session, Customer.shop_id == shop_id, Customer.id.in_(customer_ids))
+
+
+async def mark_members_stale(
+    session: AsyncSession, shop_id: int, vip_tier_id: str, *, after: str, limit: int
+) -> str | None:
+    """Lock up to `limit` members of the tier, then mark their metafields as stale, as they contain its name.
+
+    Members are taken by id, those greater than `after`. Returns the last one, None if there was none.
+    """
+    members = (Customer.shop_id == shop_id, Customer.vip_tier_id == vip_tier_id, Customer.id > after)
+    query = select(Customer.id).where(*members).order_by(Customer.id).limit(limit).with_for_update()
+    ids = (await session.scalars(query)).all()
+    await mark_all_stale(session, shop_id, ids)
+    return ids[-1] if ids else None
 
 
 async def delete_stale(session: AsyncSession, shop_id: int, customer_ids: Sequence[str]) -> None:

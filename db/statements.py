@@ -29,6 +29,7 @@ _STATES: Mapping[str, str | Sequence[str]] = {
     "unsent": sorted(UNSENT),
     "requested": RefundStatus.PENDING,
     "done": RefundStatus.DONE,
+    "earn": EntryKind.EARN,
     "reserve": EntryKind.RESERVE,
     "refund": EntryKind.REFUND,
     "redeeming": [EntryKind.RESERVE, *REVERSALS],

@@ -191,6 +191,8 @@ class VipTier(Base):
     """Factor of the shop's earning rules. Shown to clients, not applied here."""
     badge_image_url: Mapped[str | None]
     badge_color: Mapped[str | None]
+    renamed_at: Mapped[datetime | None]
+    """Time of a rename. None: the metafields of all members are marked as stale since."""
     created_at: Mapped[datetime] = _now()
     updated_at: Mapped[datetime] = _updated()
 

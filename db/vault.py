@@ -3,9 +3,10 @@
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Protocol
 
-from cryptography.fernet import Fernet, MultiFernet
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from pydantic import SecretStr
 
 from db.tables import Shop
@@ -37,6 +38,17 @@ class Vault:
             cryptography.fernet.InvalidToken: none of the keys decrypts them.
         """
         return SecretStr(json.loads(self._fernet.decrypt(shop.credentials[vendor]))[field])
+
+    def open_all(self, shop: Shop | HasCredentials, vendor: str) -> dict[str, str]:
+        """Decrypt the shop's credentials for a vendor. Empty if it has none that can be decrypted."""
+        try:
+            return json.loads(self._fernet.decrypt(shop.credentials[vendor]))
+        except (KeyError, InvalidToken):
+            return {}
+
+    def sealed_at(self, shop: Shop | HasCredentials, vendor: str) -> datetime:
+        """When the shop's credentials for a vendor were encrypted, to the second. Raises as `open`."""
+        return datetime.fromtimestamp(self._fernet.extract_timestamp(shop.credentials[vendor]), UTC)
 
     def seal_text(self, plain: SecretStr) -> str:
         """Encrypt a secret that signs webhooks of a shop."""

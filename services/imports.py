@@ -1,31 +1,39 @@
-"""Write an import file to the database. Known ids are updated; known lots are not changed."""
+"""Write an import file to the database. Known ids are updated; known lots are not changed.
 
-from collections.abc import Callable
+A shop is written in short transactions, so that its customers can buy meanwhile: first the shop with its tiers and
+rewards, then its customers in batches. An interrupted import continues when it is repeated.
+"""
+
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 
-from sqlalchemy import func, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from database import Sessions
 from db.api_keys import hash_key
-from db.metafields import mark_stale, mark_tier_stale
-from db.tables import ApiKey, Base, Customer, Earning, LedgerEntry, PointLot, Reward, Shop, VipTier
+from db.imports import add_lots, count_new_customers, customers_by_id, lock_shop, write_customers
+from db.metafields import mark_all_stale, mark_members_stale
+from db.tables import ApiKey, Customer, Reward, Shop, VipTier
 from db.vault import Vault
-from domain.addresses import address_key
 from domain.ids import new_earning_id
-from domain.points import EntryKind
+from domain.vendors import Vendor
+from services.import_changes import Stored, errors_of
 from services.import_format import (
     ImportedCustomer,
-    ImportedLot,
+    ImportedKey,
     ImportedReward,
     ImportedShop,
     ImportedTier,
     ImportFile,
     InvalidImport,
+    secret_fields,
 )
+
+# Customers and lots of one transaction, which holds the customers' locks for about 0.1 s.
+BATCH_SIZE = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,58 +55,73 @@ async def write_import(
     file: ImportFile,
     *,
     on_shop_imported: Callable[[Imported], None] = lambda _: None,
+    on_customers_imported: Callable[[int], None] = lambda _: None,
 ) -> None:
-    """Import shop by shop, each in one transaction.
+    """Import shop by shop. Safe to repeat.
+
+    `on_customers_imported` gets the size of each batch.
 
     Raises:
-        InvalidImport: a shop conflicts with data in the database. Nothing of that shop was written.
+        InvalidImport: a part conflicts with data in the database. Nothing of that part was written, and nothing after
+            it. The parts before it stay written.
     """
-    for shop in file.shops:
-        try:
-            async with sessions.begin() as session:
-                new_lots = await _write_shop(session, vault, shop)
-        except IntegrityError as error:
-            constraint = getattr(error.orig.__cause__, "constraint_name", None) if error.orig else None
-            raise InvalidImport(f"{shop.domain}: conflicts with data in the database ({constraint})") from None
+    for number, shop in enumerate(file.shops):
+        async with _transaction(sessions, shop.domain) as session:
+            shop_id = await _write_shop(session, vault, shop, f"$.shops[{number}]")
+        await _mark_members(sessions, shop_id)
+        new_lots = 0
+        for batch in _batches(shop.customers):
+            first, last = batch[0].shopify_customer_id, batch[-1].shopify_customer_id
+            async with _transaction(sessions, f"{shop.domain}, customers {first} to {last}") as session:
+                new_lots += await _write_customers(session, shop.domain, batch)
+            on_customers_imported(len(batch))
         counts = {"rewards": len(shop.rewards), "customers": len(shop.customers), "new_lots": new_lots}
         on_shop_imported(Imported(domain=shop.domain, **counts))
 
 
-async def _write_shop(session: AsyncSession, vault: Vault, imported: ImportedShop) -> int:
-    """Write a shop and everything that belongs to it. Returns the number of new lots."""
-    # The lock serializes imports of one shop. Rows that reference the shop can still be inserted.
-    query = select(Shop).where(Shop.domain == imported.domain).with_for_update(key_share=True)
-    shop = (await session.scalars(query)).one_or_none() or Shop()
-    shop.domain, shop.name = imported.domain, imported.name
-    shop.currency, shop.code_prefix = imported.currency, imported.code_prefix
-    if "release_grace_days" in imported.model_fields_set:
-        shop.release_grace = timedelta(days=imported.release_grace_days)
-    shop.credentials = _seal_credentials(vault, imported)
-    if imported.shopify and "webhook_secret" in imported.shopify.model_fields_set:
-        secrets = imported.shopify.webhook_secret or []
-        shop.webhook_secrets = [vault.seal_text(secret) for secret in secrets]
+@asynccontextmanager
+async def _transaction(sessions: Sessions, part: str) -> AsyncGenerator[AsyncSession]:
+    """A transaction. Raises `InvalidImport` for the part if it violates a constraint."""
+    try:
+        async with sessions.begin() as session:
+            yield session
+    except IntegrityError as error:
+        constraint = getattr(error.orig.__cause__, "constraint_name", None) if error.orig else None
+        raise InvalidImport(f"{part}: conflicts with data in the database ({constraint})") from None
+
+
+async def _write_shop(session: AsyncSession, vault: Vault, imported: ImportedShop, path: str) -> int:
+    """Write the shop, its keys, tiers and rewards. Returns the shop's id."""
+    known = await lock_shop(session, imported.domain)
+    stored = await Stored.of(session, known)
+    if errors := list(errors_of(path, imported, stored)):
+        raise InvalidImport("\n".join(errors))
+    shop = known or Shop(domain=imported.domain, credentials={})
+    for column, value in imported.settings.items():
+        setattr(shop, column, value)
+    shop.credentials = _seal_credentials(vault, shop, imported)
+    if imported.shopify and imported.shopify.names_webhook_secret:
+        shop.webhook_secrets = [vault.seal_text(secret) for secret in imported.shopify.webhook_secret or ()]
     session.add(shop)
     await session.flush()
     await _write_keys(session, shop, imported)
     for tier in imported.vip_tiers:
-        await _write_tier(session, shop, tier)
-    # Customers before rewards: the order in which purchases lock them.
-    new_lots = sum([await _write_customer(session, shop, customer) for customer in imported.customers])
+        _write_tier(session, shop, tier, stored.tiers.get(tier.id))
+    await session.flush()
     for reward in imported.rewards:
-        await _write_reward(session, shop, reward)
-    count = select(func.count()).select_from(Customer).where(Customer.shop_id == shop.id)
-    shop.customers = (await session.execute(count)).scalar_one()
-    return new_lots
+        _write_reward(session, shop, reward, stored.rewards.get(reward.id))
+    return shop.id
 
 
-def _seal_credentials(vault: Vault, imported: ImportedShop) -> dict[str, str]:
-    credentials: dict[str, str] = {}
-    if imported.shopify:
-        credentials["shopify"] = vault.seal({"access_token": imported.shopify.access_token.get_secret_value()})
-    for vendor in ("klaviyo", "omnisend", "postscript"):
+def _seal_credentials(vault: Vault, shop: Shop, imported: ImportedShop) -> dict[str, str]:
+    """The shop's credentials with those that the file names, encrypted anew. Null removes a vendor's."""
+    credentials = dict(shop.credentials)
+    for vendor in Vendor:
         access = getattr(imported, vendor)
-        if access:
-            credentials[vendor] = vault.seal({"api_key": access.api_key.get_secret_value()})
+        if named := secret_fields(vendor, access):
+            credentials[vendor] = vault.seal(vault.open_all(shop, vendor) | named)
+        elif access is None and vendor in imported.model_fields_set:
+            credentials.pop(vendor, None)
     return credentials
 
 
@@ -109,64 +132,86 @@ async def _write_keys(session: AsyncSession, shop: Shop, imported: ImportedShop)
         row = (await session.scalars(query)).one_or_none() or ApiKey(shop_id=shop.id, key_hash=key_hash)
         if row.shop_id != shop.id:
             raise InvalidImport(f"{shop.domain}: api_keys[{number}] is the key of another shop")
-        row.scope, row.label = key.scope, key.label
-        if "expires_at" in key.model_fields_set:
-            row.expires_at = key.expires_at
-        session.add(row)
+        _set_columns(session, row, key)
 
 
-async def _write_tier(session: AsyncSession, shop: Shop, imported: ImportedTier) -> None:
-    known = await session.get(VipTier, (shop.id, imported.id))
-    is_renamed = known is not None and known.name != imported.name
-    await _upsert(session, VipTier, {"shop_id": shop.id, **imported.model_dump()})
-    if is_renamed:
-        await mark_tier_stale(session, shop.id, imported.id)
+def _write_tier(session: AsyncSession, shop: Shop, imported: ImportedTier, known: VipTier | None) -> None:
+    row = known or VipTier(shop_id=shop.id)
+    if known is not None and imported.columns.get("name", known.name) != known.name:
+        row.renamed_at = func.clock_timestamp()
+    _set_columns(session, row, imported)
 
 
-async def _write_reward(session: AsyncSession, shop: Shop, imported: ImportedReward) -> None:
-    values = imported.model_dump()
-    values["vip_tier_id"] = values.pop("vip_tier")
-    await _upsert(session, Reward, {"shop_id": shop.id, "deleted_at": None, **values})
+def _write_reward(session: AsyncSession, shop: Shop, imported: ImportedReward, known: Reward | None) -> None:
+    row = known or Reward(shop_id=shop.id)
+    row.deleted_at = None
+    _set_columns(session, row, imported)
 
 
-async def _write_customer(session: AsyncSession, shop: Shop, imported: ImportedCustomer) -> int:
-    # Fields that the file leaves out keep their values: they may have been set through the API.
-    values = imported.model_dump(exclude={"lots"}, exclude_unset=True)
-    customer_id = values["id"] = values.pop("shopify_customer_id")
-    if "vip_tier" in values:
-        values["vip_tier_id"] = values.pop("vip_tier")
-    if "email" in values:
-        values["email_key"] = imported.email and address_key(imported.email)
-    known = await session.get(Customer, (shop.id, customer_id), with_for_update=True)
-    if known is not None and known.erased_at is not None:
-        # An old file must not restore an erased customer.
-        return 0
+def _set_columns(
+    session: AsyncSession, row: ApiKey | VipTier | Reward, imported: ImportedKey | ImportedTier | ImportedReward
+) -> None:
+    for column, value in imported.columns.items():
+        setattr(row, column, value)
+    session.add(row)
+
+
+async def _mark_members(sessions: Sessions, shop_id: int) -> None:
+    """Mark the metafields of all members of renamed tiers as stale, also of tiers that an earlier import renamed."""
+    renamed = (VipTier.shop_id == shop_id, VipTier.renamed_at.is_not(None))
+    async with sessions() as session:
+        tiers = (await session.scalars(select(VipTier).where(*renamed))).all()
+    for tier in tiers:
+        last: str | None = ""
+        while last is not None:
+            async with sessions.begin() as session:
+                last = await mark_members_stale(session, shop_id, tier.id, after=last, limit=BATCH_SIZE)
+        async with sessions() as session:
+            this = (VipTier.shop_id == shop_id, VipTier.id == tier.id, VipTier.renamed_at == tier.renamed_at)
+            await session.execute(update(VipTier).where(*this).values(renamed_at=None))
+
+
+def _batches(customers: Sequence[ImportedCustomer]) -> Iterator[list[ImportedCustomer]]:
+    """The customers in the order of the file. A batch is larger than `BATCH_SIZE` only for one customer's lots."""
+    batch: list[ImportedCustomer] = []
+    size = 0
+    for customer in customers:
+        weight = 1 + len(customer.lots)
+        if batch and size + weight > BATCH_SIZE:
+            yield batch
+            batch, size = [], 0
+        batch.append(customer)
+        size += weight
+    if batch:
+        yield batch
+
+
+async def _write_customers(session: AsyncSession, domain: str, batch: Sequence[ImportedCustomer]) -> int:
+    """Write a batch of customers with their lots. Returns the number of new lots."""
+    shop = await lock_shop(session, domain)
+    assert shop is not None, "the shop is written before its customers"
+    known = await customers_by_id(session, shop.id, [one.shopify_customer_id for one in batch], locked=True)
+    # An old file must not restore an erased customer.
+    erased = {customer.id for customer in known.values() if customer.erased_at is not None}
+    members = [one for one in batch if one.shopify_customer_id not in erased]
+    # The rows that were read do not change below.
+    await write_customers(session, shop.id, [one.columns for one in members])
+    enriched = await add_lots(session, shop.id, [lot for one in members for lot in _lots(one)])
+    moved = [one.shopify_customer_id for one in members if _has_moved(one, known.get(one.shopify_customer_id))]
+    if enriched or moved:
+        await mark_all_stale(session, shop.id, {*enriched, *moved})
+    if new := len(batch) - len(known):
+        await count_new_customers(session, shop.id, new)
+    return len(enriched)
+
+
+def _lots(customer: ImportedCustomer) -> Iterator[dict[str, object]]:
+    for lot in customer.lots:
+        ids = {"customer_id": customer.shopify_customer_id, "earning_id": new_earning_id()}
+        yield {**ids, **lot.model_dump(mode="json")}
+
+
+def _has_moved(customer: ImportedCustomer, known: Customer | None) -> bool:
+    """Whether the import changes the customer's standing or tier, which are in the metafield."""
     before = {"excluded": known is not None and known.excluded, "vip_tier_id": known and known.vip_tier_id}
-    await _upsert(session, Customer, {"shop_id": shop.id, **values})
-    new_lots = await _write_lots(session, shop, customer_id, imported.lots)
-    if new_lots or any(values.get(column, value) != value for column, value in before.items()):
-        await mark_stale(session, shop.id, customer_id)
-    return new_lots
-
-
-async def _write_lots(session: AsyncSession, shop: Shop, customer_id: str, imported: list[ImportedLot]) -> int:
-    if not imported:
-        return 0
-    ids = {"shop_id": shop.id, "customer_id": customer_id}
-    rows = [{**ids, **lot.model_dump(exclude={"id"}), "import_id": lot.id, "remaining": lot.points} for lot in imported]
-    # One statement, so that the totals, which triggers keep, are updated once.
-    new = insert(PointLot).on_conflict_do_nothing().returning(PointLot)
-    added = (await session.scalars(new, rows)).all()
-    for lot in added:
-        entry = {"points": lot.points, "lifetime_points": lot.points, "kind": EntryKind.EARN}
-        session.add(LedgerEntry(**ids, lot_id=lot.id, **entry))
-        earning = {"action": "import", "points": lot.points, "created_at": lot.earned_at}
-        session.add(Earning(id=new_earning_id(), **ids, lot_id=lot.id, **earning))
-    return len(added)
-
-
-async def _upsert(session: AsyncSession, table: type[Base], values: dict[str, object]) -> None:
-    key = {column.name for column in table.__table__.primary_key}
-    changed = {name: value for name, value in values.items() if name not in key} | {"updated_at": func.now()}
-    statement = insert(table).values(values)
-    await session.execute(statement.on_conflict_do_update(index_elements=sorted(key), set_=changed))
+    return any(customer.columns.get(column, value) != value for column, value in before.items())

@@ -8,12 +8,17 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from db.tables import Customer, Shop
+from db import tables
+from db.api_keys import hash_key
+from db.customers import lock_customer
+from db.metafields import mark_stale
 from db.vault import Vault
 from services.import_format import InvalidImport, read_import
 from settings import Settings
 from tests.builders import Json, a_customer, a_free_product, a_lot, a_reward, a_shop
 from tests.service import Service
+from tests.shop import Shop
+from tests.waiting import locks_waited_for, wait_until
 
 DEMO_FILE = Path(__file__).parents[2] / "sandbox" / "demo_shop.json"
 
@@ -32,17 +37,9 @@ DEMO_FILE = Path(__file__).parents[2] / "sandbox" / "demo_shop.json"
         (a_shop(rewards=[a_reward(discount_amount=None)]), "discount_amount is required"),
         (a_shop(rewards=[a_reward(discount_type="free_shipping")]), "discount_amount is not allowed"),
         (a_shop(rewards=[a_reward(discount_type="percentage", discount_amount="101")]), "at most 100"),
-        (
-            a_shop(rewards=[a_reward(discount_type="free_product", discount_amount=None)]),
-            "product_variant_id is required",
-        ),
         (a_shop(rewards=[a_reward(discount_type="percentage", discount_amount="10.125")]), "at most 2 decimals"),
-        (a_shop(rewards=[a_reward(discount_amount="5.005")]), "$.shops[0].rewards[0].discount_amount"),
-        (a_shop(rewards=[a_reward(discount_amount="500.5")], currency="JPY"), "rewards[0].discount_amount: 500.5"),
-        (a_shop(rewards=[a_reward(minimum_spend="1.2345")], currency="KWD"), "rewards[0].minimum_spend: 1.2345"),
         (a_shop(rewards=[a_free_product("gid://shopify/Product/42")]), "$.shops[0].rewards[0].product_variant_id"),
         (a_shop(release_grace_days=0), "$.shops[0].release_grace_days"),
-        (a_shop(rewards=[a_reward(vip_tier="tier_gold")]), "$.shops[0].rewards[0].vip_tier"),
         (a_shop(rewards=[a_reward(), a_reward()]), "id 'reward_abc' appears 2 times"),
         (a_shop(rewards=[a_reward(point_cost=1)]), "$.shops[0].rewards[0].point_cost"),
         (a_shop(a_customer(customer_id="jane")), "$.shops[0].customers[0].shopify_customer_id"),
@@ -75,24 +72,133 @@ def test_every_shop_of_the_demo_file_is_a_demo() -> None:
     assert all(shop.demo for shop in read_import(DEMO_FILE).shops)
 
 
-async def test_an_imported_key_can_expire(service: Service) -> None:
+async def test_an_imported_key_keeps_what_the_file_omits(service: Service) -> None:
     imported = a_shop()
-    imported["api_keys"][0] |= {"expires_at": "2026-01-01T00:00:00Z"}
+    imported["api_keys"][0] |= {"expires_at": "2026-01-01T00:00:00Z", "label": "theme"}
     shop = await service.open_shop(imported)
-    del imported["api_keys"][0]["expires_at"]
+    del imported["api_keys"][0]["expires_at"], imported["api_keys"][0]["label"]
 
     for _ in range(2):
         assert (await shop.get("/v1/rewards", shop.full_key)).status_code == 401
         await service.import_shop(imported)
 
+    async with service.store() as session:
+        key_hash = hash_key(shop.full_key)
+        assert await session.scalar(select(tables.ApiKey.label).where(tables.ApiKey.key_hash == key_hash)) == "theme"
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"shops": {}}', "\ufeff\u0000"])
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"shops": {}}', '{"shops": []}', "\ufeff\u0000"])
 def test_other_files_are_invalid(tmp_path: Path, content: str) -> None:
     path = tmp_path / "shops.json"
     path.write_text(content)
 
     with pytest.raises(InvalidImport, match=r"\$"):
         read_import(path)
+
+
+def test_a_byte_order_mark_is_ignored(tmp_path: Path) -> None:
+    path = tmp_path / "shops.json"
+    path.write_text(json.dumps({"shops": [a_shop()]}), encoding="utf-8-sig")
+
+    assert len(read_import(path).shops) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"rewards": [a_reward(vip_tier="tier_gold")]}, r"\$.shops\[0\].rewards\[0\].vip_tier: .* 'tier_gold'"),
+        ({"rewards": [{"id": "new", "name": "New", "points_cost": 5}]}, r"rewards\[0\].discount_type: Field required"),
+        ({"rewards": [{"id": "reward_abc", "discount_type": "free_product"}]}, "product_variant_id is required"),
+        (
+            {"rewards": [a_reward("new", discount_type="free_product", discount_amount=None)]},
+            "product_variant_id is required",
+        ),
+        ({"rewards": [{"id": "reward_abc", "discount_amount": None}]}, "discount_amount is required"),
+        ({"vip_tiers": [{"id": "new", "name": "New"}]}, r"vip_tiers\[0\].points_required: Field required"),
+        ({"domain": "new.myshopify.com"}, r"shops\[0\].name: Field required.*\n.*shops\[0\].currency"),
+    ],
+)
+async def test_new_rows_need_all_required_fields(service: Service, shop: Shop, changes: Json, error: str) -> None:
+    with pytest.raises(InvalidImport, match=error):
+        await service.import_shop({"domain": shop.domain, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"rewards": [a_reward(discount_amount="5.005")]}, r"\$.shops\[0\].rewards\[0\].discount_amount: 5.005"),
+        ({"rewards": [{"id": "reward_abc", "minimum_spend": "1.2345"}]}, r"rewards\[0\].minimum_spend: 1.2345 .* GBP"),
+        ({"rewards": [a_reward("new", minimum_spend="1.2345")], "currency": "KWD"}, "minimum_spend: 1.2345 .* KWD"),
+        ({"rewards": [a_reward(discount_amount="500.5")], "currency": "JPY"}, r"rewards\[0\].discount_amount: 500.5"),
+        ({"rewards": [{"id": "percent", "discount_type": "fixed_amount"}], "currency": "JPY"}, "discount_amount: 12.5"),
+        ({"currency": "JPY"}, r"shops\[0\].currency: reward_abc.discount_amount: 5.25 .* JPY"),
+    ],
+)
+async def test_amounts_fit_the_currency(service: Service, changes: Json, error: str) -> None:
+    percent = a_reward("percent", discount_type="percentage", discount_amount="12.5")
+    shop = await service.open_shop(a_shop(rewards=[a_reward(discount_amount="5.25"), percent]))
+
+    with pytest.raises(InvalidImport, match=error):
+        await service.import_shop({"domain": shop.domain, **changes})
+
+
+async def test_an_import_changes_only_what_it_names(service: Service, settings: Settings) -> None:
+    settings_of_shop: Json = {"code_prefix": "VIP", "currency": "EUR", "release_grace_days": 30}
+    shop = await service.open_shop(a_shop(a_customer(a_lot(500)), **settings_of_shop))
+    before, vault = await shop.row(), Vault(settings.encryption_keys)
+
+    await service.import_shop({"domain": shop.domain, "klaviyo": {"api_key": "pk_new"}})
+
+    after = await shop.row()
+    assert vault.open(after, "klaviyo", "api_key").get_secret_value() == "pk_new"
+    assert {**after.credentials, "klaviyo": ""} == {**before.credentials, "klaviyo": ""}
+    assert (after.name, after.currency, after.code_prefix) == ("A shop", "EUR", "VIP")
+    assert after.release_grace == timedelta(days=30)
+    assert (await shop.purchase()).status_code == 201
+
+
+async def test_null_removes_credentials(service: Service, shop: Shop) -> None:
+    await service.import_shop({"domain": shop.domain, "klaviyo": None})
+
+    assert set((await shop.row()).credentials) == {"shopify", "omnisend", "postscript"}
+
+
+async def test_a_webhook_secret_changes_alone(service: Service, settings: Settings) -> None:
+    imported = a_shop(shopify={"access_token": "shpat_kept", "webhook_secret": "old"})
+    shop, vault = await service.open_shop(imported), Vault(settings.encryption_keys)
+
+    await service.import_shop({"domain": shop.domain, "shopify": {"webhook_secret": ["new", "old"]}})
+    await service.import_shop({"domain": shop.domain, "shopify": {"access_token": "shpat_kept"}})
+    row = await shop.row()
+    assert [vault.open_text(one).get_secret_value() for one in row.webhook_secrets] == ["new", "old"]
+
+    await service.import_shop({"domain": shop.domain, "shopify": {"webhook_secret": None}})
+    row = await shop.row()
+    assert (row.webhook_secrets, vault.open_all(row, "shopify")) == ([], {"access_token": "shpat_kept"})
+
+
+async def test_removed_credentials_leave_the_webhook_secret(service: Service) -> None:
+    shop = await service.open_shop(a_shop(shopify={"access_token": "shpat_x", "webhook_secret": "kept"}))
+
+    await service.import_shop({"domain": shop.domain, "shopify": None})
+
+    row = await shop.row()
+    assert ("shopify" in row.credentials, len(row.webhook_secrets)) == (False, 1)
+
+
+async def test_a_reward_keeps_what_the_file_omits(service: Service, shop: Shop) -> None:
+    await service.import_shop({"domain": shop.domain, "rewards": [{"id": "reward_abc", "points_cost": 400}]})
+
+    reward = (await shop.get("/v1/rewards/reward_abc")).json()["data"]["attributes"]
+    assert (reward["points_cost"], reward["discount_amount"], reward["expiry_days"]) == (400, 5.0, 30)
+
+
+async def test_a_type_without_amount_removes_the_amount(service: Service, shop: Shop) -> None:
+    await service.import_shop(
+        {"domain": shop.domain, "rewards": [{"id": "reward_abc", "discount_type": "free_shipping"}]}
+    )
+
+    assert (await shop.get("/v1/rewards/reward_abc")).json()["data"]["attributes"]["discount_amount"] is None
 
 
 async def test_a_repeated_import_adds_no_points(service: Service) -> None:
@@ -161,31 +267,74 @@ async def test_changed_customers_are_marked_stale(service: Service) -> None:
 
 
 async def test_customers_of_a_renamed_tier_are_marked_stale(service: Service) -> None:
-    def tier(name: str) -> Json:
-        return {"id": "gold", "name": name, "points_required": 1000}
-
-    imported = a_shop(a_customer(vip_tier="gold"), a_customer(), vip_tiers=[tier("Gold")])
+    imported = a_shop(a_customer(vip_tier="gold"), a_customer(), vip_tiers=[a_tier("Gold")])
     shop = await service.open_shop(imported)
 
-    await service.import_shop({**imported, "vip_tiers": [tier("Or")]})
+    await service.import_shop({**imported, "vip_tiers": [a_tier("Or")]})
 
     assert await shop.stale_customers() == {shop.customers[0]}
 
 
-async def test_customers_can_buy_during_an_import(service: Service) -> None:
-    busy, buyer = a_customer(), a_customer(a_lot(500))
-    imported = a_shop(busy, buyer)
-    shop = await service.open_shop(imported)
-    mine = (Customer.shop_id == (await shop.row()).id, Customer.id == shop.customers[0])
+def a_tier(name: str) -> Json:
+    return {"id": "gold", "name": name, "points_required": 1000}
+
+
+async def test_a_tier_is_renamed_while_a_member_changes(service: Service) -> None:
+    shop = await service.open_shop(a_shop(a_customer(vip_tier="gold"), vip_tiers=[a_tier("Gold")]))
+    row, renamed = await shop.row(), {"domain": shop.domain, "name": "A shop", "currency": "GBP"}
     async with service.store.begin() as session:
-        await session.execute(select(Customer).where(*mine).with_for_update())
-        importing = asyncio.ensure_future(service.import_shop({**imported, "customers": [busy]}))
-        await asyncio.sleep(0.3)
+        await lock_customer(session, row.id, shop.customers[0])
+        renaming = asyncio.ensure_future(service.import_shop({**renamed, "vip_tiers": [a_tier("Or")]}))
+        await wait_until(lambda: locks_waited_for(service.store))
+        await mark_stale(session, row.id, shop.customers[0])
+    await renaming
+
+
+async def test_members_are_marked_after_an_interrupted_rename(service: Service) -> None:
+    shop = await service.open_shop(a_shop(a_customer(vip_tier="gold"), vip_tiers=[a_tier("Gold")]))
+    renamed = {"domain": shop.domain, "vip_tiers": [a_tier("Or")]}
+    async with service.store.begin() as session:
+        await lock_customer(session, (await shop.row()).id, shop.customers[0])
+        renaming = asyncio.ensure_future(service.import_shop(renamed))
+        await wait_until(lambda: locks_waited_for(service.store))
+        renaming.cancel()
+        await asyncio.wait([renaming])
+    assert (await shop.stale_customers(), renaming.cancelled()) == (set(), True)
+
+    await service.import_shop(renamed)
+
+    assert await shop.stale_customers() == {shop.customers[0]}
+
+
+async def test_customers_can_buy_during_an_import(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.imports.BATCH_SIZE", 2)
+    buyer, busy = a_customer(a_lot(500)), a_customer()
+    shop = await service.open_shop(a_shop(buyer, busy))
+    changed = [buyer | {"first_name": "Jo", "lots": [a_lot(1)]}, busy | {"first_name": "Jo"}]
+    async with service.store.begin() as session:
+        await lock_customer(session, (await shop.row()).id, busy["shopify_customer_id"])
+        importing = asyncio.ensure_future(
+            service.import_shop({"domain": shop.domain, "name": "A shop", "currency": "GBP", "customers": changed})
+        )
+        await wait_until(lambda: locks_waited_for(service.store))
 
         async with asyncio.timeout(20):
-            assert (await shop.purchase(customer=shop.customers[1])).status_code == 201
+            assert (await shop.purchase()).status_code == 201
         assert not importing.done()
     await importing
+
+
+async def test_an_interrupted_import_continues(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.imports.BATCH_SIZE", 2)
+    first, second = a_customer(a_lot(300)), a_customer(a_lot(200))
+    imported = a_shop(first, second)
+    with pytest.raises(InvalidImport, match=f"customers {second['shopify_customer_id']} to .*: conflicts"):
+        await service.import_shop({**imported, "customers": [first, second | {"email": first["email"]}]})
+
+    shop = await service.open_shop({**imported, "customers": [first, second]})
+
+    assert [await shop.balance(one) for one in shop.customers] == [300, 200]
+    assert ((await shop.row()).customers, await service.audit()) == (2, [])
 
 
 async def test_a_conflicting_shop_is_not_written(service: Service) -> None:
@@ -198,7 +347,7 @@ async def test_a_conflicting_shop_is_not_written(service: Service) -> None:
 
     assert (await shop.get(f"/v1/customers/{shop.customers[0]}")).status_code == 200
     async with service.store() as session:
-        assert (await session.scalars(select(Shop).where(Shop.domain == second["domain"]))).all() == []
+        assert (await session.scalars(select(tables.Shop).where(tables.Shop.domain == second["domain"]))).all() == []
 
 
 async def test_an_email_belongs_to_one_customer(service: Service) -> None:
@@ -211,12 +360,22 @@ async def test_an_email_belongs_to_one_customer(service: Service) -> None:
     assert await shop.balance() == 100
 
 
+async def test_an_imported_address_is_found_in_any_case(service: Service) -> None:
+    customer = a_customer(a_lot(100))
+    shop = await service.open_shop(a_shop(customer))
+    customer["email"] = f"Ünal.{customer['shopify_customer_id']}@Shopper.io"
+
+    await service.import_shop({"domain": shop.domain, "customers": [customer]})
+
+    assert (await shop.get(f"/v1/customers/{customer['email'].upper()}")).status_code == 200
+
+
 async def test_vendor_credentials_are_encrypted(service: Service, settings: Settings) -> None:
     imported = a_shop()
     await service.import_shop(imported)
 
     async with service.store() as session:
-        shop = (await session.scalars(select(Shop).where(Shop.domain == imported["domain"]))).one()
+        shop = (await session.scalars(select(tables.Shop).where(tables.Shop.domain == imported["domain"]))).one()
 
     assert "shpat_" not in json.dumps(shop.credentials)
     assert Vault(settings.encryption_keys).open(shop, "shopify", "access_token").get_secret_value().startswith("shpat_")

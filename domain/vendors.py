@@ -1,0 +1,15 @@
+"""The vendors that a shop has credentials of."""
+
+from enum import StrEnum
+
+
+class Vendor(StrEnum):
+    SHOPIFY = "shopify"
+    KLAVIYO = "klaviyo"
+    OMNISEND = "omnisend"
+    POSTSCRIPT = "postscript"
+
+    @property
+    def secret_field(self) -> str:
+        """The field of the credentials that holds the secret, in import files and in the vault."""
+        return "access_token" if self is Vendor.SHOPIFY else "api_key"
