@@ -7,6 +7,7 @@ import typer
 
 from commands.actions import retry, skip
 from commands.audit import audit
+from commands.credentials import credentials
 from commands.deployment import migrate, schedules
 from commands.imports import customer_data, import_file
 from commands.keys import keys
@@ -72,6 +73,7 @@ app.command("import", rich_help_panel=ADMINISTRATION)(import_file)
 app.command(rich_help_panel=ADMINISTRATION)(migrate)
 app.command("customer-data", rich_help_panel=ADMINISTRATION)(customer_data)
 app.add_typer(shops, name="shops", rich_help_panel=ADMINISTRATION)
+app.add_typer(credentials, name="credentials", rich_help_panel=ADMINISTRATION)
 app.add_typer(keys, name="keys", rich_help_panel=ADMINISTRATION)
 app.add_typer(schedules, name="schedules", rich_help_panel=ADMINISTRATION)
 app.command(rich_help_panel=LOCAL)(up)

@@ -1,11 +1,22 @@
 """Klaviyo: sends one event to the customer's profile. Retries are safe: Klaviyo drops a repeated `unique_id`."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import httpx
 from pydantic import SecretStr
 
-from clients.marketing import CALL_SECONDS, EVENT_NAMES, LIMITS, event_properties, rfc3339, valid_email, valid_phone
+from clients.marketing import (
+    CALL_SECONDS,
+    EVENT_NAMES,
+    INVALID_EVENT,
+    LIMITS,
+    accepts_key,
+    event_properties,
+    rfc3339,
+    valid_email,
+    valid_phone,
+)
 from clients.outcomes import Unknown
 from clients.vendor_http import Redactor, ResponseModel, VendorHttp, parse_body
 from domain.events import RewardEvent
@@ -25,6 +36,13 @@ class Klaviyo:
             Refused: the event is invalid, or (`alarm`) the key, its scope or the revision is.
             Unknown: Klaviyo failed, or its bot protection responded.
         """
+        await self._send(api_key, _event_body(event), event.email, event.phone, event.discount_code)
+
+    async def check_key(self, api_key: SecretStr) -> None:
+        """Find out whether Klaviyo accepts the key; see `accepts_key`."""
+        await accepts_key(self._send(api_key, INVALID_EVENT))
+
+    async def _send(self, api_key: SecretStr, body: Mapping[str, Any], *private: str | None) -> None:
         key = self._http.header_value(api_key)
         headers = {
             "Authorization": f"Klaviyo-API-Key {key}",
@@ -32,13 +50,13 @@ class Klaviyo:
             "Content-Type": "application/vnd.api+json",
             "revision": self._revision,
         }
-        response = await self._http.post(self._url, headers=headers, body=_event_body(event))
+        response = await self._http.post(self._url, headers=headers, body=body)
         # The Cloudflare challenge in front of Klaviyo is a 403, but says nothing about the key.
         # Source: github.com/klaviyo/klaviyo-api-node, issue 66.
         if "cf-mitigated" in response.headers:
             raise Unknown(self._http.vendor, f"HTTP {response.status_code}: a Cloudflare challenge, not Klaviyo")
         errors = parse_body(_Errors, response)
-        redactor = Redactor(key, event.email, event.phone, event.discount_code)
+        redactor = Redactor(key, *private)
         reason = redactor.reason(response, errors and errors.text)
         self._http.check_status(response, reason)
         if response.content and errors is None:

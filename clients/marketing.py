@@ -5,10 +5,12 @@ Names are those of Mage's integrations, because merchants have flows on them. So
 """
 
 import re
+from collections.abc import Awaitable, Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from clients.destinations import Limits
-from clients.outcomes import NoRecipient
+from clients.outcomes import NoRecipient, Refused
 from domain.events import EventKind, RewardEvent
 
 EVENT_NAMES = {EventKind.REWARD_REDEEMED: "Reward Redeemed", EventKind.REWARD_REFUNDED: "Reward Refunded"}
@@ -63,3 +65,22 @@ def contact(vendor: str, event: RewardEvent, *, phone_length: int = 16) -> dict[
     if not fields:
         raise NoRecipient(vendor, "the customer has neither an e-mail address nor a phone number")
     return fields
+
+
+# What a vendor rejects as invalid once it has accepted the key. No vendor has a harmless request that needs only the
+# permission to send events.
+INVALID_EVENT: Mapping[str, Any] = {}
+
+
+async def accepts_key(sending: Awaitable[None]) -> None:
+    """Send an invalid event to find out whether the vendor accepts the key.
+
+    Raises:
+        Refused: the vendor rejects the key, or lets it not send events.
+        NotExecuted, Unknown: the vendor did not say.
+    """
+    try:
+        await sending
+    except Refused as error:
+        if error.alarm:
+            raise

@@ -3,12 +3,22 @@
 `eventID` drops repeats of historical events only. Source: api-docs.omnisend.com/reference/events.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import httpx
 from pydantic import Field, SecretStr
 
-from clients.marketing import CALL_SECONDS, EVENT_NAMES, LIMITS, contact, event_properties, rfc3339
+from clients.marketing import (
+    CALL_SECONDS,
+    EVENT_NAMES,
+    INVALID_EVENT,
+    LIMITS,
+    accepts_key,
+    contact,
+    event_properties,
+    rfc3339,
+)
 from clients.outcomes import Unknown
 from clients.vendor_http import Redactor, ResponseModel, VendorHttp, parse_body, parse_seconds
 from domain.events import RewardEvent
@@ -40,11 +50,18 @@ class Omnisend:
             "contact": contact(self._http.vendor, event, phone_length=PHONE_LENGTH),
             "properties": event_properties(event),
         }
+        await self._send(api_key, body, event.email, event.phone, event.discount_code)
+
+    async def check_key(self, api_key: SecretStr) -> None:
+        """Find out whether Omnisend accepts the key; see `accepts_key`."""
+        await accepts_key(self._send(api_key, INVALID_EVENT))
+
+    async def _send(self, api_key: SecretStr, body: Mapping[str, Any], *private: str | None) -> None:
         key = self._http.header_value(api_key)
         headers = {"Authorization": f"Omnisend-API-Key {key}", "Omnisend-Version": self._version}
         response = await self._http.post(self._url, headers=headers, body=body)
         problem = parse_body(_Problem, response)
-        redactor = Redactor(key, event.email, event.phone, event.discount_code)
+        redactor = Redactor(key, *private)
         reason = redactor.reason(response, problem and problem.text)
         self._http.check_status(response, reason, retry_after=problem and parse_seconds(problem.retry_after))
         if response.content and problem is None:

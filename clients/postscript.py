@@ -4,12 +4,14 @@ An unknown outcome must not be retried: Postscript does not document that it dro
 customer could get a second text. Source: developers.postscript.io/reference/create-custom-event.
 """
 
+from collections.abc import Mapping
 from datetime import UTC
+from typing import Any
 
 import httpx
 from pydantic import SecretStr
 
-from clients.marketing import CALL_SECONDS, EVENT_NAMES, LIMITS, contact, event_properties
+from clients.marketing import CALL_SECONDS, EVENT_NAMES, INVALID_EVENT, LIMITS, accepts_key, contact, event_properties
 from clients.outcomes import NotExecuted, Unknown
 from clients.vendor_http import Redactor, ResponseModel, VendorHttp, parse_body, retry_after_header
 from domain.events import RewardEvent
@@ -39,10 +41,17 @@ class Postscript:
             "external_id": str(event.event_id),
             "properties": event_properties(event),
         }
+        await self._send(api_key, body, event.email, event.phone, event.discount_code)
+
+    async def check_key(self, api_key: SecretStr) -> None:
+        """Find out whether Postscript accepts the key; see `accepts_key`."""
+        await accepts_key(self._send(api_key, INVALID_EVENT))
+
+    async def _send(self, api_key: SecretStr, body: Mapping[str, Any], *private: str | None) -> None:
         key = self._http.header_value(api_key)
         response = await self._http.post(self._url, headers={"Authorization": f"Bearer {key}"}, body=body)
         error = parse_body(_Error, response)
-        redactor = Redactor(key, event.email, event.phone, event.discount_code)
+        redactor = Redactor(key, *private)
         reason = redactor.reason(response, error and error.text)
         if error and error.error_code == RATE_LIMIT_EXCEEDED:
             raise NotExecuted(self._http.vendor, reason, retry_after=retry_after_header(response))

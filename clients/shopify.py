@@ -51,6 +51,9 @@ BACKGROUND_LIMITS = Limits(in_flight=10, open_seconds=30)
 # minimum spend needs it.
 ALL_PRODUCTS_HANDLE = "all"
 
+# Not of the form of a code.
+UNUSED_CODE = "pointsaga/check"
+
 _Model = TypeVar("_Model", bound=ShopifyModel)
 
 _log = structlog.get_logger()
@@ -127,6 +130,10 @@ class Shopify:
         redactor = self._redactor(store, code)
         node = await self._execute(store, "codeDiscountNodeByCode", {"code": code}, redactor)
         return None if node is None else self._parse(DiscountNode, node).to_found_discount()
+
+    async def check_token(self, store: Store) -> None:
+        """Find out whether Shopify accepts the token and lets it read discounts. Raises as `find_discount`."""
+        await self.find_discount(store, UNUSED_CODE)
 
     async def delete_discount(self, store: Store, gid: str) -> None:
         """Delete the discount. Does nothing if it does not exist."""

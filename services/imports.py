@@ -119,7 +119,7 @@ def _seal_credentials(vault: Vault, shop: Shop, imported: ImportedShop) -> dict[
     for vendor in Vendor:
         access = getattr(imported, vendor)
         if named := secret_fields(vendor, access):
-            credentials[vendor] = vault.seal(vault.open_all(shop, vendor) | named)
+            credentials[vendor] = vault.seal(named)
         elif access is None and vendor in imported.model_fields_set:
             credentials.pop(vendor, None)
     return credentials

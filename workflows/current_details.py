@@ -152,7 +152,8 @@ def _needs_attention(progress: Progress) -> list[str]:
         f"{_AFTER_PIVOT[progress.event]} **Delivery failed:** {_joined(rejected)} rejected the event.",
         _steps(progress),
         "**Waiting for** an operator. Retrying fails until the cause is fixed. "
-        "Usually that is an API key: import the new one with `pointsaga import`.",
+        "Usually that is an API key: set the new one with "
+        f"`pointsaga credentials set {progress.attempt.shop_domain} VENDOR`.",
         "**Action:**",
         _bullets(
             [

@@ -37,9 +37,9 @@ class CommandLine:
 
     env: Mapping[str, str]
 
-    async def __call__(self, *words: str, status: int = 0, **env: str) -> Result:
+    async def __call__(self, *words: str, status: int = 0, stdin: str | None = None, **env: str) -> Result:
         """Run a command, which must end with this exit status."""
-        run = await asyncio.to_thread(CliRunner(env={**self.env, **env}).invoke, app, words)
+        run = await asyncio.to_thread(CliRunner(env={**self.env, **env}).invoke, app, words, stdin)
         result = Result(run.exit_code, run.stdout, run.stderr)
         assert result.status == status, result
         return result

@@ -8,6 +8,7 @@ from cli import app
 COMMANDS = [
     *(["stuck"], ["show"], ["retry"], ["skip"], ["refund"], ["redrive"], ["audit"], ["import"], ["migrate"]),
     *(["keys", "create"], ["keys", "list"], ["keys", "revoke"], ["schedules", "apply"], ["customer-data"]),
+    *(["credentials", "set"], ["credentials", "list"]),
     *(["up"], ["demo"], ["env"], ["shops", "list"]),
 ]
 

@@ -1,0 +1,97 @@
+"""Vendors' credentials of shops: setting them, listing them, and asking the vendor."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+
+from cryptography.fernet import InvalidToken
+from pydantic import SecretStr
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from clients.klaviyo import Klaviyo
+from clients.omnisend import Omnisend
+from clients.outcomes import Refused, VendorError
+from clients.postscript import Postscript
+from clients.shopify import Shopify, Store
+from db.imports import lock_shop
+from db.tables import Shop
+from db.vault import Vault
+from domain.vendors import Vendor
+
+
+class Answer(StrEnum):
+    """A vendor's answer to credentials. `UNKNOWN`: it could not be asked."""
+
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    answer: Answer
+    reason: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """A vendor of a shop. `set_at`: None if there are no credentials, or none of ENCRYPTION_KEYS decrypts them."""
+
+    shop: str
+    vendor: Vendor
+    is_set: bool
+    set_at: datetime | None
+    check: Check | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class VendorChecks:
+    """Asks vendors whether they accept credentials. Changes nothing there."""
+
+    shopify: Shopify
+    marketing: Mapping[Vendor, Klaviyo | Omnisend | Postscript]
+
+    async def checked(self, vault: Vault, shop: Shop, row: Listed) -> Listed:
+        """The row with the vendor's answer, if the shop has credentials that can be decrypted."""
+        if row.set_at is None:
+            return row
+        secret = vault.open(shop, row.vendor, row.vendor.secret_field)
+        return replace(row, check=await self.check(shop.domain, row.vendor, secret))
+
+    async def check(self, domain: str, vendor: Vendor, secret: SecretStr) -> Check:
+        """Ask the vendor."""
+        try:
+            if vendor is Vendor.SHOPIFY:
+                await self.shopify.check_token(Store(domain, secret))
+            else:
+                await self.marketing[vendor].check_key(secret)
+        except VendorError as error:
+            refused = isinstance(error, Refused)
+            return Check(answer=Answer.REFUSED if refused else Answer.UNKNOWN, reason=error.reason)
+        return Check(answer=Answer.ACCEPTED)
+
+
+async def set_secret(session: AsyncSession, vault: Vault, domain: str, vendor: Vendor, secret: SecretStr) -> None:
+    """Store the secret."""
+    shop = await lock_shop(session, domain)
+    assert shop is not None, "a shop is never deleted"
+    sealed = vault.seal({vendor.secret_field: secret.get_secret_value()})
+    shop.credentials = {**shop.credentials, vendor: sealed}
+
+
+async def list_credentials(session: AsyncSession, vault: Vault, domain: str | None) -> list[tuple[Shop, list[Listed]]]:
+    """Every vendor of one shop, or of all."""
+    query = select(Shop).order_by(Shop.domain)
+    shops = await session.scalars(query if domain is None else query.where(Shop.domain == domain))
+    return [(shop, [_listed(vault, shop, vendor) for vendor in Vendor]) for shop in shops]
+
+
+def _listed(vault: Vault, shop: Shop, vendor: Vendor) -> Listed:
+    is_set = vendor in shop.credentials
+    try:
+        set_at = vault.sealed_at(shop, vendor) if is_set else None
+    except InvalidToken:
+        set_at = None
+    return Listed(shop=shop.domain, vendor=vendor, is_set=is_set, set_at=set_at)
