@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -19,6 +19,14 @@ async def lock_shop(session: AsyncSession, domain: str) -> Shop | None:
     """The shop, locked: one import writes to it at a time. Rows that reference it can still be inserted."""
     query = select(Shop).where(Shop.domain == domain).with_for_update(key_share=True)
     return (await session.scalars(query)).one_or_none()
+
+
+async def discard_plans(session: AsyncSession) -> None:
+    """Have this connection plan its statements again.
+
+    The checks of foreign keys that were planned for an empty table read all customers of the shop, as they grow.
+    """
+    await session.execute(text("DISCARD PLANS"))
 
 
 async def tiers_by_id(session: AsyncSession, shop_id: int) -> dict[str, VipTier]:
