@@ -23,6 +23,8 @@ from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.service import TLSConfig
 
+from telemetry import sdk_runtime
+
 STACK_FILE = Path(".data/stack.json")
 """Where `pointsaga up` writes the settings of its local stack, by default."""
 
@@ -194,6 +196,7 @@ async def connect_temporal(settings: Settings, *, lazy: bool = False) -> Client:
         tls=_tls(settings),
         data_converter=pydantic_data_converter,
         lazy=lazy,
+        runtime=sdk_runtime(),
     )
 
 

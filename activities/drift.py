@@ -67,8 +67,8 @@ class Drift:
             return await self._report(code, ActivityKind.UNPAID_CODE_REMOVED)
         except VendorError as error:
             # Compared again with a later batch. The other codes must not wait.
-            raise_alarm(error)
-            ids = {"shop_id": code.shop_id, "redemption_id": code.redemption_id}
+            ids: dict[str, int | str] = {"shop_id": code.shop_id, "redemption_id": code.redemption_id}
+            raise_alarm(error, **ids)
             log.warning("code not compared", **ids, reason=error.reason)
             return False
 

@@ -8,11 +8,14 @@ from secrets import SystemRandom
 from typing import Any
 
 import structlog
+from structlog.contextvars import bound_contextvars
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory, FailureError
+from temporalio.service import RPCError
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
 from clients.outcomes import NotExecuted, Refused, VendorError
+from db.transactions import is_unreachable
 from domain.errors import DomainError
 
 PERMANENT = "permanent"
@@ -33,8 +36,12 @@ class FailureTranslation(Interceptor):
 
 class _Translation(ActivityInboundInterceptor):
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002
+        with bound_contextvars(activity=activity.info().activity_type, **_ids(input)):
+            return await self._translated(input)
+
+    async def _translated(self, given: ExecuteActivityInput) -> Any:
         try:
-            return await super().execute_activity(input)
+            return await super().execute_activity(given)
         except FailureError:
             raise
         except VendorError as error:
@@ -47,7 +54,7 @@ class _Translation(ActivityInboundInterceptor):
             benign = ApplicationErrorCategory.BENIGN
             raise ApplicationError(str(error), type=type(error).__name__, category=benign) from None
         except Exception as error:  # noqa: BLE001 - the edge of the worker
-            activity.logger.exception("activity failed")
+            _log(error)
             raise retryable(type(error).__name__, _describe(error)) from None
 
 
@@ -77,10 +84,27 @@ def _policy_interval() -> timedelta | None:
     return min(timedelta(seconds=grown), longest)
 
 
-def raise_alarm(error: VendorError) -> None:
-    """Log an error if the vendor rejected the shop's configuration, such as its API key."""
+def _ids(given: ExecuteActivityInput) -> dict[str, Any]:
+    """The shop and redemption that an activity is about, for its log lines."""
+    names = ("shop_id", "redemption_id")
+    return {name: value for one in given.args for name in names if (value := getattr(one, name, None)) is not None}
+
+
+def _log(error: Exception) -> None:
+    """One line for what is expected, a traceback for a bug."""
+    if is_unreachable(error) or isinstance(error, RPCError):
+        log.warning("database or Temporal unavailable", kind=type(error).__name__)
+    else:
+        log.error("activity failed", exc_info=error)
+
+
+def raise_alarm(error: VendorError, **ids: int | str) -> None:
+    """Log an error if the vendor rejected the shop's configuration, such as its API key.
+
+    `ids`: of shop and redemption, where the activity has no such request.
+    """
     if isinstance(error, Refused) and error.alarm:
-        log.error("vendor rejected the shop's configuration", vendor=error.vendor, reason=error.reason)
+        log.error("vendor rejected the shop's configuration", vendor=error.vendor, reason=error.reason, **ids)
 
 
 def _is_permanent(error: VendorError) -> bool:

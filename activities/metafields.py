@@ -53,7 +53,7 @@ class Metafields:
                     written += await self._sync(stale)
         except (NotExecuted, Refused) as error:
             # The shop's other customers would get the same answer.
-            raise_alarm(error)
+            raise_alarm(error, shop_id=due[0].shop_id)
             _log(due[0], "metafields of a shop not written", error.reason)
         except TimeoutError:
             _log(due[0], "metafields of a shop not all written", "out of time, left to the next batch")

@@ -8,7 +8,7 @@ from fastapi_offline import FastAPIOffline
 from temporalio.client import Client
 
 from api import errors
-from api.middleware import AccessLog, RequestLimits, ResponseHeaders
+from api.middleware import AccessLog, HeadAsGet, RequestLimits, ResponseHeaders
 from api.openapi import TAGS, describe, operation_id
 from api.paths import EscapedSlashes, restore_slashes
 from api.rate_limits import RateLimits
@@ -44,7 +44,10 @@ from telemetry import configure_logging
 
 _DESCRIPTION = """Spend loyalty points on Shopify discount codes. Compatible with Mage Loyalty's public API.
 
-A request body is a JSON object. Its fields are in the object itself or, as in JSON:API, in `data.attributes`.
+A request body is a JSON object. Its fields are in the object itself or, as in JSON:API, in `data.attributes`. An
+unknown field is refused; an unknown query parameter is ignored. `HEAD` works wherever `GET` does.
+
+Every response has `X-Request-Id`: the request's, if it has at most 128 letters, digits and `._:-`, or a new one.
 
 Every error has `meta.retry`: `same_key` (repeat the same request), `new_key` (the response is final for its
 `Idempotency-Key`), or `never` (the request must be changed). An unknown path is 404, and an undocumented method 405
@@ -109,13 +112,19 @@ def create_app(settings: Settings | None = None, temporal: Client | None = None)
     )
     errors.install(app)
     app.add_middleware(EscapedSlashes)
+    app.add_middleware(HeadAsGet)
     app.add_middleware(RequestLimits)
     app.add_middleware(ResponseHeaders)
     app.add_middleware(AccessLog)
     for module in _ROUTES:
         app.include_router(module.router)
+    app.add_api_route("/", _root, include_in_schema=False)
     describe(app)
     return app
+
+
+async def _root() -> dict[str, str]:
+    return {"name": "Pointsaga", "documentation": "/docs", "openapi": "/openapi.json"}
 
 
 def _state(settings: Settings, temporal: Client, sessions: Sessions, webhook_sessions: Sessions) -> State:

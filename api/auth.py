@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader
+from structlog.contextvars import bind_contextvars
 
 from api.errors import ApiError
 from api.schemas.documents import format_time
@@ -41,6 +42,7 @@ async def _caller(request: Request, state: StateOf, authorization: Annotated[str
     if found is None:
         raise ApiError("unauthorized", "Unknown or revoked API key")
     shop, row = found.shop, found.row
+    bind_contextvars(shop=shop.domain)
     if found.expired_at is not None:
         raise ApiError("unauthorized", f"This API key expired at {format_time(found.expired_at)}")
     request.state.allowance = allowance = await state.rate_limits.count(row.id)

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Generic, TypeVar
 
 from fastapi import Request
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails, from_json
 
 from api.auth import Reader
@@ -18,12 +18,27 @@ _JSON_TYPES = ("", "application/json", "application/vnd.api+json")
 _UNSTATED_TYPES = ("application/x-www-form-urlencoded", "text/plain")
 
 
-class _Resource(BaseModel, Generic[Body]):
+class _Member(BaseModel):
+    """Part of a JSON:API document. Source: jsonapi.org, format 1.1: the members beside `data` and `attributes`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    links: Any = None
+    meta: Any = None
+
+
+class _Resource(_Member, Generic[Body]):
     attributes: Body
+    type: Any = None
+    id: Any = None
+    lid: Any = None
+    relationships: Any = None
 
 
-class _Document(BaseModel, Generic[Body]):
+class _Document(_Member, Generic[Body]):
     data: _Resource[Body]
+    jsonapi: Any = None
+    included: Any = None
 
 
 def json_body(model: type[Body], *, empty: bytes = b"") -> Callable[[Request, Reader], Awaitable[Body]]:
@@ -33,6 +48,7 @@ def json_body(model: type[Body], *, empty: bytes = b"") -> Callable[[Request, Re
     """
 
     async def read(request: Request, _: Reader) -> Body:
+        check_encoding(request)
         body = await request.body() or empty
         media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if media_type not in _JSON_TYPES and not (media_type in _UNSTATED_TYPES and _is_object(body)):
@@ -47,6 +63,13 @@ def json_body(model: type[Body], *, empty: bytes = b"") -> Callable[[Request, Re
     return read
 
 
+def check_encoding(request: Request) -> None:
+    """Refuse a compressed body, which would be read as invalid JSON."""
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding != "identity":
+        raise ApiError("unsupported_media_type", "Content-Encoding is not supported: send the body uncompressed")
+
+
 def _is_object(body: bytes, *, with_field: str | None = None) -> bool:
     try:
         content: Any = from_json(body)
@@ -58,12 +81,19 @@ def _is_object(body: bytes, *, with_field: str | None = None) -> bool:
 def _body_error(error: ErrorDetails) -> ApiError:
     if not error["loc"]:
         return ApiError("invalid_json", "" if error["type"] == "json_invalid" else "The body is not a JSON object")
-    field = "/".join(str(part) for part in error["loc"])
+    field = "/".join(_escaped(part) for part in error["loc"])
     source = ErrorSource(pointer=f"/{field}")
+    if error["type"] == "extra_forbidden":
+        return ApiError("invalid_request", f"{field}: this request has no such field", source=source)
     code = f"{error['loc'][-1]}_missing"
     if code in KINDS and (error["type"] in ("missing", "string_type") or _is_blank(error["input"])):
         return ApiError(code, f"{field} is required and must be a non-empty string", source=source)
     return ApiError("invalid_request", f"{field}: {error['msg']}", source=source)
+
+
+def _escaped(part: str | int) -> str:
+    """One part of a JSON pointer. Source: RFC 6901, section 3."""
+    return str(part).replace("~", "~0").replace("/", "~1")
 
 
 def _is_blank(value: object) -> bool:

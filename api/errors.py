@@ -1,6 +1,6 @@
 """Every error of the API, in one table, and the JSON that all errors have."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from http import HTTPStatus
 from typing import Literal
@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from clients.targets import TargetRefused
 from db.transactions import is_unreachable
@@ -52,6 +53,7 @@ KINDS = {
     "reward_history_entry_not_found": Kind(404, "never", "Reward history entry 'cr_4k1t9zq0m2x7c8v5b3n6' not found"),
     "webhook_subscription_not_found": Kind(404, "never", "Webhook subscription 'whsub_4k1t9zq0m2x7c8v5b3n6' not found"),
     "method_not_allowed": Kind(405, "never", "This path does not support this method"),
+    "request_timeout": Kind(408, "same_key", "The body was not received: nothing came for 10 seconds"),
     "payload_too_large": Kind(413, "never", "The body is larger than 16384 bytes"),
     "unsupported_media_type": Kind(415, "never", "Content-Type must be application/json, not text/plain"),
     "insufficient_points": Kind(422, "new_key", "Customer has 200 points but this reward costs 500"),
@@ -68,6 +70,8 @@ KINDS = {
     "shopify_rejected": Kind(503, "never", "Shopify rejects the discount code of this reward for this customer"),
     "engine_unavailable": Kind(503, "same_key", DATABASE_UNAVAILABLE),
 }
+
+READING = ("GET", "HEAD")
 
 _SERVICE_ERRORS = {
     IdempotencyKeyReused: "idempotency_key_reused",
@@ -179,6 +183,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(TargetRefused, _refused_target)
     app.add_exception_handler(RequestValidationError, _invalid_parameter)
     app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(ClientDisconnect, _client_gone)
     for exception in (OSError, DBAPIError, PoolTimeoutError):
         app.add_exception_handler(exception, _database_error)
     app.add_exception_handler(Exception, _unexpected_error)
@@ -186,7 +191,12 @@ def install(app: FastAPI) -> None:
 
 async def _api_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ApiError)
+    if request.method in READING and error.kind.status == 404:
+        # No key is spent by a read, so there is none to replace.
+        error.kind = replace(error.kind, retry="never")
     response = error.response()
+    if error.code == "request_timeout":
+        response.headers["Connection"] = "close"
     # On errors too, so that a client without a key of its own can repeat the request safely.
     if key := getattr(request.state, "idempotency_key", None):
         response.headers["Idempotency-Key"] = key
@@ -224,7 +234,13 @@ async def _http_error(request: Request, error: Exception) -> Response:
 def _methods(request: Request) -> str:
     """All methods of a documented path. The framework's own `Allow` has those of one route only."""
     route = getattr(request.scope.get("route"), "path", None)
-    return ", ".join(sorted(method.upper() for method in request.app.openapi()["paths"].get(route, ())))
+    documented = {method.upper() for method in request.app.openapi()["paths"].get(route, ())}
+    return ", ".join(sorted(documented | ({"HEAD"} if "GET" in documented else set())))
+
+
+async def _client_gone(_request: Request, _error: Exception) -> Response:
+    """Nobody reads this response. Its status, which nginx uses for this, is for the access log."""
+    return Response(status_code=499)
 
 
 async def _database_error(request: Request, error: Exception) -> Response:
@@ -238,6 +254,8 @@ async def _unexpected_error(request: Request, error: Exception) -> Response:
     log.error("unexpected error", exc_info=error)
     response = await _api_error(request, ApiError("internal_error"))
     # This response bypasses the middleware.
+    if request_id := getattr(request.state, "request_id", None):
+        response.headers["X-Request-Id"] = request_id
     if allowance := getattr(request.state, "allowance", None):
         response.headers.update(allowance.headers)
     return response

@@ -5,7 +5,10 @@ from uuid import uuid4
 
 from fastapi import Depends, Header, Request, Response
 
+from api.errors import ApiError, ErrorSource
 from services.idempotency import Reply
+
+_HEADER = "Idempotency-Key"
 
 
 async def _key(
@@ -13,7 +16,7 @@ async def _key(
     given: Annotated[
         str | None,
         Header(
-            alias="Idempotency-Key",
+            alias=_HEADER,
             description="Identifies the request: 1 to 255 printable characters. Generated if it is missing.",
             min_length=1,
             max_length=255,
@@ -23,6 +26,9 @@ async def _key(
     ] = None,
 ) -> str:
     """The client's key, or a new one. It is kept with the request, so that error responses have it too."""
+    if len(request.headers.getlist(_HEADER)) > 1:
+        detail = f"{_HEADER} is given more than once"
+        raise ApiError("invalid_request", detail, source=ErrorSource(header=_HEADER))
     request.state.idempotency_key = key = given or str(uuid4())
     return key
 
@@ -40,5 +46,5 @@ KeyIsMade = Annotated[bool, Depends(_key_is_made)]
 
 def response(key: str, reply: Reply) -> Response:
     """The decided answer, byte for byte."""
-    headers = {"Idempotency-Key": key} | ({"Idempotency-Replayed": "true"} if reply.replayed else {})
+    headers = {_HEADER: key} | ({"Idempotency-Replayed": "true"} if reply.replayed else {})
     return Response(reply.answer.body, reply.answer.status, headers, media_type="application/json")

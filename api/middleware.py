@@ -1,14 +1,22 @@
 """Middleware: access log, request limits, response headers."""
 
+import asyncio
+import re
 import time
+from uuid import uuid4
 
 import structlog
-from starlette.datastructures import MutableHeaders
+from pydantic_core import from_json
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from api.errors import ApiError
 
 MAX_BODY_BYTES = 16 * 1024
+
+# Time to wait for the next part of a body.
+BODY_TIMEOUT_SECONDS = 10
 
 # Orders can be large.
 _MAX_BODY_BYTES_OF = {"/webhooks/shopify": 2 * 1024 * 1024}
@@ -16,11 +24,18 @@ _MAX_BODY_BYTES_OF = {"/webhooks/shopify": 2 * 1024 * 1024}
 # Nearly everything here is personal data, or an error that quotes some.
 _OF_SHOPS = ("/v1/", "/webhooks/")
 
+REQUEST_ID = "X-Request-Id"
+# It is logged and stored. No character has a meaning in logs, shells, URLs or e-mail addresses.
+_HARMLESS = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
 log = structlog.stdlib.get_logger("api.access")
 
 
 class AccessLog:
-    """Logs method, route, status and duration of every request. Not the path: it can contain e-mail addresses."""
+    """Gives every request an id, and logs its method, route, status, error code and duration.
+
+    Shop and redemption are on the line too, once they are known. Not the path: it can contain e-mail addresses.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -29,12 +44,21 @@ class AccessLog:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         began = time.monotonic()
-        status = 500
+        # An exception is answered outside of all middleware.
+        status, body = 500, b""
+        request_id = _request_id(Headers(scope=scope).get(REQUEST_ID))
+        scope.setdefault("state", {})["request_id"] = request_id
+        # For every line that the request logs.
+        clear_contextvars()
+        bind_contextvars(request_id=request_id)
 
         async def record_status(message: Message) -> None:
-            nonlocal status
+            nonlocal status, body
             if message["type"] == "http.response.start":
                 status = message["status"]
+                MutableHeaders(scope=message)[REQUEST_ID] = request_id
+            elif status >= 400:
+                body += message.get("body", b"")
             await send(message)
 
         try:
@@ -42,11 +66,29 @@ class AccessLog:
         finally:
             route = getattr(scope.get("route"), "path", None)
             took_ms = round((time.monotonic() - began) * 1000)
-            log.info("request", method=scope["method"], route=route, status=status, took_ms=took_ms)
+            code = {"error": _error_code(status, body)} if status >= 400 else {}
+            log.info("request", method=scope["method"], route=route, status=status, took_ms=took_ms, **code)
+
+
+def _request_id(given: str | None) -> str:
+    return given if given and _HARMLESS.fullmatch(given) else uuid4().hex
+
+
+def _error_code(status: int, body: bytes) -> str | None:
+    """The error code of a response. Answers of the framework have none."""
+    if status == 500 and not body:
+        return "internal_error"
+    try:
+        return from_json(body)["errors"][0]["code"]
+    except (ValueError, LookupError, TypeError):
+        return None
 
 
 class RequestLimits:
-    """Refuses bodies over 16 KiB (webhooks: 2 MiB), and paths with NUL, which PostgreSQL does not accept."""
+    """Refuses bodies that are over 16 KiB (webhooks: 2 MiB) or stop coming.
+
+    Also paths with NUL, which PostgreSQL does not accept.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -56,17 +98,40 @@ class RequestLimits:
             return await self._app(scope, receive, send)
         if "\x00" in scope["path"]:
             return await ApiError("not_found").response()(scope, receive, send)
-        received, limit = 0, _MAX_BODY_BYTES_OF.get(scope["path"], MAX_BODY_BYTES)
+        received, is_complete, limit = 0, False, _MAX_BODY_BYTES_OF.get(scope["path"], MAX_BODY_BYTES)
 
         async def count_bytes() -> Message:
-            nonlocal received
-            message = await receive()
+            nonlocal received, is_complete
+            try:
+                async with asyncio.timeout(None if is_complete else BODY_TIMEOUT_SECONDS):
+                    message = await receive()
+            except TimeoutError:
+                raise ApiError("request_timeout") from None
             received += len(message.get("body", b""))
+            is_complete = not message.get("more_body", False)
             if received > limit:
                 raise ApiError("payload_too_large", f"The body is larger than {limit} bytes")
             return message
 
         return await self._app(scope, count_bytes, send)
+
+
+class HeadAsGet:
+    """Serves HEAD wherever GET is served. The server omits the body."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            return await self._app(scope, receive, send)
+        scope.setdefault("state", {})
+        get = {**scope, "method": "GET"}
+        try:
+            return await self._app(get, receive, send)
+        finally:
+            # The access log reads the route.
+            scope.update(get, method="HEAD")
 
 
 class ResponseHeaders:

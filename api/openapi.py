@@ -19,7 +19,7 @@ READ = ("unauthorized", "rate_limited", "internal_error", "engine_unavailable")
 
 WRITE = ("read_only_key", *READ)
 
-BODY = ("invalid_json", "invalid_request", "payload_too_large", "unsupported_media_type")
+BODY = ("invalid_json", "invalid_request", "request_timeout", "payload_too_large", "unsupported_media_type")
 """Errors of every operation with a body."""
 
 TAGS: list[Json] = [
@@ -48,6 +48,9 @@ _ALLOWANCE = {
     "RateLimit-Limit": _header("Requests that the key may send in the window.", 50, type="integer", minimum=0),
     "RateLimit-Remaining": _header("Requests left in the window.", 49, type="integer", minimum=0),
     "RateLimit-Reset": _header("Seconds until more requests are allowed.", 1, type="integer", minimum=0),
+}
+_REQUEST_ID = {
+    "X-Request-Id": _header("Of the request, or generated. Quote it in questions.", "f81d4fae7dec11d0", type="string")
 }
 _KEY_HEADERS = {
     "Idempotency-Key": _header("Send it again to repeat the request safely.", "order-17", type="string"),
@@ -96,6 +99,8 @@ def describe(app: FastAPI) -> None:
 def _complete(generate: Callable[[], Json]) -> Json:
     document = _named_by_title(generate())
     schemas = document["components"]["schemas"]
+    for path in document["paths"].values():
+        _end_reads(path.get("get", {}))
     for operation in _operations(document):
         _remove_default_error(operation)
         _move_body_schema(operation, schemas)
@@ -125,6 +130,13 @@ def _remove_default_error(operation: Json) -> None:
         del operation["responses"]["422"]
 
 
+def _end_reads(operation: Json) -> None:
+    """Correct the examples of 404 of a read, which `api.errors` answers with `never`."""
+    for content in operation.get("responses", {}).get("404", {}).get("content", {}).values():
+        for example in content["examples"].values():
+            example["value"]["errors"][0]["meta"]["retry"] = "never"
+
+
 def _move_body_schema(operation: Json, schemas: Json) -> None:
     """Move an inline body schema to the components, where client generators expect it."""
     for content in operation.get("requestBody", {}).get("content", {}).values():
@@ -138,13 +150,12 @@ def _move_body_schema(operation: Json, schemas: Json) -> None:
 def _add_headers(operation: Json) -> None:
     names = {parameter["name"] for parameter in operation.get("parameters", ())}
     for code, response in operation["responses"].items():
-        headers = response.pop("headers", {})
+        headers = response.pop("headers", {}) | _REQUEST_ID
         if "Idempotency-Key" in names:
             headers = headers | _KEY_HEADERS
         if "security" in operation and code != "401":
             headers = headers | _ALLOWANCE
-        if headers:
-            response["headers"] = headers
+        response["headers"] = headers
 
 
 def _fix_parameters(operation: Json) -> None:

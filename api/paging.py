@@ -2,16 +2,14 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from api.schemas.documents import ListMeta
 from db.lists import Page
 
 
 class ListQuery(BaseModel):
-    """Query parameters of a list. Each list adds its `sort` and filters. Unknown parameters are refused."""
-
-    model_config = ConfigDict(extra="forbid")
+    """Query parameters of a list. Each list adds its `sort` and filters. Unknown parameters are ignored."""
 
     number: Annotated[int, Field(alias="page[number]", ge=1, description="Page number, from 1.")] = 1
     size: Annotated[int, Field(alias="page[size]", ge=1, le=100, description="Resources per page.")] = 20

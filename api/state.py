@@ -35,3 +35,11 @@ def _state(request: Request) -> State:
 
 
 StateOf = Annotated[State, Depends(_state)]
+
+
+def _request_id(request: Request) -> str:
+    return request.state.request_id
+
+
+RequestId = Annotated[str, Depends(_request_id)]
+"""The request's `X-Request-Id`, taken or made by `api.middleware`."""

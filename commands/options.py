@@ -12,6 +12,12 @@ from commands.output import MISUSE, fail
 from settings import STACK_FILE, StackFile, stack_file
 
 RedemptionId = Annotated[str, typer.Argument(metavar="ID", help="The redemption, like cr_4k1t9zq0m2x7c8v5b3n6.")]
+Reference = Annotated[
+    str,
+    typer.Argument(
+        metavar="ID", help="The redemption, like cr_4k1t9zq0m2x7c8v5b3n6, its workflow, discount code or X-Request-Id."
+    ),
+]
 ShopDomain = Annotated[str, typer.Option("--shop", help="The shop's domain, like demo.myshopify.com.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]

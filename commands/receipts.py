@@ -6,11 +6,13 @@ from typing import Any, cast
 
 from rich.console import Console
 from rich.table import Table
+from sqlalchemy.ext.asyncio import AsyncSession
 from temporalio.service import RPCError
 
 from commands.connections import with_session
-from commands.options import AsJson, RedemptionId
-from commands.output import MISUSE, console, fail, format_time, print_json, print_message
+from commands.options import AsJson, Reference
+from commands.output import MISUSE, console, fail, format_time, join_some, print_json, print_message
+from db.lookups import find_redemption_ids
 from db.receipts import Receipt, find_receipt
 from domain.discounts import CodeState
 from domain.events import channel_label
@@ -20,19 +22,28 @@ from services.receipts import WorkflowState, workflows_of
 from settings import Settings, connect_temporal, read_settings
 
 
-def show(redemption_id: RedemptionId, *, as_json: AsJson = False) -> None:
+def show(reference: Reference, *, as_json: AsJson = False) -> None:
     """Show the receipt of a redemption: steps, lots, codes, deliveries, reversals and workflows.
 
     The output contains the customer's discount code. Without Temporal, workflows are left out.
     """
-    receipt = with_session(lambda session: find_receipt(session, redemption_id))
-    if receipt is None:
-        fail(f"there is no redemption {redemption_id}", status=MISUSE)
+    receipt = with_session(lambda session: _find(session, reference))
     workflows = asyncio.run(_workflows(read_settings(), receipt))
     if as_json:
         print_json({**receipt.model_dump(), "runs": workflows})
     else:
         _print(console(), receipt, workflows)
+
+
+async def _find(session: AsyncSession, reference: str) -> Receipt:
+    ids = await find_redemption_ids(session, reference) or [reference]
+    if len(ids) > 1:
+        fail(f"{reference} belongs to several redemptions: {join_some(ids)}", status=MISUSE)
+    receipt = await find_receipt(session, ids[0])
+    if receipt is None:
+        of = "" if ids[0] == reference else f": the request {reference} purchased nothing"
+        fail(f"there is no redemption {ids[0]}{of}", status=MISUSE)
+    return receipt
 
 
 async def _workflows(settings: Settings, receipt: Receipt) -> list[WorkflowState] | None:

@@ -27,17 +27,17 @@ def list_shops(*, as_json: AsJson = False) -> None:
 
 
 def _print(rows: Sequence[Shop]) -> None:
-    table = Table()
+    table = Table("id")
     # A wrapped domain cannot be copied.
     table.add_column("domain", no_wrap=True)
     for column in ("name", "currency", "customers", "vendors"):
         table.add_column(column)
     for row in rows:
         vendors = ", ".join(sorted(row.credentials)) or "none"
-        table.add_row(row.domain, row.name, row.currency, str(row.customers), vendors)
+        table.add_row(str(row.id), row.domain, row.name, row.currency, str(row.customers), vendors)
     console().print(table)
 
 
 def _as_json(row: Shop) -> dict[str, object]:
-    columns = ("domain", "name", "currency", "customers", "created_at")
+    columns = ("id", "domain", "name", "currency", "customers", "created_at")
     return {**{name: getattr(row, name) for name in columns}, "vendors": sorted(row.credentials)}

@@ -51,9 +51,12 @@ _CLAIM = statement(
         SELECT name, points_cost, updated_at FROM rewards
         WHERE shop_id = :shop_id AND id = :reward_id AND is_active AND deleted_at IS NULL
     ), claimed AS (
-        INSERT INTO idempotency_keys (shop_id, key, is_made, fingerprint, redemption_id, customer_id, actor)
+        INSERT INTO idempotency_keys (
+            shop_id, key, is_made, fingerprint, redemption_id, request_id, customer_id, actor
+        )
         VALUES (
-            :shop_id, :key, :is_made, :fingerprint, :redemption_id, (SELECT buyer.id FROM buyer, offer), :actor
+            :shop_id, :key, :is_made, :fingerprint, :redemption_id, :request_id,
+            (SELECT buyer.id FROM buyer, offer), :actor
         )
         -- A key without customer and answer was left by a request that did not end.
         ON CONFLICT (shop_id, key) DO UPDATE SET customer_id = EXCLUDED.customer_id
@@ -93,11 +96,12 @@ async def claim_purchase(
     key_is_made: bool,
     fingerprint: bytes,
     redemption_id: str,
+    request_id: str | None,
     customer_identifier: str,
     reward_id: str,
     actor: str,
 ) -> Claim:
-    """Claim the key, or read it if it exists. A new key gets the fingerprint, the id, the customer and the actor."""
+    """Claim the key, or read it if it exists. A new key gets the fingerprint, the ids, the customer and the actor."""
     is_email = "@" in customer_identifier
     values = {
         "shop_id": shop_id,
@@ -105,6 +109,7 @@ async def claim_purchase(
         "is_made": key_is_made,
         "fingerprint": fingerprint,
         "redemption_id": redemption_id,
+        "request_id": request_id,
         "identifier": None if is_email else customer_identifier,
         "email_key": address_key(customer_identifier) if is_email else None,
         "reward_id": reward_id,

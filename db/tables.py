@@ -550,6 +550,7 @@ class IdempotencyKey(Base):
         Index(
             "ix_idempotency_keys_made_refused", "created_at", postgresql_where=text("is_made IS TRUE AND status >= 400")
         ),
+        Index("ix_idempotency_keys_request_id", "request_id", postgresql_where=text("request_id IS NOT NULL")),
     )
 
     shop_id: Mapped[int] = mapped_column(ForeignKey("shops.id"), primary_key=True)
@@ -570,6 +571,8 @@ class IdempotencyKey(Base):
     is_made: Mapped[bool] = mapped_column(server_default=text("false"))
     """Whether the key was made here, as the client sent none."""
     created_at: Mapped[datetime] = _now()
+    request_id: Mapped[str | None]
+    """`X-Request-Id` of the purchase that claimed the key."""
 
 
 class ActivityLog(Base):

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
+from structlog.contextvars import bind_contextvars
 from temporalio.common import WorkflowIDReusePolicy
 
 from activities.attempt import Attempt
@@ -51,6 +52,7 @@ class Purchase:
     Attributes:
         key_is_made: the client sent no key.
         render: makes the answer that is stored with the key.
+        request_id: finds the redemption of a new key.
     """
 
     shop: Shop
@@ -60,6 +62,7 @@ class Purchase:
     customer_identifier: str
     actor: str
     render: Callable[[Purchased | Refusal], DecidedAnswer]
+    request_id: str | None = None
 
 
 class PurchaseUnavailable(Exception):
@@ -127,12 +130,14 @@ class Purchases:
                 key_is_made=purchase.key_is_made,
                 fingerprint=fingerprint,
                 redemption_id=new_redemption_id(),
+                request_id=purchase.request_id,
                 customer_identifier=purchase.customer_identifier,
                 reward_id=purchase.reward_id,
                 actor=purchase.actor,
             )
         if claim.fingerprint != fingerprint:
             raise IdempotencyKeyReused
+        bind_contextvars(redemption_id=claim.redemption_id)
         return claim
 
     async def _refuse_unknown(self, purchase: Purchase, claim: Claim) -> Reply:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
+from structlog.contextvars import bind_contextvars
 from temporalio.common import WorkflowIDReusePolicy
 
 from activities.attempt import Attempt
@@ -55,6 +56,7 @@ class Refunds:
         if isinstance(requested, RefundRefusal):
             return requested
         redemption, refund = requested
+        bind_contextvars(redemption_id=redemption.id)
         if refund.status is not RefundStatus.DONE:
             await self._gateway.answer(self._workflow(shop, redemption, refund))
         return await self._outcome(redemption_id)

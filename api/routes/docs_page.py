@@ -1,4 +1,4 @@
-"""GET /docs, the documentation page. It loads nothing from elsewhere."""
+"""GET /docs, the documentation page. It loads nothing from elsewhere, and keeps the API key until the tab closes."""
 
 import base64
 import hashlib
@@ -12,26 +12,29 @@ router = APIRouter()
 
 STATIC_URL = "/static-offline-docs"
 
+# Swagger UI can keep the key, but in local storage, which outlives the tab and the session.
+_STORAGE = "<script>Object.defineProperty(window, 'localStorage', {value: window.sessionStorage})</script>"
+
 
 @router.get("/docs", include_in_schema=False)
 async def show_docs_page(request: Request) -> HTMLResponse:
-    root = request.scope.get("root_path", "")
-    page = get_swagger_ui_html(
-        openapi_url=f"{root}{request.app.openapi_url}",
+    """The page. Its addresses are relative, so that a proxy can add a prefix."""
+    swagger = get_swagger_ui_html(
+        openapi_url="openapi.json",
         title=request.app.title,
-        swagger_js_url=f"{root}{STATIC_URL}/swagger-ui-bundle.js",
-        swagger_css_url=f"{root}{STATIC_URL}/swagger-ui.css",
-        swagger_favicon_url=f"{root}{STATIC_URL}/favicon.png",
+        swagger_js_url=f".{STATIC_URL}/swagger-ui-bundle.js",
+        swagger_css_url=f".{STATIC_URL}/swagger-ui.css",
+        swagger_favicon_url=f".{STATIC_URL}/favicon.png",
+        swagger_ui_parameters={"persistAuthorization": True},
     )
-    page.headers.update(
-        {
-            "Content-Security-Policy": _policy(bytes(page.body).decode()),
-            "X-Frame-Options": "DENY",
-            "X-Content-Type-Options": "nosniff",
-            "Referrer-Policy": "no-referrer",
-        }
-    )
-    return page
+    page = bytes(swagger.body).decode().replace("<head>", f"<head>{_STORAGE}", 1)
+    headers = {
+        "Content-Security-Policy": _policy(page),
+        "X-Frame-Options": "DENY",
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "no-referrer",
+    }
+    return HTMLResponse(page, headers=headers)
 
 
 def _policy(page: str) -> str:

@@ -13,7 +13,7 @@ from api.openapi import BODY, WRITE, body_schema, errors
 from api.schemas.purchases import PurchaseRequest
 from api.schemas.reward_history import RewardHistoryDocument, reward_history_entry
 from api.schemas.rewards import RewardId
-from api.state import StateOf
+from api.state import RequestId, StateOf
 from db.idempotency import DecidedAnswer
 from domain.eligibility import Refusal, RefusalCode
 from domain.redemptions import REJECTION_KEPT
@@ -45,6 +45,7 @@ async def purchase_reward(
     caller: Writer,
     body: Annotated[PurchaseRequest, Depends(json_body(PurchaseRequest))],
     state: StateOf,
+    request_id: RequestId,
 ) -> Response:
     """Spend a customer's points on a reward. The response has the discount code.
 
@@ -71,6 +72,7 @@ async def purchase_reward(
         customer_identifier=customer,
         actor=caller.name,
         render=render,
+        request_id=request_id,
     )
     try:
         return idempotency.response(key, await state.purchases.purchase(purchase))

@@ -5,8 +5,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Header, Request
 from pydantic import TypeAdapter, ValidationError
 
+from api.bodies import check_encoding
 from api.errors import ApiError
-from api.openapi import errors
+from api.openapi import BODY, errors
 from api.schemas.shopify_webhooks import Received, Time
 from api.state import StateOf
 from services.webhook_intake import SignedBody, Webhook
@@ -26,7 +27,9 @@ async def _signed_body(
         str, Header(alias="X-Shopify-Hmac-Sha256", description="HMAC-SHA256 of the body, in Base64.")
     ] = "",
 ) -> SignedBody:
-    return await state.webhook_intake.verify(shop.lower(), await request.body(), signature)
+    body = await state.webhook_intake.verify(shop.lower(), await request.body(), signature)
+    check_encoding(request)
+    return body
 
 
 async def _content(body: Annotated[SignedBody, Depends(_signed_body)]) -> dict[str, Any]:
@@ -40,9 +43,7 @@ async def _content(body: Annotated[SignedBody, Depends(_signed_body)]) -> dict[s
 @router.post(
     "/webhooks/shopify",
     summary="Receive a Shopify webhook",
-    responses=errors(
-        "invalid_json", "invalid_request", "unauthorized", "payload_too_large", "internal_error", "engine_unavailable"
-    ),
+    responses=errors(*BODY, "unauthorized", "internal_error", "engine_unavailable"),
     openapi_extra={
         "requestBody": {
             "required": True,

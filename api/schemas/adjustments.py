@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic.config import JsonDict
 
-from api.schemas.documents import Document
+from api.schemas.documents import Document, Request
 from db.adjustments import Adjusted
 from db.tables import Customer
 from domain.points import MAX_POINTS
@@ -32,7 +32,7 @@ _EXAMPLE: JsonDict = {
 }
 
 
-class AdjustmentRequest(BaseModel):
+class AdjustmentRequest(Request):
     """Points to add, or to deduct if negative. `send_email` is accepted for compatibility; no email is sent."""
 
     adjustment: Annotated[

@@ -52,14 +52,6 @@ def _day(value: object) -> object:
 Day = Annotated[date, BeforeValidator(_day), WithJsonSchema({"type": "string", "format": "date"})]
 
 
-class CustomerChanges(Changes):
-    """A partial update: a field that is left out is not changed."""
-
-    date_of_birth: Day | None = None
-    anniversary_date: Day | None = None
-    excluded: Annotated[bool, Field(alias="is_excluded")] = False
-
-
 _EXAMPLE: JsonDict = {
     "shopify_customer_id": "6789012345",
     "email": "jane@shopper.io",
@@ -106,6 +98,16 @@ class CustomerAttributes(BaseModel):
     points_expire_at: Timestamp | None
     created_at: Timestamp
     updated_at: Timestamp
+
+
+class CustomerChanges(Changes):
+    """A partial update: a field that is left out is not changed."""
+
+    read_only = frozenset(CustomerAttributes.model_fields) - {"date_of_birth"}
+
+    date_of_birth: Day | None = None
+    anniversary_date: Day | None = None
+    excluded: Annotated[bool, Field(alias="is_excluded")] = False
 
 
 class CustomerResource(BaseModel):

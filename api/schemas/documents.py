@@ -2,11 +2,21 @@
 
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, TypeVar, cast
 
 from fastapi import Path
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+    WithJsonSchema,
+    model_validator,
+)
 
+Json = dict[str, Any]
 Resource = TypeVar("Resource", bound=BaseModel)
 
 
@@ -78,10 +88,28 @@ def _without_defaults(schema: dict[str, Any]) -> None:
         field.pop("default", None)
 
 
-class Changes(BaseModel):
-    """Base of partial updates. The defaults are not documented, as a field that is left out is not changed."""
+class Request(BaseModel):
+    """Base of request bodies. An unknown field is refused: ignored, it would not do what the client expects."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Changes(Request):
+    """Base of partial updates. The defaults are not documented, as a field that is left out is not changed.
+
+    Attributes:
+        read_only: further fields of the resource, ignored, so that clients can send back what they received.
+    """
 
     model_config = ConfigDict(json_schema_extra=_without_defaults)
+    read_only: ClassVar[frozenset[str]] = frozenset()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_read_only(cls, value: object) -> object:
+        if not isinstance(value, dict):
+            return value
+        return {name: one for name, one in cast("Json", value).items() if name not in cls.read_only}
 
     @property
     def given(self) -> dict[str, Any]:

@@ -4,11 +4,11 @@ from typing import Annotated
 
 from pydantic import BaseModel, StringConstraints
 
-from api.schemas.documents import PlainText
+from api.schemas.documents import PlainText, Request
 from api.schemas.reward_history import RewardHistoryDocument
 
 
-class RefundRequest(BaseModel):
+class RefundRequest(Request):
     """The reason of the refund, for the activity log."""
 
     reason: Annotated[PlainText, StringConstraints(max_length=500)] | None = None

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.config import JsonDict
 
 from api.paging import ListQuery
-from api.schemas.documents import Changes, Document, ListDocument, Timestamp, path_parameter
+from api.schemas.documents import Changes, Document, ListDocument, Request, Timestamp, path_parameter
 from db.tables import WebhookSubscription
 from domain.subscriptions import WebhookEvent
 
@@ -36,7 +36,7 @@ class SubscriptionQuery(ListQuery):
     sort: Literal["created_at", "-created_at"] = "-created_at"
 
 
-class NewSubscription(BaseModel):
+class NewSubscription(Request):
     """An HTTPS URL and the events to send to it."""
 
     url: Url
@@ -46,6 +46,8 @@ class NewSubscription(BaseModel):
 
 class SubscriptionChanges(Changes):
     """A partial update: a field that is left out is not changed."""
+
+    read_only = frozenset({"created_at", "updated_at", "secret"})
 
     url: Url = ""
     events: Events = Field(default_factory=list[WebhookEvent])

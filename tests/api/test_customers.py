@@ -164,9 +164,9 @@ async def test_customers_are_filtered_by_loyalty_status(members: Shop) -> None:
 @pytest.mark.parametrize(
     "query",
     [
-        *("sort=email", "sort=created_at,points", "sort=", "pages=2"),
+        *("sort=email", "sort=created_at,points", "sort="),
         *("page[number]=0", "page[number]=two", "page[size]=101", "page[size]=-1"),
-        *("filter[loyalty_status]=gold", "filter[email]=", "filter[name]=jane"),
+        *("filter[loyalty_status]=gold", "filter[email]="),
         # Control characters, also where strip() removes them.
         *("filter[email]=a%00b", "filter[email]=a%0C", "filter[email]=%09a", "filter[email]=%1F"),
     ],

@@ -66,3 +66,22 @@ async def test_receipts_work_without_temporal(shop: Shop, pointsaga: CommandLine
 
     assert (result.json["status"], result.json["runs"]) == ("active", None)
     assert "is unavailable" in result.err
+
+
+async def test_a_redemption_is_found_by_whatever_is_known(shop: Shop, pointsaga: CommandLine) -> None:
+    headers = {"Authorization": shop.full_key, "X-Request-Id": f"req-{shop.domain}"}
+    body = {"customer_identifier": shop.customers[0]}
+    answer = await shop.service.api.post("/v1/rewards/reward_abc/purchase", headers=headers, json=body)
+    entry = answer.json()["data"]
+    code = entry["attributes"]["discount_code"]
+
+    for known in (f"redemption-{entry['id']}-1", f"refund-{entry['id']}", headers["X-Request-Id"], code, code.lower()):
+        assert (await pointsaga("show", known, "--json")).json["id"] == entry["id"], known
+
+
+async def test_a_refused_request_is_said_to_be_that(shop: Shop, pointsaga: CommandLine) -> None:
+    answer = await shop.purchase(reward="unknown")
+
+    result = await pointsaga("show", answer.headers["x-request-id"], status=2)
+
+    assert f"the request {answer.headers['x-request-id']} purchased nothing" in result.err
