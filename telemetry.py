@@ -106,7 +106,8 @@ class Repeats(logging.Filter):
 
 def _kind(record: logging.LogRecord) -> tuple[object, ...]:
     """What lines of one kind have in common: not ids and figures, but the shop and the vendor."""
-    values = {**structlog.contextvars.get_contextvars(), **(record.msg if isinstance(record.msg, dict) else {})}
+    own = cast("dict[str, Any]", record.msg) if isinstance(record.msg, dict) else {}
+    values = {**structlog.contextvars.get_contextvars(), **own}
     error = type(record.exc_info[1]) if record.exc_info else None
     names = ("vendor", "kind", "shop", "shop_id")
     return record.name, _event(record), error, *(values.get(name) for name in names)

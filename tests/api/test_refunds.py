@@ -170,7 +170,7 @@ async def test_a_read_only_key_refunds_nothing(shop: Shop) -> None:
 async def test_the_reason_is_optional(shop: Shop) -> None:
     redemption = await purchased(shop)
 
-    for body in (b"", b"{}", b'{"reason": null}', b'{"reason": "a reason", "more": 1}'):
+    for body in (b"", b"{}", b'{"reason": null}', b'{"reason": "a reason"}'):
         assert (await refund_with(shop, redemption, body)).status_code == 200
 
     assert (await refund_facts(shop))["reason"] is None

@@ -106,9 +106,7 @@ async def test_a_page_past_the_end_is_empty(shop: Shop) -> None:
     assert (answer["data"], answer["meta"]["total"]) == ([], 1)
 
 
-@pytest.mark.parametrize(
-    "query", ["page[size]=101", "page[size]=0", "page[number]=0", "page[number]=x", "per_page=2", "sort=url"]
-)
+@pytest.mark.parametrize("query", ["page[size]=101", "page[size]=0", "page[number]=0", "page[number]=x", "sort=url"])
 async def test_invalid_parameters_are_refused(shop: Shop, query: str) -> None:
     answer = await shop.get(f"{SUBSCRIPTIONS}?{query}")
 
