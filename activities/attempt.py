@@ -6,6 +6,14 @@ from datetime import datetime
 from pydantic import BaseModel
 
 from domain.channels import Channel
+from domain.failures import FailureCode
+
+
+class Failure(BaseModel):
+    """Why an attempt failed. `reason`: in the words of the vendor or of Pointsaga, without personal data and keys."""
+
+    code: FailureCode
+    reason: str
 
 
 class Attempt(BaseModel):
@@ -17,6 +25,7 @@ class Attempt(BaseModel):
         deadline: before the pivot the attempt is compensated at this time.
         channels: the channels that the redemption is delivered on.
         retry_channels: the channels whose failed deliveries a recovery workflow retries.
+        failure: why the attempt is compensated. None before the compensation.
     """
 
     shop_id: int
@@ -28,3 +37,4 @@ class Attempt(BaseModel):
     deadline: datetime
     channels: list[Channel]
     retry_channels: Sequence[Channel] = ()
+    failure: Failure | None = None

@@ -21,6 +21,9 @@ from domain.errors import DomainError
 PERMANENT = "permanent"
 """Detail of a failure: the vendor rejected this call itself, not the shop's configuration."""
 
+CONFIGURATION = "configuration"
+"""Detail of a failure: the vendor rejected the shop's configuration."""
+
 _random = SystemRandom()
 
 log = structlog.stdlib.get_logger("failures")
@@ -47,8 +50,7 @@ class _Translation(ActivityInboundInterceptor):
         except VendorError as error:
             raise_alarm(error)
             retry_after = error.retry_after if isinstance(error, NotExecuted) else None
-            kind, details = type(error).__name__, [PERMANENT] if _is_permanent(error) else []
-            raise retryable(kind, str(error), *details, retry_after=retry_after) from None
+            raise retryable(type(error).__name__, str(error), *_details(error), retry_after=retry_after) from None
         except DomainError as error:
             # Part of a regular compensation: logged by Temporal without alert.
             benign = ApplicationErrorCategory.BENIGN
@@ -56,6 +58,12 @@ class _Translation(ActivityInboundInterceptor):
         except Exception as error:  # noqa: BLE001 - the edge of the worker
             _log(error)
             raise retryable(type(error).__name__, _describe(error)) from None
+
+
+def _details(error: VendorError) -> list[str]:
+    if not isinstance(error, Refused):
+        return []
+    return [CONFIGURATION if concerns_configuration(error) else PERMANENT]
 
 
 def retryable(kind: str, reason: str, *details: str, retry_after: timedelta | None = None) -> ApplicationError:
@@ -98,17 +106,18 @@ def _log(error: Exception) -> None:
         log.error("activity failed", exc_info=error)
 
 
+def concerns_configuration(error: VendorError) -> bool:
+    """Whether the vendor rejected the shop's configuration, so that every call of the shop fails."""
+    return isinstance(error, Refused) and error.alarm
+
+
 def raise_alarm(error: VendorError, **ids: int | str) -> None:
     """Log an error if the vendor rejected the shop's configuration, such as its API key.
 
     `ids`: of shop and redemption, where the activity has no such request.
     """
-    if isinstance(error, Refused) and error.alarm:
+    if concerns_configuration(error):
         log.error("vendor rejected the shop's configuration", vendor=error.vendor, reason=error.reason, **ids)
-
-
-def _is_permanent(error: VendorError) -> bool:
-    return isinstance(error, Refused) and not error.alarm
 
 
 def _describe(error: Exception) -> str:

@@ -10,7 +10,7 @@ from database import Sessions
 from db import metafields, points, redemptions, reservations, shops, transactions
 from db.customers import hold_customer
 from db.reservations import PurchasedReward, Reservation
-from db.tables import Customer, Redemption, Reward
+from db.tables import Customer, FailedAttempt, Redemption, Reward
 from domain.discounts import new_code
 from domain.eligibility import Refusal, refusals
 from domain.errors import EarlierAttemptPending, RedemptionClosed
@@ -73,7 +73,7 @@ class Points:
                     return number != attempt.number
                 case Standing.HELD:
                     assert row is not None
-                    await _release(session, row)
+                    await _release(session, row, attempt)
                 case Standing.OPEN:
                     await _write_tombstone(session, attempt)
                 case Standing.OCCUPIED:
@@ -110,11 +110,12 @@ async def _reserve(session: AsyncSession, attempt: Attempt, reservation: Reserva
     return NoTurn(wait=turn - reservation.now)
 
 
-async def _release(session: AsyncSession, row: Redemption) -> None:
+async def _release(session: AsyncSession, row: Redemption, attempt: Attempt) -> None:
     row.status = RedemptionStatus.FAILED
     shop = await shops.get_shop(session, row.shop_id)
     now = await transactions.now(session)
     await points.return_points(session, row, EntryKind.RELEASE, grace=shop.release_grace, now=now)
+    _record_failure(session, attempt)
     # Another redemption may have written the metafield with the lower balance while this one held its points.
     await metafields.mark_stale(session, row.shop_id, row.customer_id)
 
@@ -128,6 +129,21 @@ async def _write_tombstone(session: AsyncSession, attempt: Attempt) -> None:
         reward = PurchasedReward.of(row)
         await reservations.write_redemption(
             session, **_ids(attempt), status=status, deadline=attempt.deadline, reward=reward, now=now
+        )
+        _record_failure(session, attempt)
+
+
+def _record_failure(session: AsyncSession, attempt: Attempt) -> None:
+    # A workflow of an earlier release does not tell the reason.
+    if attempt.failure is not None:
+        session.add(
+            FailedAttempt(
+                shop_id=attempt.shop_id,
+                redemption_id=attempt.redemption_id,
+                attempt=attempt.number,
+                code=attempt.failure.code,
+                reason=attempt.failure.reason,
+            )
         )
 
 

@@ -13,6 +13,7 @@ from db.tables import (
     ActivityLog,
     Delivery,
     DiscountCode,
+    FailedAttempt,
     LedgerEntry,
     PointLot,
     Redemption,
@@ -87,6 +88,15 @@ class Reversal(_Part):
     at: datetime
 
 
+class Failure(_Part):
+    """Why an attempt failed. `reason`: None if the customer was erased."""
+
+    attempt: int
+    code: str
+    reason: str | None
+    at: datetime = Field(validation_alias="failed_at")
+
+
 class LogEntry(_Part):
     at: datetime = Field(validation_alias="created_at")
     kind: str
@@ -116,6 +126,7 @@ class Receipt(_Part):
     codes: Sequence[Code]
     deliveries: Sequence[DeliveryMade]
     reversals: Sequence[Reversal]
+    failures: Sequence[Failure]
     log: Sequence[LogEntry]
 
 
@@ -131,7 +142,11 @@ async def find_receipt(session: AsyncSession, redemption_id: str, *, shop_id: in
     movements = await _movements(session, row)
     codes = await _all(session, Code, DiscountCode, row, DiscountCode.id)
     deliveries = await _all(session, DeliveryMade, Delivery, row, Delivery.event, Delivery.channel)
-    steps = _steps(row, movements, codes, await session.get(Refund, row.id), deliveries)
+    failures = await _all(session, Failure, FailedAttempt, row, FailedAttempt.attempt)
+    steps = [
+        *_steps(row, movements, codes, await session.get(Refund, row.id), deliveries),
+        *(Step(at=one.at, what=f"attempt {one.attempt}: failed, {one.reason or one.code}") for one in failures),
+    ]
     return Receipt(
         id=row.id,
         shop=domain,
@@ -148,6 +163,7 @@ async def find_receipt(session: AsyncSession, redemption_id: str, *, shop_id: in
         codes=codes,
         deliveries=deliveries,
         reversals=[one for one in movements if one.kind in REVERSALS],
+        failures=failures,
         log=await _all(session, LogEntry, ActivityLog, row, ActivityLog.id),
     )
 

@@ -32,6 +32,7 @@ from domain.api_keys import KeyScope
 from domain.deliveries import UNSENT, DeliveryStatus
 from domain.discounts import CodeState, DiscountType
 from domain.events import EventKind
+from domain.failures import FailureCode
 from domain.points import EarningStatus, EntryKind
 from domain.redemptions import RedemptionStatus
 from domain.refunds import RefundStatus
@@ -509,6 +510,21 @@ class RedemptionDraw(Base):
     attempt: Mapped[int] = mapped_column(primary_key=True)
     lot_id: Mapped[int] = mapped_column(ForeignKey("point_lots.id"), primary_key=True)
     points: Mapped[int]
+
+
+class FailedAttempt(Base):
+    """Why an attempt failed. Written with its release, and kept when Temporal has deleted the history."""
+
+    __tablename__ = "failed_attempts"
+    __table_args__ = (_one_of("code", FailureCode), Index("ix_failed_attempts_failed_at", "failed_at"))
+
+    redemption_id: Mapped[str] = mapped_column(ForeignKey("redemptions.id"), primary_key=True)
+    attempt: Mapped[int] = mapped_column(primary_key=True)
+    shop_id: Mapped[int] = mapped_column(ForeignKey("shops.id"))
+    code: Mapped[str]
+    reason: Mapped[str | None] = _personal()
+    """The words of the vendor, or of Pointsaga."""
+    failed_at: Mapped[datetime] = _now()
 
 
 class LedgerEntry(Base):

@@ -203,7 +203,7 @@ def _where_to_look(attempt: Attempt) -> str:
 
 
 def _failure(progress: Progress) -> str:
-    return f"**Reason:** {quoted(progress.failure)}" if progress.failure else ""
+    return f"**Reason:** {quoted(progress.failure.reason)}" if progress.failure else ""
 
 
 def _steps(progress: Progress) -> str:

@@ -13,7 +13,7 @@ from temporalio.common import (
     TypedSearchAttributes,
 )
 
-from activities.attempt import Attempt
+from activities.attempt import Attempt, Failure
 from activities.discounts import Discounts
 from activities.points import Points
 from activities.refunds import Refunds
@@ -84,7 +84,7 @@ class Progress:
     event: EventKind
     stage: Stage
     render: "Callable[[Progress], str]"
-    failure: str = ""
+    failure: Failure | None = None
     refusal: Refusal | None = None
     steps: dict[str, StepProgress] = field(default_factory=dict[str, StepProgress])
 
@@ -120,7 +120,7 @@ class Progress:
             workflow.upsert_search_attributes(updates)  # pyright: ignore[reportUnknownMemberType] - the SDK's own
         self._show()
 
-    def compensate(self, failure: str) -> None:
+    def compensate(self, failure: Failure) -> None:
         """Enter the stage `Compensating`."""
         self.failure = failure
         self.enter_stage(Stage.COMPENSATING)

@@ -8,10 +8,11 @@ undo: release      undo: void the code                ┃    Klaviyo, Omnisend, 
 
 from temporalio import workflow
 
-from activities.attempt import Attempt
+from activities.attempt import Attempt, Failure
 from activities.discounts import Discounts
 from activities.points import Points
 from domain.events import EventKind
+from domain.failures import FailureCode
 from domain.shopify_budget import NoTurn
 from workflows.deliveries import DeliversEvent
 from workflows.outcomes import PurchaseAnswer, PurchaseOutcome, no_turn, unavailable
@@ -35,7 +36,8 @@ class RedeemReward(DeliversEvent):
         async with self._saga as saga:
             refusal = await saga.step(Points.reserve_points, attempt, undo=Points.release_points, local=True)
             if isinstance(refusal, NoTurn):
-                self._progress.failure = "the shop has reached its rate limit at Shopify"
+                reason = "the shop has reached its rate limit at Shopify"
+                self._progress.failure = Failure(code=FailureCode.SHOPIFY_UNAVAILABLE, reason=reason)
                 return await self._finish(no_turn(refusal))
             if refusal is not None:
                 return await self._finish(PurchaseAnswer(outcome=PurchaseOutcome.REFUSED, refusal=refusal))

@@ -14,6 +14,8 @@ from temporalio import workflow
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError, FailureError
 
+from activities.attempt import Attempt, Failure
+from workflows.failures import failure_of
 from workflows.progress import Progress, StepState
 
 Request = TypeVar("Request")
@@ -74,10 +76,10 @@ class Saga:
         if not isinstance(error, UNWIND):
             return False
         self.failure = error
-        return await shielded(self._unwind(_reason(error)))
+        return await shielded(self._unwind(failure_of(error)))
 
     async def step(
-        self, step: Step[Request, Result], request: Request, *, undo: Step[Request, bool], local: bool = False
+        self, step: Step[Attempt, Result], request: Attempt, *, undo: Step[Attempt, bool], local: bool = False
     ) -> Result:
         """Run one step, retried until the deadline.
 
@@ -100,7 +102,7 @@ class Saga:
         _raise_if_cancelled()
         return result
 
-    async def _execute(self, step: Step[Request, Result], request: Request, *, local: bool) -> Result:
+    async def _execute(self, step: Step[Attempt, Result], request: Attempt, *, local: bool) -> Result:
         if local:
             try:
                 return await workflow.execute_local_activity_method(
@@ -131,7 +133,7 @@ class Saga:
             raise ApplicationError("the purchase's deadline has passed", type="DeadlinePassed")
         return time_left
 
-    async def _unwind(self, failure: str) -> bool:
+    async def _unwind(self, failure: Failure) -> bool:
         self._progress.compensate(failure)
         for undo in self._undos:
             if not await undo():
@@ -145,11 +147,15 @@ class Saga:
 
 
 async def compensate(
-    step: Step[Request, Any], request: Request, *, undo: Step[Request, bool], progress: Progress
+    step: Step[Attempt, Any], request: Attempt, *, undo: Step[Attempt, bool], progress: Progress
 ) -> bool:
-    """Undo one step, retried until it succeeds. False: the pivot was passed and the step stands."""
+    """Undo one step, retried until it succeeds. False: the pivot was passed and the step stands.
+
+    The undo is told why, so that the ledger can keep the reason.
+    """
     progress.set_step(step.__name__, StepState.COMPENSATING)
-    undone = await insist(undo, request, summary=progress.attempt.redemption_id)
+    failed = request.model_copy(update={"failure": progress.failure})
+    undone = await insist(undo, failed, summary=progress.attempt.redemption_id)
     progress.set_step(step.__name__, StepState.COMPENSATED if undone else StepState.DONE)
     return undone
 
@@ -208,10 +214,3 @@ def _is_final(error: FailureError) -> bool:
     if isinstance(cause, ApplicationError):
         return cause.type in (ATTEMPT.non_retryable_error_types or ())
     return workflow.cancellation_reason() is not None
-
-
-def _reason(error: BaseException) -> str:
-    cause = error.cause if isinstance(error, ActivityError) else error
-    if isinstance(cause, ApplicationError):
-        return cause.message
-    return "the workflow was cancelled" if isinstance(error, asyncio.CancelledError) else "no answer in time"

@@ -6,10 +6,11 @@ captured     ──> deliver what is unsent
 
 from temporalio import workflow
 
-from activities.attempt import Attempt
+from activities.attempt import Attempt, Failure
 from activities.discounts import Discounts
 from activities.points import Points
 from domain.events import EventKind
+from domain.failures import FailureCode
 from workflows.deliveries import DeliversEvent
 from workflows.progress import Stage
 from workflows.saga import compensate, shielded
@@ -22,6 +23,8 @@ class SettleRedemption(DeliversEvent):
     @workflow.init
     def __init__(self, attempt: Attempt) -> None:
         super().__init__(attempt, EventKind.REWARD_REDEEMED, Stage.COMPENSATING)
+        reason = "the workflow was terminated, timed out or lost"
+        self._progress.failure = Failure(code=FailureCode.WORKFLOW_GONE, reason=reason)
 
     @workflow.run
     async def run(self, attempt: Attempt) -> str:

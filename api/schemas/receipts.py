@@ -7,6 +7,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from api.schemas.documents import Document, Number, Timestamp
 from db.receipts import Receipt
 from domain.events import EventKind
+from domain.failures import FailureCode
 
 
 class _Part(BaseModel):
@@ -62,6 +63,17 @@ class Reversal(_Part):
     at: Timestamp
 
 
+class Failure(_Part):
+    """Why an attempt failed."""
+
+    attempt: int
+    code: FailureCode
+    reason: str | None = Field(
+        description="Shopify's words, or those of Pointsaga.", examples=["Shopify: HTTP 503: Service Unavailable"]
+    )
+    at: Timestamp
+
+
 class ReceiptAttributes(_Part):
     """Everything that happened to a redemption, oldest first."""
 
@@ -76,6 +88,7 @@ class ReceiptAttributes(_Part):
     lots: list[LotDrawn]
     deliveries: list[DeliveryMade]
     reversals: list[Reversal]
+    failures: list[Failure]
 
 
 class ReceiptResource(BaseModel):

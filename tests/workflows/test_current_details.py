@@ -5,11 +5,12 @@ from functools import partial
 
 import pytest
 
-from activities.attempt import Attempt
+from activities.attempt import Attempt, Failure
 from activities.refunds import Refunds
 from domain.channels import Channel
 from domain.eligibility import Refusal, RefusalCode
 from domain.events import EventKind
+from domain.failures import FailureCode
 from workflows.current_details import (
     GENERATE,
     REFUND_POINTS,
@@ -48,7 +49,8 @@ Steps = dict[str, StepProgress]
 def details(event: EventKind, stage: Stage, steps: Steps, *, failure: str = "", refusal: Refusal | None = None) -> str:
     progress = Progress(attempt=ATTEMPT, event=event, stage=stage, render=current_details)
     progress.steps |= steps
-    progress.failure, progress.refusal = failure, refusal
+    progress.failure = Failure(code=FailureCode.REQUEST_REJECTED, reason=failure) if failure else None
+    progress.refusal = refusal
     return current_details(progress)
 
 
