@@ -17,6 +17,7 @@ from commands.redrive import redrive_many
 from commands.refunds import refund
 from commands.shops import shops
 from commands.stack import demo, env, up
+from commands.status import status
 from commands.stuck import stuck
 from telemetry import configure_logging, exit_process
 
@@ -62,6 +63,7 @@ def choose(
     choose_stack(stack)
 
 
+app.command(rich_help_panel=OPERATING)(status)
 app.command(rich_help_panel=OPERATING)(stuck)
 app.command(rich_help_panel=OPERATING)(show)
 app.command(rich_help_panel=OPERATING)(retry)

@@ -6,6 +6,7 @@ import re
 import sys
 import time
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cache
 from typing import Any, Literal, NoReturn, cast
 
@@ -16,6 +17,9 @@ from temporalio.service import RPCError
 
 REPEATS_SHOWN = 5
 REPEATS_WITHIN_SECONDS = 60
+
+# Three missed heartbeats tell operators that a worker is frozen or dead. The default is 60 s.
+HEARTBEAT_EVERY = timedelta(seconds=5)
 
 
 def configure_logging(level: str, form: Literal["text", "json"]) -> None:
@@ -131,7 +135,8 @@ def _add(record: logging.LogRecord, *, not_shown: int) -> None:
 def sdk_runtime() -> Runtime:
     """The SDK's runtime of this process. Its log lines become ours, instead of going to standard error as they are."""
     forwarding = LogForwardingConfig(logger=logging.getLogger("temporalio"))
-    return Runtime(telemetry=TelemetryConfig(logging=LoggingConfig(LoggingConfig.default.filter, forwarding)))
+    telemetry = TelemetryConfig(logging=LoggingConfig(LoggingConfig.default.filter, forwarding))
+    return Runtime(telemetry=telemetry, worker_heartbeat_interval=HEARTBEAT_EVERY)
 
 
 def exit_process(status: int) -> NoReturn:

@@ -16,6 +16,9 @@ from db.tables import Shop
 from db.vault import HasCredentials, Vault
 from domain.events import RewardEvent
 
+UNREADABLE = "none of ENCRYPTION_KEYS decrypts the shop's credentials"
+MISSING = "the shop has no credentials"
+
 
 class ShopAccess(HasCredentials, Protocol):
     """A shop's domain and encrypted credentials."""
@@ -33,9 +36,9 @@ def key_of(vault: Vault, shop: Shop | HasCredentials, vendor: str, field: str = 
     try:
         return vault.open(shop, vendor, field)
     except KeyError:
-        reason = "the shop has no credentials"
+        reason = MISSING
     except InvalidToken:
-        reason = "none of ENCRYPTION_KEYS decrypts the shop's credentials"
+        reason = UNREADABLE
     raise Refused(vendor.capitalize(), reason, alarm=True)
 
 

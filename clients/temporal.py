@@ -9,12 +9,13 @@ from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError, RPCStatusCode
 
 _PROBLEMS = SearchAttributeKey.for_keyword_list("TemporalReportedProblems")
+_FAILED = "category=WorkflowTaskFailed"
 _IDS_PER_QUERY = 100
 
 
 @dataclass(frozen=True, kw_only=True)
 class OpenWorkflow:
-    """An open workflow. `problem`: why its workflow tasks fail; None if they do not."""
+    """An open workflow. `problem`: why its workflow tasks fail; None if they do not, or if no worker answers them."""
 
     id: str
     started_at: datetime
@@ -34,6 +35,9 @@ async def open_workflows(temporal: Client, *, task_queue: str) -> dict[str, Open
 
 def _problem(workflow: WorkflowExecution) -> str | None:
     problems = workflow.typed_search_attributes.get(_PROBLEMS) or []
+    # A task that timed out tells about the worker, not about the code.
+    if _FAILED not in problems:
+        return None
     causes = [one.partition("cause=")[2] or one for one in problems if not one.startswith("category=")]
     return ", ".join(causes) or None
 

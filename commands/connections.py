@@ -13,8 +13,10 @@ from temporalio.service import RPCError
 from commands.output import MISUSE, TROUBLE, UNREACHABLE, fail
 from database import Sessions, connect
 from db.transactions import is_unmigrated, is_unreachable
+from db.vault import Vault
 from services.actions import Actions
 from services.gateway import Gateway
+from services.status import StatusCheck
 from services.stuck import StuckFinder
 from settings import Settings, connect_temporal, read_settings
 
@@ -37,7 +39,22 @@ class Service:
 
     @property
     def stuck_finder(self) -> StuckFinder:
-        return StuckFinder(store=self.store, temporal=self.temporal, task_queue=self.settings.temporal_task_queue)
+        return StuckFinder(
+            store=self.store,
+            temporal=self.temporal,
+            task_queue=self.settings.temporal_task_queue,
+            deadline=self.settings.purchase_deadline,
+        )
+
+    @property
+    def status_check(self) -> StatusCheck:
+        return StatusCheck(
+            store=self.store,
+            temporal=self.temporal,
+            vault=Vault(self.settings.encryption_keys),
+            task_queue=self.settings.temporal_task_queue,
+            deadline=self.settings.purchase_deadline,
+        )
 
 
 def with_engine(work: Callable[[AsyncEngine], Coroutine[Any, Any, Result]]) -> Result:

@@ -1,8 +1,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import timedelta
-from itertools import groupby
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -10,10 +9,12 @@ from rich.table import Table
 from commands.connections import Service, with_service
 from commands.options import AsJson, parse_duration
 from commands.output import DONE, TROUBLE, console, format_age, print_json
+from commands.status import print_findings
+from services.findings import Finding, group
 from services.stuck import Stuck
 
-# More rows than this are counted by reason.
-MAX_ROWS = 20
+# Larger groups of one shop and reason are one row.
+MAX_ALIKE = 3
 
 OlderThan = Annotated[
     timedelta,
@@ -24,40 +25,52 @@ OlderThan = Annotated[
 def stuck(*, older_than: OlderThan = "2m", as_json: AsJson = False) -> None:  # pyright: ignore[reportArgumentType]
     """List stuck purchases and refunds: why, since when, and the command that helps.
 
-    Exit status 1 if there are any. More than 20 are counted by reason; --json lists every one.
+    Begins with what prevents purchases now, as `status` says it. Exit status 1 if there is anything. More than three
+    of one shop and reason are one row; --json lists every one.
     """
 
-    async def work(service: Service) -> list[Stuck]:
-        return [one async for one in service.stuck_finder.find(older_than=older_than)]
+    async def work(service: Service) -> tuple[list[Finding], list[Stuck]]:
+        checked = await service.status_check.check()
+        found = [one async for one in service.stuck_finder.find(older_than=older_than)]
+        return [one for one in checked.findings if one.blocks_purchases], found
 
-    found = with_service(work)
+    blocking, found = with_service(work)
     if as_json:
-        print_json([asdict(one) | {"advice": one.advice, "command": one.command} for one in found])
-    elif found:
-        print_stuck(found)
+        print_json([*map(_finding_as_json, blocking), *map(_as_json, found)])
     else:
-        typer.echo(f"nothing has been stuck for longer than {older_than.total_seconds():.0f} s (--older-than)")
-    raise typer.Exit(TROUBLE if found else DONE)
+        print_findings(blocking)
+        if found:
+            print_stuck(found)
+        else:
+            typer.echo(f"nothing has been stuck for longer than {older_than.total_seconds():.0f} s (--older-than)")
+    raise typer.Exit(TROUBLE if blocking or found else DONE)
+
+
+def _as_json(one: Stuck) -> dict[str, Any]:
+    return asdict(one) | {"advice": one.advice, "command": one.command}
+
+
+def _finding_as_json(one: Finding) -> dict[str, Any]:
+    """A row like that of a stuck redemption, with the kind `blocks_purchases`."""
+    of_redemption = dict.fromkeys(("redemption_id", "event", "attempt", "run"))
+    row = {"kind": "blocks_purchases", "shop": one.shop, "since": one.since, "why": one.what}
+    return row | of_redemption | {"channels": [], "advice": "", "command": one.command}
 
 
 def print_stuck(found: Sequence[Stuck]) -> None:
-    """Print one row each, or one per reason if there are many."""
-    each = len(found) <= MAX_ROWS
-    columns = ("for", "why") if each else ("how many", "for up to", "why")
-    table = Table(*columns, title=f"stuck: {len(found)}", show_lines=True)
+    """Print one row each, or one per shop and reason if there are more than three alike."""
+    table = Table("how many", "for", "shop", "why", title=f"stuck: {len(found)}", show_lines=True)
     # A wrapped command cannot be copied.
     table.add_column("what helps", no_wrap=True)
-    by_reason = sorted(found, key=lambda one: (one.kind, one.why, one.since))
-    if each:
-        for one in by_reason:
-            table.add_row(format_age(one.since), _reason(one), f"{one.advice}\n{one.command}")
-    else:
-        for reason, group in groupby(by_reason, key=_reason):
-            oldest, *others = group
-            help_text = f"{oldest.advice}\n{oldest.command_for_many}"
-            table.add_row(str(1 + len(others)), format_age(oldest.since), reason, help_text)
+    for rows in group(found):
+        if len(rows) > MAX_ALIKE:
+            oldest = rows[0]
+            _add_row(table, str(len(rows)), oldest, oldest.command_for_many)
+        else:
+            for one in rows:
+                _add_row(table, "1", one, one.command)
     console().print(table)
 
 
-def _reason(one: Stuck) -> str:
-    return f"{one.kind.replace('_', ' ')}: {one.why}"
+def _add_row(table: Table, number: str, one: Stuck, command: str) -> None:
+    table.add_row(number, format_age(one.since), one.shop or "", f"{one.label}: {one.why}", f"{one.advice}\n{command}")

@@ -62,6 +62,14 @@ class Vault:
         """
         return SecretStr(self._fernet.decrypt(sealed).decode())
 
+    def check(self, shop: Shop | HasCredentials, vendor: str) -> None:
+        """Check that the shop's credentials for a vendor can be decrypted.
+
+        Raises:
+            cryptography.fernet.InvalidToken: none of the keys decrypts them.
+        """
+        self._fernet.decrypt(shop.credentials[vendor])
+
     def seal_bytes(self, plain: bytes) -> bytes:
         """Encrypt a webhook body or a signing secret."""
         return self._fernet.encrypt(plain)

@@ -1,13 +1,9 @@
-"""Worker versions: which one is current, and whether new workflows reach a worker. See docs/deploying.md."""
+"""Worker versions: which one is current. See docs/deploying.md."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
-from typing import Literal
+from datetime import timedelta
 
-from temporalio.api.enums.v1 import TaskQueueType, WorkerVersioningMode
-from temporalio.api.taskqueue.v1 import PollerInfo, TaskQueue
 from temporalio.api.workflowservice.v1 import (
-    DescribeTaskQueueRequest,
     DescribeWorkerDeploymentRequest,
     SetWorkerDeploymentCurrentVersionRequest,
 )
@@ -15,14 +11,9 @@ from temporalio.client import Client
 from temporalio.common import WorkerDeploymentVersion
 from temporalio.service import RPCError, RPCStatusCode
 
-Dispatch = Literal["ok", "no_worker", "not_current", "unknown"]
-"""Whether new workflows reach a worker. `not_current`: workers poll, but none of them has the current version."""
-
 # Temporal registers a version soon after its first poll.
 _REGISTERED_WITHIN = timedelta(seconds=30)
 _PAUSE_SECONDS = 0.2
-# An idle poll ends after 60 s and is followed by the next.
-_POLLED_WITHIN = timedelta(seconds=70)
 _NOT_YET = (RPCStatusCode.NOT_FOUND, RPCStatusCode.FAILED_PRECONDITION)
 
 
@@ -36,23 +27,6 @@ async def ensure_current(client: Client, version: WorkerDeploymentVersion) -> st
         while (current := await _current(client, version)) is None:  # noqa: ASYNC110 - what is awaited is elsewhere
             await asyncio.sleep(_PAUSE_SECONDS)
     return current
-
-
-async def dispatch(client: Client, task_queue: str) -> Dispatch:
-    """Whether a worker polls that gets new workflows. A dead worker counts for up to 70 s. Raises `RPCError`."""
-    queue = await client.workflow_service.describe_task_queue(
-        DescribeTaskQueueRequest(
-            namespace=client.namespace,
-            task_queue=TaskQueue(name=task_queue),
-            task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
-        )
-    )
-    oldest = datetime.now(UTC) - _POLLED_WITHIN
-    polling = {_build_id(one) for one in queue.pollers if one.last_access_time.ToDatetime(UTC) > oldest}
-    if not polling:
-        return "no_worker"
-    current = queue.versioning_info.current_deployment_version.build_id
-    return "ok" if current in polling else "not_current"
 
 
 async def _current(client: Client, version: WorkerDeploymentVersion) -> str | None:
@@ -78,10 +52,3 @@ async def _current(client: Client, version: WorkerDeploymentVersion) -> str | No
             return None
         raise
     return version.build_id
-
-
-def _build_id(poller: PollerInfo) -> str:
-    """Empty for an unversioned worker."""
-    options = poller.deployment_options
-    versioned = options.worker_versioning_mode == WorkerVersioningMode.WORKER_VERSIONING_MODE_VERSIONED
-    return options.build_id if versioned else ""

@@ -1,24 +1,46 @@
 """Temporal schedules of the deployment."""
 
-from datetime import timedelta
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 from temporalio.client import (
     Client,
     Schedule,
     ScheduleActionStartWorkflow,
     ScheduleAlreadyRunningError,
+    ScheduleDescription,
     ScheduleIntervalSpec,
     ScheduleOverlapPolicy,
     SchedulePolicy,
     ScheduleSpec,
     ScheduleUpdate,
 )
+from temporalio.service import RPCError, RPCStatusCode
 
 from workflows.expire_points import ExpirePoints
 from workflows.reconcile_redemptions import ReconcileRedemptions
 
 RECONCILE = "reconcile-redemptions"
 EXPIRE = "expire-points"
+
+_MISSED_RUNS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleState:
+    """A schedule. The names are keys of `status --json`.
+
+    Attributes:
+        state: `late` if its last three runs were left out.
+        last_run: when it last started a workflow. None: never.
+    """
+
+    id: str
+    state: Literal["alive", "missing", "paused", "late"]
+    last_run: datetime | None = None
 
 
 async def apply_schedules(client: Client, *, task_queue: str) -> list[str]:
@@ -40,6 +62,31 @@ async def apply_schedules(client: Client, *, task_queue: str) -> list[str]:
     await _apply(client, reconcile, every=timedelta(minutes=1), at_most=timedelta(minutes=10))
     await _apply(client, expire, every=timedelta(hours=1), at_most=timedelta(hours=6))
     return [RECONCILE, EXPIRE]
+
+
+async def schedule_states(client: Client) -> Sequence[ScheduleState]:
+    """Both schedules. Raises `RPCError`."""
+    return await asyncio.gather(_state(client, RECONCILE), _state(client, EXPIRE))
+
+
+async def _state(client: Client, schedule_id: str) -> ScheduleState:
+    try:
+        described = await client.get_schedule_handle(schedule_id).describe()
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            return ScheduleState(id=schedule_id, state="missing")
+        raise
+    last_run = described.info.recent_actions[-1].started_at if described.info.recent_actions else None
+    if described.schedule.state.paused:
+        return ScheduleState(id=schedule_id, state="paused", last_run=last_run)
+    return ScheduleState(id=schedule_id, state="late" if _is_late(described) else "alive", last_run=last_run)
+
+
+def _is_late(described: ScheduleDescription) -> bool:
+    every = max((one.every for one in described.schedule.spec.intervals), default=timedelta())
+    runs = [one.started_at for one in described.info.recent_actions]
+    latest = max([described.info.last_updated_at or described.info.created_at, *runs])
+    return latest < datetime.now(UTC) - _MISSED_RUNS * every
 
 
 async def _apply(client: Client, action: ScheduleActionStartWorkflow, *, every: timedelta, at_most: timedelta) -> None:

@@ -4,14 +4,20 @@ The ledger has what is unfinished, and Temporal's search has the open workflows.
 """
 
 from collections.abc import AsyncGenerator, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from temporalio.client import Client
 
 from activities.reconciliation import ORPHANED_AFTER
-from clients.temporal import OpenWorkflow, find_open_workflow, open_workflows, search_statuses
+from clients.temporal import (
+    OpenWorkflow,
+    find_open_workflow,
+    open_workflows,
+    search_statuses,
+    search_workflow_ids,
+)
 from database import Sessions
 from db import transactions
 from db.stuck import UnfinishedDetails, load_details
@@ -20,11 +26,14 @@ from db.unfinished import Unfinished, list_unfinished
 from domain.deliveries import DeliveryStatus
 from domain.events import EventKind, channel_label
 from domain.ids import parse_workflow_id
+from services.health import queue_states
 
 PAGE_SIZE = 500
 
-# Maximum of PURCHASE_DEADLINE_SECONDS. Until then a workflow may have written nothing to the ledger.
+# Maximum of PURCHASE_DEADLINE_SECONDS.
 _MAX_DEADLINE = timedelta(minutes=5)
+# What ended earlier is overdue, or was recovered.
+_ENDED_WITHIN = timedelta(minutes=15)
 
 
 class StuckKind(StrEnum):
@@ -34,6 +43,7 @@ class StuckKind(StrEnum):
     WORKFLOW_FAILING = "workflow_failing"
     UNFENCED = "unfenced"
     UNDECIDED = "undecided"
+    NO_WORKER = "no_worker"
     REFUND_WAITS = "refund_waits"
 
 
@@ -50,14 +60,18 @@ class Remedy:
     command_for_many: str
 
 
+REDRIVE_SHOP = "pointsaga redrive --query \"ShopDomain = '{shop}' AND RedemptionStage = 'NeedsAttention'\""
+"""Retries all rejected deliveries of a shop."""
+
 _REMEDIES = {
-    StuckKind.NEEDS_ATTENTION: Remedy("fix the cause, then", "pointsaga retry {id}", "pointsaga redrive"),
+    StuckKind.NEEDS_ATTENTION: Remedy("fix the cause, then", "pointsaga retry {id}", REDRIVE_SHOP),
     StuckKind.RUN_GONE: Remedy("wait a minute, or", "pointsaga redrive {id}", "pointsaga redrive"),
     StuckKind.VENDOR_DOWN: Remedy("wait, or", "pointsaga retry {id}", "pointsaga retry {id} …"),
     StuckKind.WORKFLOW_FAILING: Remedy("deploy a fix; see", "pointsaga show {id}", "pointsaga show {id}"),
     StuckKind.UNFENCED: Remedy("wait for Shopify; see", "pointsaga show {id}", "pointsaga show {id}"),
     StuckKind.REFUND_WAITS: Remedy("wait for Shopify; see", "pointsaga show {id}", "pointsaga show {id}"),
-    StuckKind.UNDECIDED: Remedy("check that a worker runs; see", "pointsaga show {id}", "pointsaga show {id}"),
+    StuckKind.UNDECIDED: Remedy("wait for the worker; see", "pointsaga show {id}", "pointsaga show {id}"),
+    StuckKind.NO_WORKER: Remedy("start a worker; see", "pointsaga status", "pointsaga status"),
 }
 
 
@@ -84,6 +98,11 @@ class Stuck:
     channels: Sequence[str] = ()
 
     @property
+    def label(self) -> str:
+        """The kind, in words."""
+        return self.kind.replace("_", " ")
+
+    @property
     def advice(self) -> str:
         return _REMEDIES[self.kind].advice
 
@@ -96,14 +115,18 @@ class Stuck:
         return self._format(_REMEDIES[self.kind].command_for_many)
 
     def _format(self, command: str) -> str:
-        return command.format(id=self.redemption_id) if self.shop else f"workflow {self.run}"
+        workflow = f"temporal workflow show -w {self.run}"
+        return command.format(id=self.redemption_id, shop=self.shop) if self.redemption_id else workflow
 
 
 @dataclass(frozen=True, kw_only=True)
 class StuckFinder:
+    """Finds what is stuck. `deadline`: after which a purchase without a row in the ledger is overdue."""
+
     store: Sessions
     temporal: Client
     task_queue: str
+    deadline: timedelta
 
     async def find(
         self, *, older_than: timedelta = timedelta(), among: Sequence[str] | None = None
@@ -112,6 +135,7 @@ class StuckFinder:
         async with self.store() as session:
             now = await transactions.now(session)
         workflows = await open_workflows(self.temporal, task_queue=self.task_queue)
+        is_working = await self._is_working()
         async for page in list_details(self.store, before=now - older_than, among=among):
             # What is recent is not stuck, and its workflow may not be in the search results yet.
             overdue = [
@@ -121,24 +145,50 @@ class StuckFinder:
             missing = [key for one, found in matched if found is None for key in one.attempt.workflow_ids]
             statuses = await search_statuses(self.temporal, missing)
             for one, workflow in matched:
-                yield _with_workflow(one, workflow) if workflow else _without_workflow(one, statuses)
+                if workflow is None:
+                    yield _without_workflow(one, statuses)
+                else:
+                    yield _with_workflow(one, workflow, is_working=is_working)
         if among is None:
-            async for one in self._find_unknown(workflows.values(), now=now, older_than=older_than):
+            async for one in self._find_unknown(
+                workflows.values(), now=now, older_than=older_than, is_working=is_working
+            ):
                 yield one
 
+    async def find_ended_early(self) -> AsyncGenerator[Stuck]:
+        """What was terminated or timed out lately and is unfinished, although it is not overdue yet."""
+        async with self.store() as session:
+            now = await transactions.now(session)
+        since = f"CloseTime > '{(now - _ENDED_WITHIN).isoformat()}' AND TaskQueue = '{self.task_queue}'"
+        ended = await search_workflow_ids(self.temporal, f"ExecutionStatus IN ('Terminated', 'TimedOut') AND {since}")
+        ids = [parsed[0] for one in ended if (parsed := parse_workflow_id(one))]
+        async for page in list_details(self.store, before=now + _MAX_DEADLINE, among=ids):
+            for one in page:
+                keys = one.attempt.workflow_ids
+                if not set(ended).isdisjoint(keys) and await find_open_workflow(self.temporal, keys) is None:
+                    found = _without_workflow(one, await search_statuses(self.temporal, keys))
+                    yield replace(found, since=min(found.since, now))
+
+    async def _is_working(self) -> bool:
+        """Whether a worker answers. True if Temporal does not tell."""
+        [purchases, _] = await queue_states(self.temporal, self.task_queue)
+        return purchases.dispatch != "no_worker"
+
     async def _find_unknown(
-        self, workflows: Iterable[OpenWorkflow], *, now: datetime, older_than: timedelta
+        self, workflows: Iterable[OpenWorkflow], *, now: datetime, older_than: timedelta, is_working: bool
     ) -> AsyncGenerator[Stuck]:
         """Overdue workflows for which the ledger has nothing unfinished."""
         for one in workflows:
             redemption_id, attempt = parse_workflow_id(one.id) or (None, None)
-            limit = older_than if one.problem else max(older_than, _MAX_DEADLINE)
+            # Until its deadline a purchase may have written nothing to the ledger.
+            limit = older_than if one.problem else max(older_than, self.deadline)
             # Refunds have no deadline, and their request is in the ledger before the workflow starts.
             is_overdue = (attempt or one.problem) and one.started_at < now - limit
             # The search may still list workflows that have just closed.
             if is_overdue and await find_open_workflow(self.temporal, [one.id]):
+                waits = StuckKind.UNDECIDED if is_working else StuckKind.NO_WORKER
                 yield Stuck(
-                    kind=StuckKind.WORKFLOW_FAILING if one.problem else StuckKind.UNDECIDED,
+                    kind=StuckKind.WORKFLOW_FAILING if one.problem else waits,
                     redemption_id=redemption_id,
                     attempt=attempt,
                     run=one.id,
@@ -170,7 +220,7 @@ def _pop_workflow(workflows: dict[str, OpenWorkflow], details: UnfinishedDetails
     return found[-1] if found else None
 
 
-def _with_workflow(details: UnfinishedDetails, workflow: OpenWorkflow) -> Stuck:
+def _with_workflow(details: UnfinishedDetails, workflow: OpenWorkflow, *, is_working: bool) -> Stuck:
     rejected = details.deliveries_in(DeliveryStatus.FAILED)
     pending = details.deliveries_in(DeliveryStatus.PENDING)
     if workflow.problem:
@@ -178,6 +228,9 @@ def _with_workflow(details: UnfinishedDetails, workflow: OpenWorkflow) -> Stuck:
     if rejected:
         since = min(delivery.updated_at for delivery in rejected)
         return _stuck(details, StuckKind.NEEDS_ATTENTION, _errors(rejected), run=workflow.id, since=since)
+    if not is_working:
+        why = f"no worker answers; {_unfinished_part(details)}"
+        return _stuck(details, StuckKind.NO_WORKER, why, run=workflow.id)
     if pending:
         return _stuck(details, StuckKind.VENDOR_DOWN, _errors(pending), run=workflow.id)
     if details.event is EventKind.REWARD_REFUNDED:

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from services.deployments import Dispatch
+from services.workers import Dispatch
 
 Condition = Literal["ok", "unavailable"]
 

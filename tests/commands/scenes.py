@@ -117,7 +117,8 @@ async def logged_actions(service: Service) -> list[tuple[str, dict[str, Any]]]:
 async def wait_for_stuck(service: Service, kind: StuckKind) -> Stuck:
     """Wait until the search lists one stuck workflow of this kind."""
     queue = service.settings.temporal_task_queue
-    finder = StuckFinder(store=service.store, temporal=service.temporal, task_queue=queue)
+    deadline = service.settings.purchase_deadline
+    finder = StuckFinder(store=service.store, temporal=service.temporal, task_queue=queue, deadline=deadline)
     found: list[Stuck] = []
 
     async def is_listed() -> bool:

@@ -6,7 +6,18 @@ from typer.testing import CliRunner
 from cli import app
 
 COMMANDS = [
-    *(["stuck"], ["show"], ["retry"], ["skip"], ["refund"], ["redrive"], ["audit"], ["import"], ["migrate"]),
+    *(
+        ["status"],
+        ["stuck"],
+        ["show"],
+        ["retry"],
+        ["skip"],
+        ["refund"],
+        ["redrive"],
+        ["audit"],
+        ["import"],
+        ["migrate"],
+    ),
     *(["keys", "create"], ["keys", "list"], ["keys", "revoke"], ["schedules", "apply"], ["customer-data"]),
     *(["credentials", "set"], ["credentials", "list"]),
     *(["up"], ["demo"], ["env"], ["shops", "list"]),

@@ -1,0 +1,132 @@
+"""The workers that Temporal has heard of, and whether they still answer."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from temporalio.api.enums.v1 import TaskQueueType, WorkerStatus, WorkerVersioningMode
+from temporalio.api.taskqueue.v1 import PollerInfo, TaskQueue
+from temporalio.api.worker.v1 import WorkerHeartbeat
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, DescribeTaskQueueResponse, ListWorkersRequest
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
+
+Dispatch = Literal["ok", "no_worker", "not_current", "unknown"]
+"""Whether new tasks reach a worker. `not_current`: workers answer, but none of them has the current version."""
+
+# An idle poll ends after 60 s and is followed by the next.
+_POLLED_WITHIN = timedelta(seconds=70)
+_MISSED_HEARTBEATS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeenWorker:
+    """A worker of a task queue. The names are keys of `status --json`.
+
+    Attributes:
+        identity: process id and host.
+        build_id: empty for an unversioned worker.
+        seen_at: its last heartbeat by its own clock, or its last poll.
+        silent: it is frozen, dead or cut off.
+        used_slots, free_slots: of its tasks. None: it sends no heartbeats.
+    """
+
+    identity: str
+    build_id: str
+    seen_at: datetime
+    silent: bool
+    used_slots: int | None = None
+    free_slots: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueueState:
+    """A task queue and its workers. The names are keys of `status --json`."""
+
+    name: str
+    dispatch: Dispatch
+    workers: Sequence[SeenWorker]
+
+    @property
+    def silent_worker(self) -> SeenWorker | None:
+        """The worker that was heard last, if none answers."""
+        return max(self.workers, key=lambda one: one.seen_at, default=None) if self.dispatch == "no_worker" else None
+
+
+async def queue_state(client: Client, task_queue: str, *, workflows: bool) -> QueueState:
+    """The workers of a queue of workflow tasks, or of activities only. Raises `RPCError`."""
+    kind = TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW if workflows else TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY
+    queue = TaskQueue(name=task_queue)
+    describe = DescribeTaskQueueRequest(namespace=client.namespace, task_queue=queue, task_queue_type=kind)
+    described, heartbeats = await asyncio.gather(
+        client.workflow_service.describe_task_queue(describe), _heartbeats(client, task_queue)
+    )
+    workers = [*_by_heartbeat(heartbeats, workflows=workflows), *_by_poll(described.pollers, heartbeats)]
+    return QueueState(name=task_queue, dispatch=_dispatch(described, workers), workers=workers)
+
+
+async def _heartbeats(client: Client, task_queue: str) -> list[WorkerHeartbeat]:
+    """Heartbeats of the queue's workers. Empty if the server has none: then polls have to tell."""
+    request = ListWorkersRequest(namespace=client.namespace, query=f"TaskQueue = '{task_queue}'", page_size=1000)
+    try:
+        listed = await client.workflow_service.list_workers(request)
+    except RPCError as error:
+        if error.status is RPCStatusCode.UNIMPLEMENTED:
+            return []
+        raise
+    return [one.worker_heartbeat for one in listed.workers_info]
+
+
+def _by_heartbeat(heartbeats: Iterable[WorkerHeartbeat], *, workflows: bool) -> list[SeenWorker]:
+    """The workers that send heartbeats and were not shut down."""
+    running = [one for one in heartbeats if one.status == WorkerStatus.WORKER_STATUS_RUNNING]
+    return [_seen(one, workflows=workflows) for one in running]
+
+
+def _seen(beat: WorkerHeartbeat, *, workflows: bool) -> SeenWorker:
+    slots = beat.workflow_task_slots_info if workflows else beat.activity_task_slots_info
+    interval = beat.elapsed_since_last_heartbeat.ToTimedelta()
+    # The first heartbeat does not tell when the next one is due.
+    within = _MISSED_HEARTBEATS * interval if interval else _POLLED_WITHIN
+    seen_at = _time(beat.heartbeat_time)
+    return SeenWorker(
+        identity=beat.worker_identity,
+        # Workers without a version report a hash of their code.
+        build_id=beat.deployment_version.build_id if beat.deployment_version.deployment_name else "",
+        seen_at=seen_at,
+        silent=seen_at < datetime.now(UTC) - within,
+        used_slots=slots.current_used_slots,
+        free_slots=slots.current_available_slots,
+    )
+
+
+def _by_poll(pollers: Iterable[PollerInfo], heartbeats: Iterable[WorkerHeartbeat]) -> list[SeenWorker]:
+    """The workers that send no heartbeats. One that is gone counts for up to 70 s."""
+    known = {one.worker_identity for one in heartbeats}
+    oldest = datetime.now(UTC) - _POLLED_WITHIN
+    seen = [
+        SeenWorker(identity=one.identity, build_id=_build_id(one), seen_at=_time(one.last_access_time), silent=False)
+        for one in pollers
+        if one.identity not in known
+    ]
+    return [one for one in seen if one.seen_at > oldest]
+
+
+def _dispatch(queue: DescribeTaskQueueResponse, workers: Iterable[SeenWorker]) -> Dispatch:
+    answering = {one.build_id for one in workers if not one.silent}
+    if not answering:
+        return "no_worker"
+    return "ok" if queue.versioning_info.current_deployment_version.build_id in answering else "not_current"
+
+
+def _build_id(poller: PollerInfo) -> str:
+    options = poller.deployment_options
+    versioned = options.worker_versioning_mode == WorkerVersioningMode.WORKER_VERSIONING_MODE_VERSIONED
+    return options.build_id if versioned else ""
+
+
+def _time(time: Timestamp) -> datetime:
+    return time.ToDatetime(UTC)
