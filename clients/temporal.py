@@ -8,7 +8,7 @@ from temporalio.client import Client, WorkflowExecution, WorkflowExecutionDescri
 from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError, RPCStatusCode
 
-_PROBLEMS = SearchAttributeKey.for_keyword_list("TemporalReportedProblems")
+PROBLEMS = SearchAttributeKey.for_keyword_list("TemporalReportedProblems")
 _FAILED = "category=WorkflowTaskFailed"
 _IDS_PER_QUERY = 100
 
@@ -34,7 +34,7 @@ async def open_workflows(temporal: Client, *, task_queue: str) -> dict[str, Open
 
 
 def _problem(workflow: WorkflowExecution) -> str | None:
-    problems = workflow.typed_search_attributes.get(_PROBLEMS) or []
+    problems = workflow.typed_search_attributes.get(PROBLEMS) or []
     # A task that timed out tells about the worker, not about the code.
     if _FAILED not in problems:
         return None

@@ -32,7 +32,7 @@ def retry(
 ) -> None:
     """Retry deliveries of purchases and refunds that were rejected or wait for their next attempt.
 
-    If the workflow is gone, a recovery workflow is started. Safe to repeat.
+    If the workflow is gone, a recovery workflow is started. Waits a few seconds for the outcome. Safe to repeat.
 
     Example: `pointsaga retry cr_4k1t9zq0m2x7c8v5b3n6 --channel klaviyo --reason "API key replaced"`
     """
@@ -103,15 +103,21 @@ async def require_known(service: Service, ids: Sequence[str]) -> None:
 
 
 def finish(outcomes: Sequence[Outcome], *, as_json: bool) -> None:
-    """Print how many redemptions had which result, and why the rest was not acted on. Ends the command."""
+    """Print how many redemptions had which result, what became of their deliveries, and why the rest was not acted on.
+
+    Ends the command.
+    """
     counts = Counter(one.result for one in outcomes)
     if as_json:
         print_json({**{result: counts[result] for result in Result}, "redemptions": outcomes})
     else:
         typer.echo(", ".join(f"{_words(result)}: {counts[result]}" for result in Result))
+        for one in outcomes:
+            for outcome in one.outcomes:
+                typer.echo(f"{one.redemption_id}  {outcome}")
         _print_reasons(outcomes, Result.FAILED)
         _print_reasons(outcomes, Result.NOTHING_TO_DO)
-    raise typer.Exit(TROUBLE if counts[Result.FAILED] else DONE)
+    raise typer.Exit(TROUBLE if counts[Result.FAILED] or counts[Result.REFUSED_AGAIN] else DONE)
 
 
 def _print_reasons(outcomes: Sequence[Outcome], result: Result) -> None:

@@ -67,7 +67,10 @@ def _print(findings: Sequence[Finding], checks: Sequence[str]) -> None:
     if not findings:
         typer.echo(f"audit: clean ({len(checks)} invariants hold)")
         return
-    table = Table("broken invariant", "where", "what", title=f"audit: {len(findings)} findings")
+    table = Table("broken invariant", "shop", "where", "what", title=f"audit: {len(findings)} findings")
     for row in findings:
-        table.add_row(row.invariant, row.subject, row.detail)
+        table.add_row(row.invariant, row.shop or "", row.subject, row.detail)
     console().print(table)
+    # Below the table, as a wrapped command cannot be copied.
+    for command in dict.fromkeys(row.command for row in findings if row.command):
+        typer.echo(f"what helps: {command}")

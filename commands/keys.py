@@ -7,8 +7,8 @@ from rich.table import Table
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from commands.connections import with_session
-from commands.options import AsJson, ShopDomain
-from commands.output import MISUSE, console, fail, format_time, print_json, print_message
+from commands.options import AsJson, ShopDomain, Yes
+from commands.output import MISUSE, confirm, console, fail, format_time, print_json, print_message
 from db import api_keys
 from db.shops import find_shop
 from db.tables import ApiKey, Shop
@@ -73,9 +73,13 @@ def list_keys(*, shop: ShopDomain, as_json: AsJson = False) -> None:
 def revoke(
     key_id: Annotated[int, typer.Argument(metavar="ID", help="The key's id, from `keys list`.")],
     *,
+    yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Revoke a key. It stops working at once, in every API process. Safe to repeat."""
+    key = with_session(lambda session: session.get(ApiKey, key_id))
+    if key is not None:
+        confirm(f"Revoke key {key.id} ({key.label or 'no label'})? Its programs are refused at once.", yes=yes)
     found = with_session(lambda session: api_keys.revoke_key(session, key_id))
     if found is None:
         fail(f"there is no key {key_id}; `pointsaga keys list --shop …` shows the ids", status=MISUSE)

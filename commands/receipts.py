@@ -13,7 +13,7 @@ from commands.connections import with_session
 from commands.options import AsJson, Reference
 from commands.output import MISUSE, console, fail, format_time, join_some, print_json, print_message
 from db.lookups import find_redemption_ids
-from db.receipts import Receipt, find_receipt
+from db.receipts import PurchaseRequest, Receipt, find_receipt, find_request
 from domain.discounts import CodeState
 from domain.events import channel_label
 from domain.ids import purchase_workflow_id
@@ -27,32 +27,42 @@ def show(reference: Reference, *, as_json: AsJson = False) -> None:
 
     The output contains the customer's discount code. Without Temporal, workflows are left out.
     """
-    receipt = with_session(lambda session: _find(session, reference))
-    workflows = asyncio.run(_workflows(read_settings(), receipt))
+    found = with_session(lambda session: _find(session, reference))
+    workflows = asyncio.run(_workflows(read_settings(), found))
     if as_json:
-        print_json({**receipt.model_dump(), "runs": workflows})
+        print_json({**found.model_dump(), "runs": workflows})
+    elif isinstance(found, Receipt):
+        _print(console(), found, workflows)
     else:
-        _print(console(), receipt, workflows)
+        _print_request(console(), found, workflows)
 
 
-async def _find(session: AsyncSession, reference: str) -> Receipt:
+async def _find(session: AsyncSession, reference: str) -> Receipt | PurchaseRequest:
     ids = await find_redemption_ids(session, reference) or [reference]
     if len(ids) > 1:
         fail(f"{reference} belongs to several redemptions: {join_some(ids)}", status=MISUSE)
-    receipt = await find_receipt(session, ids[0])
-    if receipt is None:
-        of = "" if ids[0] == reference else f": the request {reference} purchased nothing"
-        fail(f"there is no redemption {ids[0]}{of}", status=MISUSE)
-    return receipt
+    found = await find_receipt(session, ids[0]) or await find_request(session, ids[0])
+    if found is None:
+        fail(f"there is no redemption {reference}", status=MISUSE)
+    return found
 
 
-async def _workflows(settings: Settings, receipt: Receipt) -> list[WorkflowState] | None:
+async def _workflows(settings: Settings, receipt: Receipt | PurchaseRequest) -> list[WorkflowState] | None:
     try:
         temporal = await connect_temporal(settings)
         return await workflows_of(temporal, receipt.id, receipt.attempts, ui=settings.temporal_ui_url)
     except (RPCError, RuntimeError) as error:
         print_message(f"Temporal at {settings.temporal_address} is unavailable: {error}")
         return None
+
+
+def _print_request(out: Console, request: PurchaseRequest, workflows: Sequence[WorkflowState] | None) -> None:
+    """Print a purchase that was refused, or that no worker has taken yet: the ledger has no redemption of it."""
+    out.print(f"{request.id} is {request.status}: no points were reserved")
+    out.print(
+        f"shop: {request.shop}, requested at {format_time(request.requested_at)} UTC, attempts: {request.attempts}"
+    )
+    _print_workflows(out, request, workflows)
 
 
 def _print(out: Console, receipt: Receipt, workflows: Sequence[WorkflowState] | None) -> None:
@@ -103,7 +113,9 @@ def _print_table(out: Console, title: str, columns: Sequence[str], rows: Sequenc
     out.print(table)
 
 
-def _print_workflows(out: Console, receipt: Receipt, workflows: Sequence[WorkflowState] | None) -> None:
+def _print_workflows(
+    out: Console, receipt: Receipt | PurchaseRequest, workflows: Sequence[WorkflowState] | None
+) -> None:
     if not workflows:
         out.print(f"workflow: {purchase_workflow_id(receipt.id, receipt.attempts)} (not found in Temporal)")
     for one in workflows or ():

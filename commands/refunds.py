@@ -62,7 +62,10 @@ def _print(redemption_id: str, outcome: Refunded | RefundRefusal | RefundPending
             result, detail, status = "planned", "the code would be removed, and the points refunded", DONE
         case Refunded():
             code = "the code is removed" if outcome.code_removed else "the code no longer existed"
-            result, detail, status = "refunded", f"{code}, and the points are refunded", DONE
+            detail = f"{code}, and the points are refunded"
+            result, status = "refunded", DONE
+            if outcome.earlier:
+                detail = "it was refunded before, nothing was done; see pointsaga show"
         case RefundRefusal():
             result, detail, status = "refused", REFUSALS[outcome], TROUBLE
         case RefundPending():

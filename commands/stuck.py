@@ -4,17 +4,13 @@ from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from commands.connections import Service, with_service
 from commands.options import AsJson, parse_duration
-from commands.output import DONE, TROUBLE, console, format_age, print_json
+from commands.output import DONE, TROUBLE, format_age, print_json
 from commands.status import print_findings
-from services.findings import Finding, group
+from services.findings import MAX_ALIKE, Finding, group
 from services.stuck import Stuck
-
-# Larger groups of one shop and reason are one row.
-MAX_ALIKE = 3
 
 OlderThan = Annotated[
     timedelta,
@@ -26,7 +22,7 @@ def stuck(*, older_than: OlderThan = "2m", as_json: AsJson = False) -> None:  # 
     """List stuck purchases and refunds: why, since when, and the command that helps.
 
     Begins with what prevents purchases now, as `status` says it. Exit status 1 if there is anything. More than three
-    of one shop and reason are one row; --json lists every one.
+    of one shop and reason are one line; --json lists every one.
     """
 
     async def work(service: Service) -> tuple[list[Finding], list[Stuck]]:
@@ -58,19 +54,18 @@ def _finding_as_json(one: Finding) -> dict[str, Any]:
 
 
 def print_stuck(found: Sequence[Stuck]) -> None:
-    """Print one row each, or one per shop and reason if there are more than three alike."""
-    table = Table("how many", "for", "shop", "why", title=f"stuck: {len(found)}", show_lines=True)
-    # A wrapped command cannot be copied.
-    table.add_column("what helps", no_wrap=True)
+    """Print one line each, or one per shop and reason if there are more than three alike."""
+    typer.echo(f"stuck: {len(found)}")
     for rows in group(found):
         if len(rows) > MAX_ALIKE:
-            oldest = rows[0]
-            _add_row(table, str(len(rows)), oldest, oldest.command_for_many)
+            _print_line(rows[0], f" ({len(rows)})", rows[0].command_for_many)
         else:
             for one in rows:
-                _add_row(table, "1", one, one.command)
-    console().print(table)
+                _print_line(one, "", one.command)
 
 
-def _add_row(table: Table, number: str, one: Stuck, command: str) -> None:
-    table.add_row(number, format_age(one.since), one.shop or "", f"{one.label}: {one.why}", f"{one.advice}\n{command}")
+def _print_line(one: Stuck, number: str, command: str) -> None:
+    where = f"{one.shop}: " if one.shop else ""
+    typer.echo(
+        f"- for {format_age(one.since)}: {where}{one.label}{number}: {one.why}. {one.advice.capitalize()} {command}"
+    )

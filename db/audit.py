@@ -8,9 +8,13 @@ from db.transactions import Snapshot
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
+    """A violation. `shop` is its domain, where it is known; `command` is what settles it, where there is one."""
+
     invariant: str
     subject: str
     detail: str
+    shop: str | None = None
+    command: str | None = None
 
 
 # Each query returns (subject, detail) of the violations.

@@ -14,6 +14,7 @@ from db.tables import (
     Delivery,
     DiscountCode,
     FailedAttempt,
+    IdempotencyKey,
     LedgerEntry,
     PointLot,
     Redemption,
@@ -128,6 +129,29 @@ class Receipt(_Part):
     reversals: Sequence[Reversal]
     failures: Sequence[Failure]
     log: Sequence[LogEntry]
+
+
+class PurchaseRequest(_Part):
+    """A purchase without a redemption: `refused`, or `requested` and not taken by a worker yet."""
+
+    id: str
+    shop: str
+    status: str
+    attempts: int
+    requested_at: datetime
+
+
+async def find_request(session: AsyncSession, redemption_id: str) -> PurchaseRequest | None:
+    """The request that has this id. For operators only, as it can be of any shop."""
+    query = select(IdempotencyKey, Shop.domain).join(Shop, Shop.id == IdempotencyKey.shop_id)
+    found = (await session.execute(query.where(IdempotencyKey.redemption_id == redemption_id))).one_or_none()
+    # The key of an adjustment has the id of an earning.
+    if found is None or not redemption_id.startswith("cr_"):
+        return None
+    key, domain = found
+    status = "requested" if key.status is None else "refused"
+    values = {"id": redemption_id, "shop": domain, "status": status}
+    return PurchaseRequest(**values, attempts=key.attempt, requested_at=key.created_at)
 
 
 async def find_receipt(session: AsyncSession, redemption_id: str, *, shop_id: int | None = None) -> Receipt | None:

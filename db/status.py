@@ -19,7 +19,7 @@ class Purchases:
     """Purchases of a shop with the same outcome and reason. The names are keys of `status --json`.
 
     Attributes:
-        outcome: `purchased`, `refused`, `failed`, `in_progress`, or `unanswered` (no workflow took it).
+        outcome: `purchased`, `refused`, `failed`, `in_progress`, or `unanswered` (503 without a reservation).
         code: of a refusal, the error's code; of a failure, its `FailureCode`.
         reason: of a failure, in the vendor's words.
         last: id of the latest one's redemption.

@@ -5,7 +5,9 @@ follows the third one. The key identifies both the activity-log entry and the wo
 neither performed nor logged twice.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Collection, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -28,7 +30,7 @@ from db.stuck import UnfinishedDetails
 from db.tables import Delivery
 from domain.activity_log import ActivityKind
 from domain.channels import Channel
-from domain.deliveries import DeliveryStatus
+from domain.deliveries import UNSENT, DeliveryStatus
 from domain.events import EventKind, channel_label
 from services.gateway import Gateway
 from services.stuck import list_details
@@ -37,6 +39,9 @@ from workflows.progress import attempt_attributes
 from workflows.recovery import recovery_workflow
 
 UPDATE_TIMEOUT = timedelta(seconds=10)
+# Enough for a vendor that answers. Nobody waits longer for one that does not.
+OUTCOME_WITHIN = timedelta(seconds=5)
+_PAUSE_SECONDS = 0.2
 
 
 class NothingToDo(Exception):
@@ -84,6 +89,11 @@ class Action:
     def channel(self) -> Channel:
         assert self.delivery is not None
         return Channel(self.delivery.channel)
+
+    @property
+    def deliveries(self) -> Sequence[Delivery]:
+        """The deliveries that it concerns."""
+        return [self.delivery] if self.delivery else self.details.undelivered
 
     @property
     def key(self) -> str:
@@ -158,6 +168,19 @@ class Actions:
             raise NothingToDo(str(error.cause)) from None
         except RPCError as error:
             raise ActionFailed(f"{error.status.name}: {error.message}") from None
+
+    async def outcomes(self, performed: Sequence[Action]) -> list[Delivery]:
+        """The deliveries that these actions concern, once each has an outcome, or as they are after 5 s."""
+        concerned = [one for action in performed for one in action.deliveries]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(OUTCOME_WITHIN.total_seconds()):
+                while not all([_has_outcome(old, await self._delivery(old)) for old in concerned]):  # noqa: ASYNC110
+                    await asyncio.sleep(_PAUSE_SECONDS)
+        return [await self._delivery(one) for one in concerned]
+
+    async def _delivery(self, one: Delivery) -> Delivery:
+        async with self.store() as session:
+            return await session.get_one(Delivery, (one.redemption_id, one.channel, one.event))
 
     async def _unfinished(self, redemption_id: str) -> AsyncGenerator[tuple[UnfinishedDetails, str | None]]:
         """What is unfinished about the redemption, each with its open workflow."""
@@ -256,6 +279,12 @@ class Actions:
         except TimeoutError:
             seconds = UPDATE_TIMEOUT.total_seconds()
             raise ActionFailed(f"no worker responded within {seconds:.0f} s; it may still be performed") from None
+
+
+def _has_outcome(before: Delivery, after: Delivery) -> bool:
+    """Whether a delivery was settled or attempted since, and no attempt is in progress."""
+    is_in_progress = after.status is DeliveryStatus.PENDING and after.attempted_at is not None
+    return after.status not in UNSENT or (after.attempts > before.attempts and not is_in_progress)
 
 
 def _on_channels(channels: Collection[Channel], deliveries: Sequence[Delivery]) -> list[Delivery]:

@@ -10,9 +10,12 @@ from db.status import FailingDeliveries, FailingPurchases
 from domain.channels import Channel
 from domain.deliveries import DeliveryStatus
 from domain.failures import FailureCode
-from services.schedules import ScheduleState
+from services.schedules import ScheduleCondition, ScheduleState
 from services.stuck import REDRIVE_SHOP, Stuck, StuckKind
 from services.workers import QueueState
+
+MAX_ALIKE = 3
+"""What concerns more than this of a shop and reason is one finding."""
 
 KEY_COMMAND = "add the key that encrypted them to ENCRYPTION_KEYS and restart the processes"
 
@@ -66,7 +69,7 @@ def of_queue(queue: QueueState, *, for_purchases: bool) -> Iterator[Finding]:
 
 def of_schedule(schedule: ScheduleState) -> Iterator[Finding]:
     """A schedule that starts no workflows."""
-    if schedule.state != "alive":
+    if schedule.state is not ScheduleCondition.ALIVE:
         what = f"the schedule {schedule.id} is {schedule.state}"
         yield Finding(what=what, since=schedule.last_run, command="pointsaga schedules apply")
 
@@ -157,7 +160,7 @@ def merge(findings: Iterable[Finding]) -> list[Finding]:
     ordered = sorted(findings, key=lambda one: (not one.blocks_purchases, one.what, one.shop or ""))
     for what, rows in groupby(ordered, key=lambda one: one.what):
         same = list(rows)
-        merged += same if len(same) <= 3 else [_merged(what, same)]
+        merged += same if len(same) <= MAX_ALIKE else [_merged(what, same)]
     return merged
 
 

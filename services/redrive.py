@@ -11,6 +11,9 @@ from typing import Any
 
 from temporalio.service import RPCError
 
+from db.tables import Delivery
+from domain.deliveries import DeliveryStatus
+from domain.events import channel_label
 from services.actions import Action, ActionFailed, Actions, NothingToDo, Operator
 
 CONCURRENCY = 20
@@ -23,6 +26,8 @@ class Result(StrEnum):
     ACTED = "acted"
     NOTHING_TO_DO = "nothing_to_do"
     FAILED = "failed"
+    REFUSED_AGAIN = "refused_again"
+    """Acted, and the vendor rejected the delivery once more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,12 +37,14 @@ class Outcome:
     Attributes:
         detail: what was done, or why not.
         actions: the actions that were performed.
+        outcomes: of the deliveries concerned, after a few seconds.
     """
 
     redemption_id: str
     result: Result
     detail: str
     actions: Sequence[dict[str, Any]] = ()
+    outcomes: Sequence[str] = ()
 
 
 async def redrive(
@@ -86,12 +93,29 @@ async def perform_planned(
             reason = str(error)
         except ActionFailed as error:
             return _failed(redemption_id, str(error), performed)
+    deliveries = await actions.outcomes(performed)
     return Outcome(
         redemption_id=redemption_id,
-        result=Result.ACTED if performed else Result.NOTHING_TO_DO,
+        result=_result(performed, deliveries),
         detail="; ".join(map(str, performed)) or reason,
         actions=[action.as_json() for action in performed],
+        outcomes=[_words(one) for one in deliveries],
     )
+
+
+def _result(performed: Sequence[Action], deliveries: Sequence[Delivery]) -> Result:
+    if any(one.status is DeliveryStatus.FAILED for one in deliveries):
+        return Result.REFUSED_AGAIN
+    return Result.ACTED if performed else Result.NOTHING_TO_DO
+
+
+def _words(delivery: Delivery) -> str:
+    label = channel_label(delivery.channel, delivery.event)
+    because = f", {delivery.last_error}" if delivery.last_error else ""
+    return f"{label}: {_OUTCOMES.get(delivery.status, delivery.status)}{because}"
+
+
+_OUTCOMES = {DeliveryStatus.FAILED: "rejected again", DeliveryStatus.PENDING: "not sent yet, it is retried"}
 
 
 async def _redrive_one(actions: Actions, redemption_id: str, operator: Operator) -> Outcome:

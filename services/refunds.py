@@ -1,6 +1,6 @@
 """Refunds, as the API and the command line request them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from structlog.contextvars import bind_contextvars
@@ -21,11 +21,12 @@ from workflows.refund_redemption import RefundRedemption
 
 @dataclass(frozen=True, kw_only=True)
 class Refunded:
-    """A completed refund. `code`: the code that the customer got."""
+    """A completed refund. `code`: the code that the customer got. `earlier`: it was made before this request."""
 
     redemption: Redemption
     code: str | None
     code_removed: bool
+    earlier: bool = False
 
 
 class RefundPending(Exception):
@@ -59,7 +60,9 @@ class Refunds:
         bind_contextvars(redemption_id=redemption.id)
         if refund.status is not RefundStatus.DONE:
             await self._gateway.answer(self._workflow(shop, redemption, refund))
-        return await self._outcome(redemption_id)
+            return await self._outcome(redemption_id)
+        outcome = await self._outcome(redemption_id)
+        return replace(outcome, earlier=True) if isinstance(outcome, Refunded) else outcome
 
     async def _request(
         self, shop: Shop, redemption_id: str, actor: str, reason: str | None

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from enum import StrEnum
 
 from temporalio.client import (
     Client,
@@ -29,17 +29,20 @@ EXPIRE = "expire-points"
 _MISSED_RUNS = 3
 
 
+class ScheduleCondition(StrEnum):
+    ALIVE = "alive"
+    MISSING = "missing"
+    PAUSED = "paused"
+    LATE = "late"
+    """Its last three runs were left out."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ScheduleState:
-    """A schedule. The names are keys of `status --json`.
-
-    Attributes:
-        state: `late` if its last three runs were left out.
-        last_run: when it last started a workflow. None: never.
-    """
+    """A schedule. The names are keys of `status --json`. `last_run`: when it last started a workflow. None: never."""
 
     id: str
-    state: Literal["alive", "missing", "paused", "late"]
+    state: ScheduleCondition
     last_run: datetime | None = None
 
 
@@ -74,12 +77,13 @@ async def _state(client: Client, schedule_id: str) -> ScheduleState:
         described = await client.get_schedule_handle(schedule_id).describe()
     except RPCError as error:
         if error.status is RPCStatusCode.NOT_FOUND:
-            return ScheduleState(id=schedule_id, state="missing")
+            return ScheduleState(id=schedule_id, state=ScheduleCondition.MISSING)
         raise
     last_run = described.info.recent_actions[-1].started_at if described.info.recent_actions else None
     if described.schedule.state.paused:
-        return ScheduleState(id=schedule_id, state="paused", last_run=last_run)
-    return ScheduleState(id=schedule_id, state="late" if _is_late(described) else "alive", last_run=last_run)
+        return ScheduleState(id=schedule_id, state=ScheduleCondition.PAUSED, last_run=last_run)
+    state = ScheduleCondition.LATE if _is_late(described) else ScheduleCondition.ALIVE
+    return ScheduleState(id=schedule_id, state=state, last_run=last_run)
 
 
 def _is_late(described: ScheduleDescription) -> bool:

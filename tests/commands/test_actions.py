@@ -75,6 +75,20 @@ async def test_a_retry_sends_and_logs_once(service: Service, shop: Shop, pointsa
     assert await logged_actions(service) == [("delivery_retry_requested", logged)]
 
 
+async def test_a_retry_tells_the_outcome(service: Service, shop: Shop, pointsaga: CommandLine) -> None:
+    [redemption] = await buy_rejected(shop)
+
+    refused = await pointsaga("retry", redemption, "--yes", "--json", status=1)
+    redriven = await pointsaga("redrive", redemption, "--yes", status=1)
+    await service.clear_faults("klaviyo")
+    sent = await pointsaga("retry", redemption, "--yes")
+
+    assert (refused.json["acted"], refused.json["refused_again"]) == (0, 1)
+    assert refused.json["redemptions"][0]["outcomes"][0].startswith("klaviyo: rejected again, HTTP 401")
+    assert "refused again: 1" in redriven.out
+    assert f"{redemption}  klaviyo: sent" in sent.out
+
+
 async def test_a_rejected_refund_delivery_is_retried(service: Service, shop: Shop, pointsaga: CommandLine) -> None:
     redemption = await refund_rejected(shop)
     stuck = await wait_for_stuck(service, StuckKind.NEEDS_ATTENTION)

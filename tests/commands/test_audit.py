@@ -1,5 +1,6 @@
 """`pointsaga audit`."""
 
+import asyncio
 from contextlib import nullcontext
 
 import pytest
@@ -9,7 +10,7 @@ from db.audit import INVARIANTS
 from services.audit import CODE_CHECKED, DRIFTS, HAS_WORKFLOW, NO_UNPAID_CODE, PAID_CODE_EXISTS
 from tests.builders import Json, encrypt_with_lost_key
 from tests.commands.conftest import CommandLine
-from tests.commands.scenes import an_hour_later, buy_delivered, buy_terminated, open_shop
+from tests.commands.scenes import an_hour_later, buy, buy_delivered, buy_terminated, open_shop
 from tests.service import Service
 from tests.shop import Shop
 
@@ -59,10 +60,23 @@ async def test_an_unreachable_shop_is_not_clean(service: Service, shop: Shop, po
     await pointsaga("audit", "--ledger-only")
 
 
+async def test_a_dead_token_is_one_finding(service: Service, pointsaga: CommandLine) -> None:
+    shop = await open_shop(service, 4)
+    await asyncio.gather(*(service.wait_for_purchase(one) for one in await buy(shop)))
+    await service.add_fault("shopify", kind="status", status=401, times=None)
+
+    [finding] = await findings(pointsaga)
+
+    assert (finding["invariant"], finding["shop"]) == (CODE_CHECKED, shop.domain)
+    assert finding["detail"].startswith("4 codes: Shopify: ")
+    assert finding["command"] == f"pointsaga credentials set {shop.domain} shopify"
+
+
 async def test_unreadable_credentials_do_not_stop_the_audit(
     service: Service, shop: Shop, pointsaga: CommandLine
 ) -> None:
-    unreadable, missing = await buy_delivered(shop), await buy_delivered(await open_shop(service))
+    await buy_delivered(shop)
+    missing = await buy_delivered(await open_shop(service))
     await shop.set_credentials(shopify=encrypt_with_lost_key(access_token="shpat_lost"))
     (await service.vendors.delete("/_sandbox")).raise_for_status()
 
@@ -70,7 +84,7 @@ async def test_unreadable_credentials_do_not_stop_the_audit(
 
     credentials = "Shopify: none of ENCRYPTION_KEYS decrypts the shop's credentials"
     assert found == {
-        f"redemption {unreadable}": (CODE_CHECKED, f"code of attempt 1: {credentials}"),
+        f"shop {shop.domain}": (CODE_CHECKED, f"1 codes: {credentials}"),
         f"redemption {missing}": (PAID_CODE_EXISTS, "code of attempt 1: does not exist"),
     }
 

@@ -19,7 +19,7 @@ async def test_a_key_works_until_it_is_revoked(shop: Shop, pointsaga: CommandLin
     assert (await shop.get(path, key)).status_code == 200
     assert (row["label"], row["scope"]) == ("theme", "read_only")
 
-    revoked = await pointsaga("keys", "revoke", str(row["id"]))
+    revoked = await pointsaga("keys", "revoke", str(row["id"]), "--yes")
 
     assert (await shop.get(path, key)).status_code == 401
     assert "(theme) was revoked at" in revoked.out
@@ -38,11 +38,20 @@ async def test_the_list_never_shows_a_key(shop: Shop, pointsaga: CommandLine) ->
 async def test_a_second_revocation_keeps_the_time(shop: Shop, pointsaga: CommandLine) -> None:
     [first, _] = (await pointsaga("keys", "list", "--shop", shop.domain, "--json")).json
 
-    once = await pointsaga("keys", "revoke", str(first["id"]), "--json")
-    again = await pointsaga("keys", "revoke", str(first["id"]), "--json")
+    once = await pointsaga("keys", "revoke", str(first["id"]), "--json", "--yes")
+    again = await pointsaga("keys", "revoke", str(first["id"]), "--json", "--yes")
 
     assert once.json == again.json
     assert once.json["revoked_at"] is not None
+
+
+async def test_a_key_is_not_revoked_without_confirmation(shop: Shop, pointsaga: CommandLine) -> None:
+    [first, _] = (await pointsaga("keys", "list", "--shop", shop.domain, "--json")).json
+
+    assert "pass --yes" in (await pointsaga("keys", "revoke", str(first["id"]), status=2)).err
+
+    [first, _] = (await pointsaga("keys", "list", "--shop", shop.domain, "--json")).json
+    assert first["revoked_at"] is None
 
 
 async def test_unknown_shops_and_keys_are_wrong_usage(pointsaga: CommandLine) -> None:

@@ -2,6 +2,9 @@
 
 from datetime import timedelta
 
+from sqlalchemy import select
+
+from db.tables import IdempotencyKey
 from tests.builders import a_customer, a_lot, a_shop
 from tests.commands.conftest import CommandLine
 from tests.commands.scenes import buy, buy_rejected
@@ -53,6 +56,33 @@ async def test_released_points_are_on_the_receipt(service: Service, shop: Shop, 
     assert "attempt 1: code void" in [step["what"] for step in receipt["steps"]]
 
 
+async def test_a_failed_attempt_says_why_without_temporal(service: Service, shop: Shop, pointsaga: CommandLine) -> None:
+    await service.add_fault("shopify", kind="status", status=401, times=None)
+    assert (await shop.purchase()).status_code == 503
+    [redemption] = await shop.redemptions()
+
+    receipt = (await pointsaga("show", redemption.id, "--json", TEMPORAL_ADDRESS="127.0.0.1:1")).json
+    text = (await pointsaga("show", redemption.id, TEMPORAL_ADDRESS="127.0.0.1:1")).out
+
+    [failure] = receipt["failures"]
+    assert (failure["attempt"], failure["code"]) == (1, "configuration_rejected")
+    assert "HTTP 401" in failure["reason"]
+    assert "attempt 1: failed" in text
+
+
+async def test_a_refused_purchase_can_be_shown(service: Service, pointsaga: CommandLine) -> None:
+    shop = await service.open_shop(a_shop(a_customer(a_lot(5))))
+    assert (await shop.purchase()).status_code == 422
+    async with service.store() as session:
+        [redemption] = await session.scalars(select(IdempotencyKey.redemption_id))
+
+    shown = (await pointsaga("show", redemption, "--json")).json
+
+    assert (shown["status"], shown["shop"]) == ("refused", shop.domain)
+    assert [one["id"] for one in shown["runs"]] == [f"redemption-{redemption}-1"]
+    assert "is refused" in (await pointsaga("show", redemption)).out
+
+
 async def test_an_unknown_redemption_is_wrong_usage(pointsaga: CommandLine) -> None:
     result = await pointsaga("show", "cr_unknown", "--json", status=2)
 
@@ -79,9 +109,9 @@ async def test_a_redemption_is_found_by_whatever_is_known(shop: Shop, pointsaga:
         assert (await pointsaga("show", known, "--json")).json["id"] == entry["id"], known
 
 
-async def test_a_refused_request_is_said_to_be_that(shop: Shop, pointsaga: CommandLine) -> None:
+async def test_a_refused_purchase_is_found_by_its_request(shop: Shop, pointsaga: CommandLine) -> None:
     answer = await shop.purchase(reward="unknown")
 
-    result = await pointsaga("show", answer.headers["x-request-id"], status=2)
+    result = await pointsaga("show", answer.headers["x-request-id"])
 
-    assert f"the request {answer.headers['x-request-id']} purchased nothing" in result.err
+    assert "is refused: no points were reserved" in result.out

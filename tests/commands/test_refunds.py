@@ -17,6 +17,7 @@ async def test_a_refund_removes_code_and_returns_points(service: Service, shop: 
     assert "500 points for £5 off your next order, active" in result.out
     assert "refunded: the code is removed, and the points are refunded" in result.out
     assert repeated.json["result"] == "refunded"
+    assert "it was refunded before" in repeated.json["detail"]
     assert (await shop.lots(), await shop.discounts("live")) == ([500], [])
     assert await service.audit() == []
 

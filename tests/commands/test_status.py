@@ -1,9 +1,12 @@
 """`pointsaga status`: whether customers can buy, and what to do if they cannot."""
 
+from datetime import timedelta
+
 import pytest
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import PollWorkflowTaskQueueRequest
 
+from clients.temporal import PROBLEMS
 from commands.status import print_findings
 from services.findings import Finding, merge
 from services.schedules import RECONCILE, apply_schedules
@@ -189,8 +192,14 @@ async def test_a_workflow_task_that_timed_out_is_no_bug(idle: Service) -> None:
     pointsaga, queue = command_line(idle), TaskQueue(name=idle.settings.temporal_task_queue)
     await idle.temporal.start_workflow("RedeemReward", id="redemption-cr_frozen-1", task_queue=queue.name)
     poll = PollWorkflowTaskQueueRequest(namespace="default", task_queue=queue, identity="frozen")
-    for _ in range(3):
-        await idle.temporal.workflow_service.poll_workflow_task_queue(poll)
+    await idle.temporal.workflow_service.poll_workflow_task_queue(poll, timeout=timedelta(seconds=20))
+    handle = idle.temporal.get_workflow_handle("redemption-cr_frozen-1")
+
+    async def has_timed_out() -> bool:
+        attributes = (await handle.describe()).typed_search_attributes
+        return "category=WorkflowTaskTimedOut" in (attributes.get(PROBLEMS) or [])
+
+    await wait_until(has_timed_out)
 
     async def is_listed() -> bool:
         rows = (await pointsaga("stuck", "--older-than", "0s", "--json", status=1, PURCHASE_DEADLINE_SECONDS="1")).json
@@ -198,7 +207,7 @@ async def test_a_workflow_task_that_timed_out_is_no_bug(idle: Service) -> None:
         return [row["kind"] for row in found] in (["no_worker"], ["undecided"])
 
     await wait_until(is_listed)
-    await idle.temporal.get_workflow_handle("redemption-cr_frozen-1").terminate()
+    await handle.terminate()
 
 
 def test_more_than_three_shops_alike_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -120,7 +120,7 @@ async def test_a_missing_worker_is_listed(idle: Service) -> None:
         await wait_until(lambda: requests(idle, "shopify"))
     await an_hour_later(idle)
 
-    assert "check that a worker runs" in (await wait_for_stuck(idle, StuckKind.UNDECIDED)).advice
+    assert (await wait_for_stuck(idle, StuckKind.NO_WORKER)).advice.startswith("start a worker")
     [redemption] = await shop.redemptions()
     await terminate(idle, purchase_workflow_id(redemption.id, 1))
     await purchase
@@ -133,7 +133,7 @@ def test_many_are_counted_by_reason(capsys: pytest.CaptureFixture[str]) -> None:
     print_stuck([Stuck(**one, redemption_id=f"cr_{number}", attempt=1, run=f"run {number}") for number in range(50)])
 
     text = capsys.readouterr().out
-    for words in ("stuck: 50", "│ 50 ", "3 h", "pointsaga redrive"):
+    for words in ("stuck: 50", "(50)", "3 h", "pointsaga redrive"):
         assert words in text
     assert "cr_" not in text
 

@@ -66,6 +66,10 @@ class Program:
             if process.returncode is None:
                 await program.end(signal.SIGKILL)
 
+    def send(self, signal_: signal.Signals) -> None:
+        """Send a signal that does not end the process."""
+        self._process.send_signal(signal_)
+
     async def end(self, how: signal.Signals) -> int:
         """Send the signal, and wait for the exit status."""
         self._process.send_signal(how)
