@@ -49,11 +49,21 @@ def temporal(home: Path, port: int, ui_port: int, env: Mapping[str, str]) -> Par
     )
 
 
-def sandbox(port: int, env: Mapping[str, str]) -> Part:
-    """The vendor sandbox."""
+def sandbox(home: Path, port: int, env: Mapping[str, str]) -> Part:
+    """The vendor sandbox. It keeps the discounts, so that they agree with the ledger after a restart."""
     return Part(
         name="sandbox",
-        command=(sys.executable, "-m", "sandbox", "--host", LOOPBACK, "--port", str(port)),
+        command=(
+            sys.executable,
+            "-m",
+            "sandbox",
+            "--host",
+            LOOPBACK,
+            "--port",
+            str(port),
+            "--state",
+            str(home / "sandbox.db"),
+        ),
         env=env,
         ready=partial(_responds, f"http://{LOOPBACK}:{port}/healthz"),
         address=f"http://{LOOPBACK}:{port}",

@@ -137,7 +137,7 @@ class LocalStack:
         factories: dict[str, Callable[[], Part]] = {
             "postgres": lambda: postgres(self.home, sockets, env),
             "temporal": lambda: parts.temporal(self.home, options.temporal_port, options.ui_port, env),
-            "sandbox": lambda: parts.sandbox(options.vendor_port, env),
+            "sandbox": lambda: parts.sandbox(self.home, options.vendor_port, env),
             "worker": lambda: parts.worker(self.home, env),
             "api": lambda: parts.api(options.api_port, env),
         }

@@ -1,5 +1,6 @@
 """The sandbox application: the simulated vendor APIs, and `/_sandbox` to inspect and control them."""
 
+from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, HTTPException
@@ -8,14 +9,17 @@ from sandbox.faults import Fault
 from sandbox.klaviyo import Klaviyo
 from sandbox.omnisend import Omnisend
 from sandbox.postscript import Postscript
+from sandbox.saved import Saved
 from sandbox.shopify import Shopify
 from sandbox.vendor import Vendor
 
 
-def create_app() -> FastAPI:
-    """Create a sandbox with its own state, in memory."""
+def create_app(state: Path | None = None) -> FastAPI:
+    """Create a sandbox with its own state, in memory; with a file for what shops have, which is read now."""
     app = FastAPI(title="Pointsaga sandbox")
-    vendors: dict[str, Vendor] = {vendor.name: vendor for vendor in (Shopify(), Klaviyo(), Omnisend(), Postscript())}
+    vendors: dict[str, Vendor] = {
+        vendor.name: vendor for vendor in (Shopify(Saved(state)), Klaviyo(), Omnisend(), Postscript())
+    }
     for vendor in vendors.values():
         app.include_router(vendor.router, tags=[vendor.name])
     app.include_router(_control_router(vendors))

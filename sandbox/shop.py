@@ -4,6 +4,7 @@ Source: responses recorded from a development shop (github.com/airhorns/shopify-
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -85,10 +86,18 @@ class Discount:
         }
 
 
+def _ignore(_key: str, _value: object) -> None:
+    """Save nothing."""
+
+
 @dataclass
 class Shop:
-    """Product variants exist, at the usual price, unless `prices` says otherwise."""
+    """`save` is called with every object that has changed.
 
+    Product variants exist, at the usual price, unless `prices` says otherwise.
+    """
+
+    save: Callable[[str, object], None] = _ignore
     prices: dict[str, Decimal | None] = field(default_factory=dict[str, Decimal | None])
     """Gid of a product variant → price. None: it does not exist."""
     discounts: dict[str, Discount] = field(default_factory=dict[str, Discount])
@@ -110,12 +119,26 @@ class Shop:
             "metafieldsSet": self._set_metafields,
         }
 
+    def restore(self, value: Discount | dict[str, Any]) -> None:
+        """Add an object that was saved."""
+        if isinstance(value, Discount):
+            gid = value.gid
+            self.discounts[gid] = value
+            if not value.deleted:
+                self._live[value.code.casefold()] = value
+        else:
+            gid = value["id"]
+            self.metafields[value["ownerId"], value["namespace"], value["key"]] = value
+        number = int(gid.rpartition("/")[2])
+        self._ids = count(max(number + 1, next(self._ids)))
+
     def use(self, code: str) -> bool:
         """Count a use of the code by an order; False if the code is not usable."""
         found = self._find(code)
         if found is None or found.status != "ACTIVE" or found.uses == found.data.get("usageLimit"):
             return False
         found.uses += 1
+        self.save(found.gid, found)
         return True
 
     def _find(self, code: str) -> Discount | None:
@@ -149,6 +172,7 @@ class Shop:
         gid = f"gid://shopify/DiscountCodeNode/{next(self._ids)}"
         created = Discount(gid, typename, data, datetime.now(UTC), data.get("endsAt"))
         self.discounts[gid] = self._live[created.code.casefold()] = created
+        self.save(gid, created)
         return {"codeDiscountNode": created.node(), "userErrors": []}
 
     def _deactivate(self, _info: object, id: str) -> dict[str, Any]:  # noqa: A002 - Shopify's name
@@ -157,6 +181,7 @@ class Shop:
             return {"codeDiscountNode": None, "userErrors": [NO_DISCOUNT]}
         if found.status != "EXPIRED":
             found.ends_at = datetime.now(UTC)
+            self.save(found.gid, found)
         return {"codeDiscountNode": found.node(), "userErrors": []}
 
     def _delete(self, _info: object, id: str) -> dict[str, Any]:  # noqa: A002 - Shopify's name
@@ -165,6 +190,7 @@ class Shop:
             return {"deletedCodeDiscountId": None, "userErrors": [NO_DISCOUNT]}
         found.deleted = True
         del self._live[found.code.casefold()]
+        self.save(found.gid, found)
         return {"deletedCodeDiscountId": found.gid, "userErrors": []}
 
     def _set_metafields(self, _info: object, metafields: list[Input]) -> dict[str, Any]:
@@ -177,6 +203,7 @@ class Shop:
         key = (data["ownerId"], data["namespace"], data["key"])
         gid = self.metafields[key]["id"] if key in self.metafields else f"gid://shopify/Metafield/{next(self._ids)}"
         self.metafields[key] = {"id": gid, **data}
+        self.save(gid, self.metafields[key])
         return self.metafields[key]
 
 

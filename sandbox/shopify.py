@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
 from typing import Annotated, Any, cast
 
 from fastapi import HTTPException
@@ -14,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from sandbox.saved import Saved
 from sandbox.shop import Shop
 from sandbox.shopify_schema import load_schema, operation_of, parse_document, query_cost, root_field
 from sandbox.vendor import Answer, Vendor, phrase
@@ -83,7 +85,7 @@ class Bucket:
 
 @dataclass
 class _Account:
-    shop: Shop = field(default_factory=Shop)
+    shop: Shop
     bucket: Bucket = field(default_factory=Bucket)
     token: str | None = None
 
@@ -108,13 +110,16 @@ class Shopify(Vendor):
 
     name = "shopify"
 
-    def __init__(self) -> None:
+    def __init__(self, saved: Saved) -> None:
         super().__init__()
+        self._saved = saved
         self._schema = load_schema()
         assert self._schema.query_type is not None
         assert self._schema.mutation_type is not None
         self.operations = frozenset(self._schema.query_type.fields) | frozenset(self._schema.mutation_type.fields)
         self._accounts: dict[str, _Account] = {}
+        for shop_domain, value in saved.load():
+            self._account(shop_domain).shop.restore(value)
         self.router.add_api_route("/{shop_domain}/admin/api/{version}/graphql.json", self._post, methods=["POST"])
         self.router.add_api_route(
             "/_sandbox/shopify/shops/{shop_domain}", self._set_up, methods=["PUT"], status_code=204
@@ -146,6 +151,7 @@ class Shopify(Vendor):
 
     def clear(self) -> None:
         self._accounts.clear()
+        self._saved.clear()
 
     async def _set_up(self, shop_domain: str, settings: ShopSettings) -> None:
         account = self._account(shop_domain)
@@ -195,7 +201,9 @@ class Shopify(Vendor):
         return Answer(_outcome(result), 200, body)
 
     def _account(self, shop_domain: str) -> _Account:
-        return self._accounts.setdefault(shop_domain, _Account())
+        if shop_domain not in self._accounts:
+            self._accounts[shop_domain] = _Account(Shop(partial(self._saved.save, shop_domain)))
+        return self._accounts[shop_domain]
 
 
 def _parse(body: bytes) -> _Query | Answer:

@@ -27,6 +27,7 @@ from domain.ids import new_redemption_id
 from domain.refunds import RefundRefusal
 from domain.shopify_budget import NoTurn
 from sandbox.faults import Fault
+from sandbox.saved import Saved
 from sandbox.shopify import Shopify
 from sandbox.transport import SandboxTransport
 from settings import Settings
@@ -66,7 +67,7 @@ class Backend:
 
     def __init__(self, store: Sessions, settings: Settings) -> None:
         self.store = store
-        self.shopify = Shopify()
+        self.shopify = Shopify(Saved())
         vault = Vault(settings.encryption_keys)
         self.credentials = {"shopify": vault.seal({"access_token": "shpat_properties"})}
         app = FastAPI()
