@@ -16,7 +16,7 @@ from activities.refunds import Refunds
 from activities.webhooks import Webhooks
 from domain.eligibility import Refusal
 from domain.events import EventKind
-from domain.ids import settlement_workflow_id
+from domain.ids import refund_workflow_id, settlement_workflow_id
 from workflows.progress import Progress, Stage, StepProgress, StepState
 
 RESERVE = Points.reserve_points.__name__
@@ -55,6 +55,7 @@ def static_details(attempt: Attempt) -> str:
     """Static details of a purchase."""
     return _paragraphs(
         f"Purchase: redemption `{attempt.redemption_id}`, attempt {attempt.number}, shop `{attempt.shop_domain}`.",
+        _recovered_by(settlement_workflow_id(attempt.redemption_id, attempt.number)),
         _where_to_look(attempt),
     )
 
@@ -72,6 +73,7 @@ def refund_details(attempt: Attempt) -> str:
     return _paragraphs(
         f"Refund of redemption `{attempt.redemption_id}`, shop `{attempt.shop_domain}`. "
         "The activity log has the actor and the reason.",
+        _recovered_by(refund_workflow_id(attempt.redemption_id)),
         _where_to_look(attempt),
     )
 
@@ -193,6 +195,14 @@ _STAGES: dict[Stage, Callable[[Progress], list[str]]] = {
     Stage.NEEDS_ATTENTION: _needs_attention,
     Stage.DONE: _done,
 }
+
+
+def _recovered_by(workflow_id: str) -> str:
+    # Static details are all that a terminated workflow shows: it has no current details any more.
+    return (
+        f"If this workflow was terminated, timed out or lost, the workflow `{workflow_id}` finishes its work. "
+        "The reconciler starts it within two minutes."
+    )
 
 
 def _where_to_look(attempt: Attempt) -> str:

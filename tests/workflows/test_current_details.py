@@ -176,3 +176,9 @@ def test_a_reconciliation_lists_recovery_workflows() -> None:
 
 def test_quoted_text_is_not_markdown() -> None:
     assert quoted("no\n\n# `rm` <b>\t!") == "`no # 'rm' <b> !`"
+
+
+def test_a_terminated_workflow_names_its_recovery() -> None:
+    """Static details, as a terminated workflow has no other."""
+    assert "`settlement-cr_abc-2` finishes its work" in static_details(ATTEMPT)
+    assert "`refund-cr_abc` finishes its work" in refund_details(ATTEMPT)
