@@ -1,6 +1,5 @@
 """What an operator sees while processes are frozen or away."""
 
-import asyncio
 import json
 import signal
 
@@ -14,18 +13,32 @@ def pointsaga(deployment: Deployment) -> CommandLine:
     return CommandLine({**deployment.stack.env, "PURCHASE_DEADLINE_SECONDS": "4"})
 
 
-async def blocking(deployment: Deployment) -> list[Json]:
-    """What `status` says prevents purchases."""
+async def report(deployment: Deployment) -> Json:
     run = await pointsaga(deployment).start("status", "--json")
     out, _ = await run.communicate()
-    return [one for one in json.loads(out)["findings"] if one["blocks_purchases"]]
+    return json.loads(out)
+
+
+async def blocking(deployment: Deployment) -> list[Json]:
+    """What `status` says prevents purchases."""
+    return [one for one in (await report(deployment))["findings"] if one["blocks_purchases"]]
+
+
+async def heard(deployment: Deployment) -> list[str]:
+    """Times of the workers' last heartbeats."""
+    return [one["seen_at"] for queue in (await report(deployment))["task_queues"] for one in queue["workers"]]
 
 
 async def test_a_frozen_worker_is_found_within_half_a_minute(deployment: Deployment) -> None:
     shop = await deployment.open_shop(a_shop(a_customer(a_lot(COST))))
     worker = await deployment.start_worker()
+    first = await heard(deployment)
+
+    async def has_sent_another() -> bool:
+        return set(first).isdisjoint(await heard(deployment))
+
     # The second heartbeat tells how often they come.
-    await asyncio.sleep(8)
+    await wait_until(has_sent_another)
     assert await blocking(deployment) == []
 
     worker.send(signal.SIGSTOP)
