@@ -17,7 +17,7 @@ from tests.shop import Shop
 from tests.waiting import wait_for_end, wait_until
 
 VENDORS = ("shopify", "klaviyo", "omnisend", "postscript")
-REPETITIONS = 3
+REPETITIONS = 8
 CONNECTIONS = 10
 """Size of each pool."""
 BUYERS = CONNECTIONS + REPETITIONS
