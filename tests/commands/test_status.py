@@ -164,6 +164,10 @@ async def test_schedules_that_are_missing_or_paused_are_found(service: Service, 
         return {one["id"]: one["state"] for one in (await pointsaga("status", "--json")).json["schedules"]}
 
     queue = service.settings.temporal_task_queue
+    # Other tests leave schedules.
+    for schedule, state in (await schedules()).items():
+        if state != "missing":
+            await service.temporal.get_schedule_handle(schedule).delete()
     assert set((await schedules()).values()) == {"missing"}
     for schedule in await apply_schedules(service.temporal, task_queue=queue):
         handle = service.temporal.get_schedule_handle(schedule)
