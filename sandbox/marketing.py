@@ -37,7 +37,9 @@ class MarketingVendor(Vendor):
 
     async def _post(self, request: Request) -> Response:
         body = await request.body()
-        return await self.serve("events", lambda: self._accept(request.headers, body))
+        # Its scheme differs by vendor, the key is the last word.
+        api_key = request.headers.get("authorization", "").rpartition(" ")[2]
+        return await self.serve("events", lambda: self._accept(request.headers, body), account=api_key)
 
     def _accept(self, headers: Mapping[str, str], body: bytes) -> Answer:
         try:

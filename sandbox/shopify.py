@@ -169,7 +169,9 @@ class Shopify(Vendor):
         token = request.headers.get("x-shopify-access-token", "")
         query = _parse(await request.body())
         operation = root_field(query.operation) if isinstance(query, _Query) else "invalid"
-        response = await self.serve(operation, lambda: self._answer(shop_domain, token, query), shop=shop_domain)
+        response = await self.serve(
+            operation, lambda: self._answer(shop_domain, token, query), account=shop_domain, shop=shop_domain
+        )
         # Retired versions are served by the oldest supported one. Source: shopify.dev, versioning.
         response.headers["X-Shopify-API-Version"] = version if version in VERSIONS else VERSIONS[0]
         return response

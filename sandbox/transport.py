@@ -1,13 +1,20 @@
 """The sandbox without a network, for tests: an httpx transport with connection errors and timeouts."""
 
 import asyncio
-from collections.abc import MutableMapping
+from collections.abc import AsyncIterator, MutableMapping
 from typing import Any
 
 import httpx
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from sandbox.faults import IN_PROCESS, ConnectionDropped, ConnectionRefused
+from sandbox.faults import (
+    IN_PROCESS,
+    ConnectionDropped,
+    ConnectionHangs,
+    ConnectionRefused,
+    ResponseTrickles,
+    Trickling,
+)
 
 
 class SandboxTransport(httpx.AsyncBaseTransport):
@@ -26,7 +33,7 @@ class SandboxTransport(httpx.AsyncBaseTransport):
         task.add_done_callback(self._finished)
         timeout: dict[str, float | None] = request.extensions.get("timeout", {})
         try:
-            return await asyncio.wait_for(asyncio.shield(task), timeout.get("read"))
+            return await asyncio.wait_for(_response(task), timeout.get("read"))
         except TimeoutError as error:
             raise httpx.ReadTimeout("the sandbox did not respond in time", request=request) from error
         except ConnectionDropped as error:
@@ -43,6 +50,28 @@ class SandboxTransport(httpx.AsyncBaseTransport):
     async def aclose(self) -> None:
         """Wait for the requests that are still executing."""
         await asyncio.gather(*self._running, return_exceptions=True)
+
+
+class _Trickle(httpx.AsyncByteStream):
+    def __init__(self, response: Trickling) -> None:
+        self._response = response
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for part in self._response.body_iterator:
+            yield bytes(part, "ascii") if isinstance(part, str) else bytes(part)
+
+
+async def _response(task: asyncio.Task[httpx.Response]) -> httpx.Response:
+    """Wait for the response, without cancelling the task."""
+    try:
+        return await asyncio.shield(task)
+    except ConnectionHangs as error:
+        await asyncio.sleep(error.seconds)
+        raise ConnectionDropped from error
+    except ResponseTrickles as error:
+        return httpx.Response(
+            error.response.status_code, headers=error.response.raw_headers, stream=_Trickle(error.response)
+        )
 
 
 def _in_process(app: ASGIApp) -> ASGIApp:

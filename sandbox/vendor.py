@@ -12,7 +12,7 @@ from typing import Any, cast
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from sandbox.faults import Down, Dropped, Fault, Script
+from sandbox.faults import MAX_SECONDS, Down, Dropped, Fault, Hanging, Script, Trickling
 
 CALLS_KEPT = 10_000
 JSON = "application/json"
@@ -84,10 +84,10 @@ class Vendor(ABC):
             "faults": self.script.view(),
         }
 
-    async def serve(self, operation: str, execute: Callable[[], Answer], **about: str) -> Response:
-        """Execute the operation, or apply the next fault to it."""
+    async def serve(self, operation: str, execute: Callable[[], Answer], *, account: str, **about: str) -> Response:
+        """Execute the operation, or apply the next fault of this account to it."""
         self._requests += 1
-        fault = await self.script.next(operation)
+        fault = await self.script.next(operation, account)
         call = {"operation": operation, **about, "fault": fault.kind if fault else None}
         if fault is None:
             return self._logged(call, execute()).response(self.media_type)
@@ -109,9 +109,11 @@ class Vendor(ABC):
             case "broken_json":
                 answer = self._logged(call, execute())
                 return Response(str(fault.body or '{"data": {'), answer.status, media_type=self.media_type)
+            case "trickle":
+                return Trickling(self._logged(call, execute()).response(self.media_type))
             case _:
                 self._calls.append({**call, "outcome": "not executed"})
-                return Down() if fault.kind == "down" else Dropped()
+                return _unanswered(fault)
 
     def _status(self, fault: Fault) -> Answer:
         usual = self.error_answer(fault.status)
@@ -122,6 +124,16 @@ class Vendor(ABC):
     def _logged(self, call: dict[str, str | None], answer: Answer) -> Answer:
         self._calls.append({**call, "outcome": answer.outcome})
         return answer
+
+
+def _unanswered(fault: Fault) -> Response:
+    match fault.kind:
+        case "down":
+            return Down()
+        case "hang":
+            return Hanging(fault.seconds or MAX_SECONDS)
+        case _:
+            return Dropped()
 
 
 def phrase(status: int) -> str:

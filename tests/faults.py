@@ -30,6 +30,8 @@ class VendorFault(Enum):
     LOST = "executes and breaks the connection", {"kind": "execute_then_drop"}
     LATE = "breaks the connection and executes `seconds` later", {"kind": "execute_late"}
     GARBLED = "executes and answers with half a document", {"kind": "broken_json"}
+    HANGING = "accepts the connection and answers nothing for `seconds`", {"kind": "hang"}
+    TRICKLING = "executes and answers one byte per second", {"kind": "trickle"}
     DOWN = "refuses connections", {"kind": "down"}
 
     def __init__(self, sentence: str, line: Json) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.sandbox.conftest import AddFault, Execute, VendorState, find
+from tests.sandbox.conftest import SHOP, AddFault, Execute, VendorState, find
 
 
 @pytest.mark.parametrize(
@@ -56,6 +56,54 @@ async def test_broken_json_is_sent_after_executing(
     with pytest.raises(ValueError, match="Expecting"):
         response.json()
     assert [call["outcome"] for call in (await vendor_state("shopify"))["calls"]] == ["ok"]
+
+
+async def test_a_hanging_vendor_answers_nothing(
+    http: httpx.AsyncClient, add_fault: AddFault, create: Execute, vendor_state: VendorState
+) -> None:
+    await add_fault("shopify", kind="hang")
+    await add_fault("shopify", kind="hang", seconds=0.05)
+    http.timeout = httpx.Timeout(0.1)
+
+    with pytest.raises(httpx.ReadTimeout):
+        await create()
+    with pytest.raises(httpx.RemoteProtocolError):
+        await create()
+
+    assert (await vendor_state("shopify"))["discounts"] == []
+
+
+async def test_a_trickling_vendor_has_executed(
+    http: httpx.AsyncClient, add_fault: AddFault, vendor_state: VendorState
+) -> None:
+    await add_fault("postscript", kind="trickle")
+    event = {"type": "Reward_Redeemed", "properties": {}}
+
+    received = bytearray()
+    headers = {"Authorization": "Bearer sk_x"}
+    async with http.stream("POST", "/postscript/api/v2/events", headers=headers, json=event) as response:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(2.5):
+                async for part in response.aiter_bytes():
+                    received += part
+
+    assert (response.status_code, bytes(received)) == (202, b'{"')
+    assert (await vendor_state("postscript"))["events"] == [event]
+
+
+async def test_a_fault_is_limited_to_a_shop(http: httpx.AsyncClient, add_fault: AddFault) -> None:
+    await add_fault("shopify", kind="status", account="corner-shop.myshopify.com")
+    await add_fault("klaviyo", kind="status", account="pk_corner")
+
+    shops = ("other-shop.myshopify.com", "corner-shop.myshopify.com")
+    found = [await find(http, path=SHOP.replace("corner-shop.myshopify.com", shop)) for shop in shops]
+    sent = [
+        await http.post("/klaviyo/api/events", headers={"Authorization": f"Klaviyo-API-Key {key}"}, json={})
+        for key in ("pk_other", "pk_corner")
+    ]
+
+    assert [response.status_code for response in found] == [200, 503]
+    assert [response.status_code for response in sent] == [415, 503]
 
 
 async def test_latency_adds_to_the_next_fault(http: httpx.AsyncClient, add_fault: AddFault) -> None:

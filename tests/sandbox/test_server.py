@@ -57,3 +57,24 @@ async def test_the_server_drops_connections_and_stops_on_ctrl_c(server: Server) 
     process.send_signal(signal.SIGINT)
     async with asyncio.timeout(10):
         assert await process.wait() in {0, 130, -signal.SIGINT}
+
+
+async def test_the_server_hangs_and_trickles(server: Server) -> None:
+    process, http = server
+    for fault in ({"kind": "hang", "seconds": 0.2}, {"kind": "hang"}, {"kind": "trickle"}):
+        await http.post("/_sandbox/shopify/faults", json=fault)
+    http.timeout = httpx.Timeout(1.5)
+
+    with pytest.raises(httpx.RemoteProtocolError):
+        await find(http)
+    with pytest.raises(httpx.ReadTimeout):
+        await find(http)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(3):
+            await find(http)
+
+    calls = (await http.get("/_sandbox/shopify")).json()["calls"]
+    assert [call["outcome"] for call in calls] == ["not executed", "not executed", "ok"]
+    process.send_signal(signal.SIGINT)
+    async with asyncio.timeout(10):
+        await process.wait()
