@@ -16,7 +16,8 @@ from starlette.types import Receive, Scope, Send
 IN_PROCESS = "pointsaga.in_process"
 
 Kind = Literal[
-    "latency", "status", "throttled", "drop", "execute_then_drop", "execute_late", "broken_json", "down", "hang", "trickle"
+    "latency", "status", "throttled", "drop", "execute_then_drop", "execute_late", "broken_json", "down", "hang",
+    "trickle",
 ]  # fmt: skip
 MAX_SECONDS = 600.0
 Seconds = Annotated[float, Field(ge=0, le=MAX_SECONDS)]

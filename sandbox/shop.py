@@ -202,7 +202,7 @@ class Shop:
     def _set_metafield(self, data: Input) -> dict[str, Any]:
         key = (data["ownerId"], data["namespace"], data["key"])
         gid = self.metafields[key]["id"] if key in self.metafields else f"gid://shopify/Metafield/{next(self._ids)}"
-        self.metafields[key] = {"id": gid, **data}
+        self.metafields[key] = {"id": gid, "updatedAt": datetime.now(UTC), **data}
         self.save(gid, self.metafields[key])
         return self.metafields[key]
 

@@ -111,6 +111,8 @@ class Delivery(Row):
     channel: Channel
     event: EventKind
     status: DeliveryStatus
+    attempted_at: datetime | None
+    last_error: str | None
 
 
 class Key(Row):
@@ -309,6 +311,7 @@ class Evidence(State):
     Attributes:
         awards: points of each customer at the start.
         adjusted: points given to and taken from each customer since, as answered.
+        erased: customers whose data were erased, with their idempotency keys.
         channels: where events must be delivered.
         arrivals: what each receiver accepted.
         workflows: workflow id → status.
@@ -317,6 +320,7 @@ class Evidence(State):
     ledger: Records
     awards: Mapping[str, int]
     adjusted: Mapping[str, int] = field(default_factory=dict[str, int])
+    erased: Collection[str] = ()
     purchases: Sequence[Purchase] = ()
     refunds: Sequence[Refund] = ()
     channels: Collection[Channel]
@@ -362,6 +366,9 @@ class Evidence(State):
         return {row.key: row.redemption_id for row in self.ledger.idempotency_keys}
 
     def row_of(self, purchase: Purchase) -> Redemption | None:
+        """The redemption of the purchase. That of an erased customer is known only if it was answered."""
+        if purchase.customer in self.erased:
+            return self.ledger.by_id.get(purchase.successes[0].data["id"]) if purchase.successes else None
         return self.ledger.by_id.get(self.redemption_ids.get(purchase.key, ""))
 
     def code_of(self, row: Redemption) -> str | None:

@@ -160,7 +160,7 @@ def _delivery(
     allowed = {DeliveryStatus.SENT}
     if channel is Channel.POSTSCRIPT:
         allowed.add(DeliveryStatus.UNKNOWN)
-    if row.is_refunded and event is EventKind.REWARD_REDEEMED:
+    if row.customer_id in evidence.erased or (row.is_refunded and event is EventKind.REWARD_REDEEMED):
         allowed.add(DeliveryStatus.SKIPPED)
     if status not in allowed:
         yield f"is {status or 'missing'}"

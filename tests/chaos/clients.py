@@ -1,4 +1,4 @@
-"""Clients of both APIs, and how persistently a request is repeated."""
+"""A shop's clients of both APIs, and how persistently a request is repeated."""
 
 import asyncio
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ from typing import Self
 import httpx
 
 from tests.chaos.requests import AnyRequest, http_request
+from tests.chaos.shop import ChaosShop
 from tests.evidence import Answer
 
 NAMES = ("api", "api-2")
@@ -42,8 +43,9 @@ class Persistence:
 
 
 class ApiClients:
-    def __init__(self, clients: Sequence[httpx.AsyncClient]) -> None:
+    def __init__(self, clients: Sequence[httpx.AsyncClient], shop: ChaosShop) -> None:
         self._clients = clients
+        self._shop = shop
 
     async def persist(self, request: AnyRequest, persistence: Persistence) -> None:
         """Send the request until its answer is final or the attempts are used up. Every answer is stored with it."""
@@ -57,7 +59,7 @@ class ApiClients:
     async def send(self, request: AnyRequest, api: int = 0) -> Answer:
         """Send the request once."""
         api, began = api % len(NAMES), datetime.now(UTC)
-        path, headers, body = http_request(request)
+        path, headers, body = http_request(request, self._shop)
         try:
             response = await self._clients[api].post(path, headers=headers, content=body)
             status, text = response.status_code, response.text

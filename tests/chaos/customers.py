@@ -6,7 +6,7 @@ from enum import StrEnum
 from tests.chaos.clients import ApiClients, Persistence
 from tests.chaos.randomness import Clock, random_stream
 from tests.chaos.requests import Order, Requests
-from tests.chaos.shop import COSTS, MODEST, POOR, RICH, UNKNOWN_CUSTOMER, UNKNOWN_REWARD
+from tests.chaos.shop import COSTS, MODEST, NEW, POOR, RICH, UNKNOWN_CUSTOMER, UNKNOWN_REWARD, NoisyShop
 from tests.chaos.vendors import Vendors
 from tests.evidence import Purchase, Refund
 
@@ -33,8 +33,11 @@ PLAN_WEIGHTS = {Plan.KEEP: 25, Plan.REFUND: 35, Plan.ORDER: 15, Plan.REFUND_AFTE
 
 
 class Customers:
-    def __init__(self, clients: ApiClients, vendors: Vendors, requests: Requests, *, seed: int) -> None:
+    def __init__(
+        self, shop: NoisyShop, clients: ApiClients, vendors: Vendors, requests: Requests, *, seed: int
+    ) -> None:
         self.active = 0
+        self._shop = shop
         self._places = asyncio.Semaphore(AT_ONCE)
         self._clients = clients
         self._vendors = vendors
@@ -48,26 +51,34 @@ class Customers:
             while await clock.sleep(random.expovariate(PER_SECOND)):
                 for _ in range(BURST if random.random() < BURST_CHANCE else 1):
                     await self._places.acquire()
-                    group.create_task(self._visit(len(self._requests.purchases)))
+                    group.create_task(self._visit(len(self._requests.purchases), clock))
                     await asyncio.sleep(0)
 
-    async def _visit(self, number: int) -> None:
+    async def _visit(self, number: int, clock: Clock) -> None:
         self.active += 1
-        purchase = await self._buy(number)
+        purchase = await self._buy(number, clock)
         self._places.release()
         if purchase.successes:
             await self._follow(number, purchase)
         self.active -= 1
 
-    async def _buy(self, number: int) -> Purchase:
+    async def _buy(self, number: int, clock: Clock) -> Purchase:
         random = random_stream(self._seed, "customer", number)
-        [group] = random.choices((RICH, MODEST, POOR, [UNKNOWN_CUSTOMER]), (80, 14, 5, 1))
+        leaving = self._soon_erased(clock)
+        groups = (RICH, MODEST, POOR, [UNKNOWN_CUSTOMER], NEW, leaving)
+        [group] = random.choices(groups, (67, 10, 4, 1, 6, 12))
         customer = random.choice(group)
         [reward] = random.choices(list(REWARD_WEIGHTS), list(REWARD_WEIGHTS.values()))
         purchase = Purchase(key=f"chaos-{self._seed}-{number}", customer=customer, reward=reward)
         self._requests.purchases.append(purchase)
         await self._clients.persist(purchase, Persistence.choose(random))
         return purchase
+
+    def _soon_erased(self, clock: Clock) -> list[str]:
+        """Customers who are erased at about this time: they buy before, meanwhile and afterwards."""
+        leaving = self._shop.leaving
+        turn = int(clock.elapsed / clock.seconds * len(leaving))
+        return leaving[max(0, turn - 1) : turn + 2] or leaving[-1:]
 
     async def _follow(self, number: int, purchase: Purchase) -> None:
         """Carry out the customer's plan for the code, after a while."""

@@ -2,43 +2,58 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
-from typing import Self
+from typing import Any, Self
 
 from temporalio.client import Client
 
 from database import Sessions
+from db.vault import Vault
 from domain.channels import Channel
-from tests.chaos.operators import WORKFLOWS
-from tests.chaos.requests import AnyRequest, Order, Requests
-from tests.chaos.shop import CAPPED, COSTS, DOMAIN, ChaosShop
+from tests.chaos.operators import WORKFLOWS, of_shop
+from tests.chaos.privacy import ErasedCustomers
+from tests.chaos.requests import EXCLUDED, AnyRequest, Erasure, Order, Requests
+from tests.chaos.shop import COSTS, ChaosShop
 from tests.chaos.subscriber import Condition, Webhook
 from tests.chaos.vendors import Vendors
-from tests.evidence import Arrival, Evidence, Purchase
+from tests.evidence import Answer, Arrival, Evidence, Purchase
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChaosEvidence(Evidence):
-    """What chaos knows beside the shared evidence. `unfinished`: what had not ended when the recovery gave up."""
+    """What chaos knows about a shop beside the shared evidence.
+
+    Attributes:
+        webhooks: what the subscriber received. None: there is no subscriber.
+        unfinished: what had not ended when the recovery gave up.
+        deaths: when a process was killed.
+        failed_imports: although the database was there.
+        gone: what is left of erased customers.
+    """
 
     shop: ChaosShop
     requests: Requests
     webhooks: Sequence[Webhook]
     unfinished: Mapping[str, int]
+    deaths: Sequence[datetime]
+    failed_imports: Sequence[str]
+    gone: ErasedCustomers
 
     @classmethod
     async def of_run(
         cls,
         store: Sessions,
+        vault: Vault,
         vendors: Vendors,
         temporal: Client,
         *,
         shop: ChaosShop,
         requests: Requests,
-        webhooks: Sequence[Webhook],
-        unfinished: Mapping[str, int],
+        webhooks: Sequence[Webhook] | None,
+        **known: Any,
     ) -> Self:
-        accepted = [one for one in webhooks if one.condition is Condition.HEALTHY]
+        accepted = [one for one in webhooks or () if one.condition is Condition.HEALTHY]
         adjusted = dict.fromkeys(shop.awards, 0)
         for adjustment in requests.adjustments:
             for answer in adjustment.final[:1]:
@@ -46,35 +61,55 @@ class ChaosEvidence(Evidence):
         return await cls.gather(
             store,
             vendors.http,
-            DOMAIN,
+            shop.domain,
             shop=shop,
             requests=requests,
-            webhooks=webhooks,
-            unfinished=unfinished,
+            webhooks=webhooks or (),
+            gone=await ErasedCustomers.read(store, vault, vendors.http, shop),
             costs=COSTS,
-            caps={CAPPED: shop.cap},
+            caps=shop.caps,
             removable={order.redemption_id for order in requests.orders},
             awards={customer: sum(award.points for award in awards) for customer, awards in shop.awards.items()},
             adjusted=adjusted,
             purchases=requests.purchases,
             refunds=requests.refunds,
-            channels=list(Channel),
+            channels=[one for one in Channel if one is not Channel.WEBHOOKS or webhooks is not None],
+            erased={erasure.customer for erasure in requests.erasures},
             arrivals={Channel.WEBHOOKS: [Arrival(one.code, one.code, one.event, one.id) for one in accepted]},
             workflows={
-                one.id: one.status.name if one.status else "?" async for one in temporal.list_workflows(WORKFLOWS)
+                one.id: one.status.name if one.status else "?"
+                async for one in temporal.list_workflows(f"{of_shop(shop)} AND {WORKFLOWS}")
             },
+            **known,
         )
 
     @cached_property
     def purchase_of(self) -> dict[str, Purchase]:
         """Purchase request by redemption."""
         by_key = {purchase.key: purchase for purchase in self.purchases}
-        return {id_: by_key[key] for key, id_ in self.redemption_ids.items() if key in by_key}
+        known = {id_: by_key[key] for key, id_ in self.redemption_ids.items() if key in by_key}
+        rows = ((self.row_of(purchase), purchase) for purchase in self.purchases if purchase.customer in self.erased)
+        return known | {row.id: purchase for row, purchase in rows if row is not None}
 
     @cached_property
     def order_of(self) -> dict[str, Order]:
         """Order by redemption."""
         return {order.redemption_id: order for order in self.requests.orders}
+
+    @cached_property
+    def erasure_of(self) -> dict[str, Erasure]:
+        """Erasure by customer."""
+        return {erasure.customer: erasure for erasure in self.requests.erasures}
+
+    def is_of_erasure(self, request: AnyRequest, answer: Answer) -> bool:
+        """Whether the answer refuses a purchase as its customer is being erased, with the answers to earlier ones."""
+        erasure = self.erasure_of.get(request.customer) if isinstance(request, Purchase) else None
+        return erasure is not None and str(answer) == EXCLUDED and answer.ended >= erasure.sent_at
+
+    def arrived(self, redemption_id: str) -> Mapping[Channel, Sequence[Arrival]]:
+        """What receivers accepted of this redemption."""
+        codes = {code.code for code in self.ledger.discount_codes if code.redemption_id == redemption_id}
+        return {channel: [one for one in arrived if one.code in codes] for channel, arrived in self.arrivals.items()}
 
     @property
     def unanswered(self) -> Iterator[AnyRequest]:

@@ -7,9 +7,15 @@ from datetime import UTC, datetime
 
 @dataclass(kw_only=True)
 class RunLog:
-    """Counters and lines. `faults`: how often each fault was switched on; each meets any number of requests."""
+    """Counters and lines.
+
+    Attributes:
+        kills, deaths: how often each process was killed, and when any was.
+        faults: how often each fault was switched on; each meets any number of requests.
+    """
 
     kills: Counter[str] = field(default_factory=Counter[str])
+    deaths: list[datetime] = field(default_factory=list[datetime])
     actions: Counter[str] = field(default_factory=Counter[str])
     faults: Counter[str] = field(default_factory=Counter[str])
     lines: list[str] = field(default_factory=list[str])

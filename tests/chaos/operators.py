@@ -14,6 +14,7 @@ from domain.ids import attempt_workflow_ids, refund_workflow_id
 from services.schedules import EXPIRE
 from tests.chaos.log import RunLog
 from tests.chaos.randomness import Clock, random_stream
+from tests.chaos.shop import ChaosShop
 from tests.faults import OperatorAction, end_workflow
 from workflows.deliveries import DeliversEvent
 
@@ -23,11 +24,17 @@ WORKFLOWS = "WorkflowType IN ('RedeemReward', 'SettleRedemption', 'RefundRedempt
 RPC_TIMEOUT = timedelta(seconds=5)
 
 
-class Operators:
-    """People with access to the Temporal UI."""
+def of_shop(shop: ChaosShop) -> str:
+    """The condition of a search for workflows of this shop."""
+    return f"ShopDomain = '{shop.domain}'"
 
-    def __init__(self, temporal: Client, log: RunLog, *, seed: int) -> None:
+
+class Operators:
+    """People with access to the Temporal UI. They end workflows of one shop."""
+
+    def __init__(self, temporal: Client, shop: ChaosShop, log: RunLog, *, seed: int) -> None:
         self._temporal = temporal
+        self._shop = shop
         self._log = log
         self._random = random_stream(seed, "operators")
 
@@ -39,9 +46,9 @@ class Operators:
             except RPCError as error:
                 self._log.add(f"{action} failed: {error.status.name}")
 
-    async def open_workflows(self) -> list[str]:
+    async def open_workflows(self, *conditions: str) -> list[str]:
         """Ids of the open workflows, as far as Temporal's search knows them."""
-        query = f"ExecutionStatus = 'Running' AND {WORKFLOWS}"
+        query = " AND ".join(("ExecutionStatus = 'Running'", WORKFLOWS, *conditions))
         return [one.id async for one in self._temporal.list_workflows(query, rpc_timeout=RPC_TIMEOUT)]
 
     async def retry_rejected(self, store: Sessions) -> None:
@@ -54,7 +61,7 @@ class Operators:
                 await self._retry(workflow_id, Channel(channel))
 
     async def _end_any(self, action: OperatorAction, position: float) -> None:
-        workflows = sorted(await self.open_workflows())
+        workflows = sorted(await self.open_workflows(of_shop(self._shop)))
         if not workflows:
             self._log.add(f"no workflow to {action}")
             return

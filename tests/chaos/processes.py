@@ -2,6 +2,7 @@
 
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -21,6 +22,9 @@ from tests.stacks import client_of
 KILLED = ("worker", "worker-2", "api", "api-2", "temporal", "postgres")
 """All parts but the vendor sandbox, whose memory is evidence."""
 EVERY_SECONDS = 7.0
+CALM_SECONDS = (25.0, 40.0)
+CALM_CHANCE = 0.2
+"""Of a longer pause, in which everything runs again: the time in which the quiet shop must notice nothing."""
 
 
 class ChaosStack(LocalStack):
@@ -61,10 +65,13 @@ class Deaths:
         pause = self._random.uniform(0.5, 3)  # a short run has deaths, too
         while await clock.sleep(pause):
             pause = self._random.expovariate(1 / EVERY_SECONDS)
+            if self._random.random() < CALM_CHANCE:
+                pause += self._random.uniform(*CALM_SECONDS)
             for part in self._random.sample(KILLED, self._random.choices((1, 2), (85, 15))[0]):
                 pid = self._stack.pids.get(part)
                 if pid is None or not kill(pid):
                     self._log.add(f"{part} not killed, it is not running")
                 else:
                     self._log.kills[part] += 1
+                    self._log.deaths.append(datetime.now(UTC))
                     self._log.add(f"{part} killed")

@@ -11,10 +11,11 @@ from sqlalchemy import String, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.tables import Base, LedgerEntry, PointLot
-from tests.chaos.checks import INVARIANTS
+from tests.chaos.checks import QUIET_INVARIANTS, calm_answers
 from tests.chaos.evidence import ChaosEvidence
 from tests.chaos.log import RunLog
 from tests.chaos.requests import AnyRequest, http_request, subject_of
+from tests.chaos.shop import ChaosShop
 from tests.invariants import Violation
 
 MAX_LISTED = 25
@@ -42,8 +43,18 @@ def summary(evidence: ChaosEvidence, log: RunLog, met: Counter[str], found: Sequ
     _add_section(table, "ledger entries", Counter(entry.kind for entry in ledger.ledger_entries))
     _add_section(table, "deliveries", deliveries)
     _add_section(table, "webhooks, by subscriber", Counter(one.condition for one in evidence.webhooks))
-    _add_section(table, "violations", {invariant: broken[invariant] for invariant in INVARIANTS})
+    _add_section(table, "violations", {invariant: broken[invariant] for invariant in QUIET_INVARIANTS})
     return table
+
+
+def quiet_summary(evidence: ChaosEvidence) -> str:
+    """How fast the quiet shop's purchases were answered while all processes ran."""
+    seconds = sorted((answer.ended - answer.began).total_seconds() for _, answer in calm_answers(evidence))
+    if not seconds:
+        return f"quiet shop: {len(evidence.purchases)} purchases, none while all processes ran"
+    middle, slow = seconds[len(seconds) // 2], seconds[int(len(seconds) * 0.95)]
+    times = f"median {middle:.2f} s, p95 {slow:.2f} s, longest {seconds[-1]:.2f} s"
+    return f"quiet shop: {len(evidence.purchases)} purchases; {len(seconds)} answers while all processes ran: {times}"
 
 
 def print_violations(console: Console, found: Sequence[Violation], traces: Mapping[str, Sequence[str]]) -> None:
@@ -76,7 +87,7 @@ async def trace(session: AsyncSession, evidence: ChaosEvidence, log: RunLog, sub
 
     return [
         f"about {subject}",
-        *(line for request in requests for line in _answers(request)),
+        *(line for request in requests for line in _answers(request, evidence.shop)),
         *await _rows(session, names),
         *_received(evidence, names),
         *(f"workflow {one}: {status}" for one, status in evidence.workflows.items() if is_named(one)),
@@ -84,8 +95,8 @@ async def trace(session: AsyncSession, evidence: ChaosEvidence, log: RunLog, sub
     ]
 
 
-def _answers(request: AnyRequest) -> Iterator[str]:
-    path, _, body = http_request(request)
+def _answers(request: AnyRequest, shop: ChaosShop) -> Iterator[str]:
+    path, _, body = http_request(request, shop)
     yield f"{type(request).__name__.lower():<8} {subject_of(request)}: {path} {body.decode()}"
     for one in (*request.answers, *request.late_answers):
         yield f"answer   {one.began:%H:%M:%S.%f} to {one.ended:%H:%M:%S.%f} {one.api}: {one}  {one.text[:300]}"

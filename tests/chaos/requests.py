@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from pydantic import SecretStr
 
 from clients.shopify_webhooks import Topic, signature
-from tests.chaos.shop import DOMAIN, FULL_KEY, WEBHOOK_SECRET
-from tests.evidence import Purchase, Refund, Request
+from tests.chaos.shop import WEBHOOK_SECRET, ChaosShop
+from tests.evidence import Json, Purchase, Refund, Request
 
 _UNAVAILABLE = frozenset({"503 shopify_unavailable", "503 engine_unavailable"})
 
@@ -38,7 +38,18 @@ class Adjustment(Request):
     points: int
 
 
-AnyRequest = Purchase | Refund | Order | Adjustment
+@dataclass(frozen=True, kw_only=True)
+class Erasure(Request):
+    """Shopify's webhook that erases a customer."""
+
+    customer: str
+    topic: Topic
+    sent_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+
+AnyRequest = Purchase | Refund | Order | Adjustment | Erasure
+EXCLUDED = "403 customer_excluded"
+"""Also allowed to a purchase whose customer is being erased."""
 ALLOWED: dict[type[AnyRequest], frozenset[str]] = {
     Purchase: _UNAVAILABLE
     | {
@@ -51,30 +62,38 @@ ALLOWED: dict[type[AnyRequest], frozenset[str]] = {
     Refund: _UNAVAILABLE | {"200", "422 reward_already_used"},
     Order: frozenset({"200", "503 engine_unavailable"}),
     Adjustment: frozenset({"200", "503 engine_unavailable"}),
+    Erasure: frozenset({"200", "503 engine_unavailable"}),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Requests:
-    """Every request of the run."""
+    """Every request of the run to one shop."""
 
     purchases: list[Purchase] = field(default_factory=list[Purchase])
     refunds: list[Refund] = field(default_factory=list[Refund])
     orders: list[Order] = field(default_factory=list[Order])
     adjustments: list[Adjustment] = field(default_factory=list[Adjustment])
+    erasures: list[Erasure] = field(default_factory=list[Erasure])
 
     def __iter__(self) -> Iterator[AnyRequest]:
-        return iter((*self.purchases, *self.refunds, *self.orders, *self.adjustments))
+        return iter((*self.purchases, *self.refunds, *self.orders, *self.adjustments, *self.erasures))
 
 
 def subject_of(request: AnyRequest) -> str:
-    """What violations name it by: its idempotency key or its redemption."""
-    return request.key if isinstance(request, Purchase | Adjustment) else request.redemption_id
+    """What violations name it by: its idempotency key, its redemption or its customer."""
+    match request:
+        case Purchase() | Adjustment():
+            return request.key
+        case Erasure():
+            return request.customer
+        case _:
+            return request.redemption_id
 
 
-def http_request(request: AnyRequest) -> tuple[str, dict[str, str], bytes]:
+def http_request(request: AnyRequest, shop: ChaosShop) -> tuple[str, dict[str, str], bytes]:
     """Path, headers and body of the POST, the same on every attempt."""
-    headers = {"Authorization": FULL_KEY, "Content-Type": "application/json"}
+    headers = {"Authorization": shop.full_key, "Content-Type": "application/json"}
     if isinstance(request, Purchase | Adjustment):
         headers["Idempotency-Key"] = request.key
     match request:
@@ -84,20 +103,34 @@ def http_request(request: AnyRequest) -> tuple[str, dict[str, str], bytes]:
             path, body = f"/v1/customers/{request.customer}/points", {"adjustment": request.points}
         case Refund():
             path, body = f"/v1/reward-history/{request.redemption_id}/refund", dict[str, str]()
-        case _:
-            return _webhook(request)
+        case Order():
+            return _webhook(shop, Topic.ORDER_CREATED, request.redemption_id, request.placed_at, _order(request))
+        case Erasure():
+            webhook_id = f"erasure-{request.customer}"
+            return _webhook(shop, request.topic, webhook_id, request.sent_at, _erasure(request, shop))
     return path, headers, json.dumps(body).encode()
 
 
-def _webhook(order: Order) -> tuple[str, dict[str, str], bytes]:
-    document = {"id": order.number, "created_at": order.placed_at.isoformat(), "discount_codes": [{"code": order.code}]}
+def _order(order: Order) -> Json:
+    return {"id": order.number, "created_at": order.placed_at.isoformat(), "discount_codes": [{"code": order.code}]}
+
+
+def _erasure(erasure: Erasure, shop: ChaosShop) -> Json:
+    if erasure.topic is Topic.CUSTOMER_DELETED:
+        return {"id": int(erasure.customer)}
+    return {"shop_id": 1, "shop_domain": shop.domain, "customer": {"id": int(erasure.customer)}}
+
+
+def _webhook(
+    shop: ChaosShop, topic: Topic, webhook_id: str, triggered_at: datetime, document: Json
+) -> tuple[str, dict[str, str], bytes]:
     body = json.dumps(document).encode()
     headers = {
         "Content-Type": "application/json",
-        "X-Shopify-Topic": Topic.ORDER_CREATED,
-        "X-Shopify-Shop-Domain": DOMAIN,
-        "X-Shopify-Webhook-Id": order.redemption_id,
-        "X-Shopify-Triggered-At": order.placed_at.isoformat(),
+        "X-Shopify-Topic": topic,
+        "X-Shopify-Shop-Domain": shop.domain,
+        "X-Shopify-Webhook-Id": webhook_id,
+        "X-Shopify-Triggered-At": triggered_at.isoformat(),
         "X-Shopify-Hmac-Sha256": signature(body, SecretStr(WEBHOOK_SECRET)),
     }
     return "/webhooks/shopify", headers, body

@@ -1,4 +1,4 @@
-"""The vendor sandbox: faults are switched on at random, each vendor from its own stream, and off again."""
+"""The vendor sandbox: faults of the noisy shop are switched on at random, each vendor from its own stream, and off."""
 
 import asyncio
 import time
@@ -11,18 +11,25 @@ import httpx
 from tests.builders import ALL_VENDORS
 from tests.chaos.log import RunLog
 from tests.chaos.randomness import Clock, random_stream
-from tests.chaos.shop import DOMAIN
+from tests.chaos.shop import ChaosShop
 from tests.evidence import Json
 from tests.faults import VendorFault
 
 HEALTHY_SECONDS = 2.5
 MAX_DELAY = 12.0
 """Seconds until a vendor executes a request at the latest."""
+MAX_HANG = 10.0
+SLOWEST = {"hang", "trickle"}
+"""Kinds of faults that hold a caller until it gives up."""
 
 
 class Vendors:
-    def __init__(self, http: httpx.AsyncClient, log: RunLog, *, seed: int) -> None:
+    """Of one shop. `may_hang`: whether faults hold a caller until it gives up."""
+
+    def __init__(self, http: httpx.AsyncClient, shop: ChaosShop, log: RunLog, *, seed: int) -> None:
         self.http = http
+        self.may_hang = True
+        self._shop = shop
         self._log = log
         self._seed = seed
         self._executes_until = time.monotonic()
@@ -34,7 +41,7 @@ class Vendors:
 
     async def raise_rate_limit(self) -> None:
         """Of the shop, at Shopify."""
-        plan = await self.http.put(f"/_sandbox/shopify/shops/{DOMAIN}", json={"restore_rate": 1000})
+        plan = await self.http.put(f"/_sandbox/shopify/shops/{self._shop.domain}", json={"restore_rate": 1000})
         plan.raise_for_status()
 
     async def run(self, clock: Clock) -> None:
@@ -44,7 +51,7 @@ class Vendors:
 
     async def use(self, code: str) -> bool:
         """Let an order use the code. False: it does not work."""
-        response = await self.http.post(f"/_sandbox/shopify/shops/{DOMAIN}/uses", json={"code": code})
+        response = await self.http.post(f"/_sandbox/shopify/shops/{self._shop.domain}/uses", json={"code": code})
         if response.status_code != HTTPStatus.CONFLICT:
             response.raise_for_status()
         return response.is_success
@@ -63,8 +70,10 @@ class Vendors:
         random = random_stream(self._seed, vendor)
         while await clock.sleep(random.expovariate(1 / HEALTHY_SECONDS)):
             faults, seconds = _disturbance(random)
+            faults = [fault for fault in faults if self.may_hang or fault["kind"] not in SLOWEST]
             for fault in faults:
-                (await self.http.post(f"/_sandbox/{vendor}/faults", json=fault)).raise_for_status()
+                script = {**fault, "account": self._shop.accounts[vendor]}
+                (await self.http.post(f"/_sandbox/{vendor}/faults", json=script)).raise_for_status()
                 self._log.faults[f"{vendor} {_name(fault)}"] += 1
             self._log.add(f"{vendor} for {seconds:.1f} s: {' and '.join(map(_name, faults))}")
             await clock.sleep(seconds)
@@ -94,6 +103,8 @@ def _fault(random: Random) -> Json:
         VendorFault.GARBLED.script(),
         VendorFault.THROTTLED.script(retry_after=random.choice((1, 2, 5))),
         VendorFault.SLOW.script(seconds=round(random.uniform(0.2, 6.0), 1)),
+        VendorFault.HANGING.script(seconds=round(random.uniform(1, MAX_HANG), 1)),
+        VendorFault.TRICKLING.script(),
         VendorFault.DOWN.script(),
     ]
     script = random.choice(scripts)
