@@ -186,10 +186,14 @@ async def keep_pending(
     reason: str,
     is_held: bool = False,
 ) -> None:
-    """Record why a send is to be retried: it was not executed, or may be repeated. A held one is no attempt."""
+    """Record why a send is to be retried: it was not executed, or may be repeated. A held one is no attempt.
+
+    Does nothing if the delivery was settled meanwhile.
+    """
     attempts = Delivery.attempts - 1 if is_held else Delivery.attempts
     retried = {"attempted_at": None, "attempts": attempts, "last_error": reason}
-    await session.execute(update(Delivery).where(*_key(shop_id, redemption_id, event, channel)).values(retried))
+    mine = (*_key(shop_id, redemption_id, event, channel), Delivery.status == DeliveryStatus.PENDING)
+    await session.execute(update(Delivery).where(*mine).values(retried))
 
 
 def _key(shop_id: int, redemption_id: str, event: EventKind, channel: str) -> tuple[ColumnElement[bool], ...]:

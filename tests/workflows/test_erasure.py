@@ -161,6 +161,21 @@ async def test_unsent_events_of_an_erased_customer_are_skipped(service: Service,
     await shop.wait_for_delivery("klaviyo", "skipped")
 
 
+async def test_a_failed_send_does_not_replace_the_reason(service: Service, shop: Shop) -> None:
+    await service.inject("klaviyo", VendorFault.SLOW, seconds=2)
+    await service.inject("klaviyo", VendorFault.SERVER_ERROR)
+    redemption = (await shop.purchase()).json()["data"]["id"]
+    await wait_for_request(service, "klaviyo")
+
+    await redact(shop)
+
+    assert await service.wait_for_purchase(redemption) == "COMPLETED"
+    of_klaviyo = (Delivery.redemption_id == redemption, Delivery.channel == "klaviyo")
+    async with service.store() as session:
+        delivery = (await session.scalars(select(Delivery).where(*of_klaviyo))).one()
+    assert (delivery.status, delivery.last_error) == ("skipped", "the customer was erased")
+
+
 async def told(service: Service) -> list[object]:
     """What the vendors know: the number of requests that each marketing vendor has received, and the metafields."""
     requests = [await service.requests(name) for name in ("klaviyo", "omnisend", "postscript")]
