@@ -11,7 +11,7 @@ from tests.chaos.vendors import Vendors
 from tests.evidence import Purchase, Refund
 
 PER_SECOND = 4.0
-AT_ONCE = 24
+AT_ONCE = 16
 """Customers that buy at the same time; more have to wait. The parts are to fail from faults, not from load."""
 BURST, BURST_CHANCE = 10, 0.02
 REWARD_WEIGHTS = dict(zip([*COSTS, UNKNOWN_REWARD], [30, 30, 27, 12, 1], strict=True))

@@ -2,7 +2,8 @@
 
 from random import Random
 
-from sqlalchemy.exc import SQLAlchemyError
+from asyncpg.exceptions import DeadlockDetectedError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from database import Sessions
 from db.transactions import is_unreachable
@@ -35,16 +36,20 @@ class Imports:
             try:
                 await self.write(self._shop, customers)
             except (OSError, SQLAlchemyError) as error:
-                self._log.add(f"import {self._version} failed: {type(error).__name__}")
-                if not is_unreachable(error):
-                    self.failures.append(f"import {self._version}: {error}")
+                # The driver names its error; the one around it often says less.
+                cause = error.orig.__cause__ if isinstance(error, DBAPIError) and error.orig else error
+                self._log.add(f"import {self._version} failed: {type(cause).__name__}")
+                if isinstance(cause, DeadlockDetectedError) or not is_unreachable(error):
+                    self.failures.append(f"import {self._version}: {type(cause).__name__}")
 
     async def write(self, shop: ChaosShop, customers: list[str] | None = None) -> None:
         """Import the next version of the shop with these customers, by default with all."""
         file = ImportFile.model_validate({"shops": [shop.document(customers, version=self._version)]})
         self._version += 1
         self._log.actions["import"] += 1
+        self._log.add(f"import {self._version} of {len(file.shops[0].customers)} customers")
         await write_import(self._store, self._vault, file)
+        self._log.add(f"import {self._version} is done")
 
 
 def _choose(random: Random, shop: NoisyShop, *, known: int) -> list[str]:

@@ -22,8 +22,8 @@ from tests.stacks import client_of
 KILLED = ("worker", "worker-2", "api", "api-2", "temporal", "postgres")
 """All parts but the vendor sandbox, whose memory is evidence."""
 EVERY_SECONDS = 7.0
-CALM_SECONDS = (25.0, 40.0)
-CALM_CHANCE = 0.2
+CALM_SECONDS = (30.0, 45.0)
+CALM_CHANCE = 0.3
 """Of a longer pause, in which everything runs again: the time in which the quiet shop must notice nothing."""
 
 
