@@ -31,7 +31,9 @@ class Imports:
         self._version = 0
 
     async def run(self, clock: Clock) -> None:
-        while await clock.sleep(self._random.uniform(*EVERY_SECONDS)):
+        pause = self._random.uniform(1, 3)  # a short run has imports, too
+        while await clock.sleep(pause):
+            pause = self._random.uniform(*EVERY_SECONDS)
             customers = _choose(self._random, self._shop, known=self._version * NEW_EACH_TIME)
             try:
                 await self.write(self._shop, customers)
