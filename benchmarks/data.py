@@ -35,10 +35,11 @@ _LOAD = (
     """INSERT INTO rewards (shop_id, id, name, discount_type, points_cost, created_at)
        SELECT 1, 'reward_' || n, 'Reward ' || n, 'free_shipping', n, now() - n * interval '1 hour'
        FROM generate_series(1::bigint, :rewards) n""",
-    """INSERT INTO customers (shop_id, id, email, excluded, vip_tier_id, created_at, points, lifetime_points,
-                              redeemed_points)
-       SELECT 1, n::text, 'member' || n || '@shopper.io', n % 50 = 0, 'tier_' || 1 + n % 5,
-              now() - n * interval '1 minute', n * 7919 % 5000, n * 104729 % 9000, n * 1299709 % 4000
+    """INSERT INTO customers (shop_id, id, email, email_key, excluded, vip_tier_id, created_at, points,
+                              lifetime_points, redeemed_points)
+       SELECT 1, n::text, 'member' || n || '@shopper.io', 'member' || n || '@shopper.io', n % 50 = 0,
+              'tier_' || 1 + n % 5, now() - n * interval '1 minute', n * 7919 % 5000, n * 104729 % 9000,
+              n * 1299709 % 4000
        FROM generate_series(1::bigint, :customers) n""",
     """INSERT INTO point_lots (shop_id, customer_id, points, remaining, earned_at)
        SELECT 1, 1 + n % :customers, 100, 50, now() FROM generate_series(1::bigint, 3 * :customers) n""",

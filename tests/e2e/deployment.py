@@ -66,6 +66,10 @@ class Program:
             if process.returncode is None:
                 await program.end(signal.SIGKILL)
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def send(self, signal_: signal.Signals) -> None:
         """Send a signal that does not end the process."""
         self._process.send_signal(signal_)
