@@ -134,7 +134,7 @@ async def _write_tombstone(session: AsyncSession, attempt: Attempt) -> None:
 
 
 def _record_failure(session: AsyncSession, attempt: Attempt) -> None:
-    # A workflow of an earlier release does not tell the reason.
+    # A workflow of an earlier release gives no reason.
     if attempt.failure is not None:
         session.add(
             FailedAttempt(

@@ -239,7 +239,7 @@ def _methods(request: Request) -> str:
 
 
 async def _client_gone(_request: Request, _error: Exception) -> Response:
-    """Nobody reads this response. Its status, which nginx uses for this, is for the access log."""
+    """The client is gone. The status, which nginx uses for this, is for the access log."""
     return Response(status_code=499)
 
 

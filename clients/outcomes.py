@@ -4,7 +4,7 @@ VendorError
  ├── NotExecuted    the call had no effect: wait, then retry
  ├── Refused        the vendor rejected the call: a retry fails too
  ├── Unknown        the call may have taken effect: check before acting
- └── NoRecipient    there was no call: nobody can be addressed, and no retry changes that
+ └── NoRecipient    there was no call: the customer has no address for this vendor, and no retry changes that
 """
 
 from datetime import timedelta

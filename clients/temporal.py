@@ -35,7 +35,7 @@ async def open_workflows(temporal: Client, *, task_queue: str) -> dict[str, Open
 
 def _problem(workflow: WorkflowExecution) -> str | None:
     problems = workflow.typed_search_attributes.get(PROBLEMS) or []
-    # A task that timed out tells about the worker, not about the code.
+    # A task that timed out is a fault of the worker, not of the code.
     if _FAILED not in problems:
         return None
     causes = [one.partition("cause=")[2] or one for one in problems if not one.startswith("category=")]

@@ -76,18 +76,18 @@ def _facts(worker: SeenWorker) -> Iterator[str]:
 
 
 def _print_shops(shops: Sequence[ShopStatus]) -> None:
-    """The shops with anything to tell."""
-    told = [one for one in shops if one.purchases or one.failing_deliveries or one.backlog]
+    """The shops with purchases, failing deliveries or a backlog."""
+    listed = [one for one in shops if one.purchases or one.failing_deliveries or one.backlog]
     table = Table("shop", "credentials", "purchases, last 15 min", "oldest unfinished", show_lines=True)
-    for one in told[:MAX_SHOPS]:
+    for one in listed[:MAX_SHOPS]:
         credentials = "\n".join(f"{vendor} {state}" for vendor, state in one.credentials.items())
         purchases = "\n".join(f"{row.number} {row.outcome}{_because(row.code)}" for row in one.purchases)
         oldest = f"{format_age(one.backlog.oldest)} ({one.backlog.number} unfinished)" if one.backlog else ""
         table.add_row(one.shop, credentials, purchases, oldest)
-    if told:
+    if listed:
         console().print(table)
-    if len(shops) > len(told[:MAX_SHOPS]):
-        typer.echo(f"{len(shops) - len(told[:MAX_SHOPS])} more shops; --json lists all")
+    if len(shops) > len(listed[:MAX_SHOPS]):
+        typer.echo(f"{len(shops) - len(listed[:MAX_SHOPS])} more shops; --json lists all")
 
 
 def _because(code: str | None) -> str:

@@ -89,7 +89,9 @@ def of_purchases(failing: FailingPurchases) -> Iterator[Finding]:
         reason = failing.reason or failing.code
         command = KEY_COMMAND if UNREADABLE in reason else command.format(shop=failing.shop, last=failing.last)
         what = f"purchases fail ({failing.number}): {reason}"
-        yield Finding(what=what, since=failing.since, shop=failing.shop, command=command, blocks_purchases=True)
+        # Shopify rejects one customer or product. The others can be sold.
+        blocks = failing.code != FailureCode.REQUEST_REJECTED
+        yield Finding(what=what, since=failing.since, shop=failing.shop, command=command, blocks_purchases=blocks)
 
 
 _PURCHASE_COMMANDS = {

@@ -17,6 +17,17 @@ DEACTIVATE_CODE = "discountCodeDeactivate"
 DELETE_CODE = "discountCodeDelete"
 
 
+_REJECTION: Json = {"field": ["basicCodeDiscount", "context"], "code": "INVALID", "message": "Customer is invalid"}
+REJECTED_CUSTOMER: Json = {
+    "operation": CREATE_CODE,
+    "kind": "status",
+    "status": 200,
+    "body": {"data": {CREATE_CODE: {"codeDiscountNode": None, "userErrors": [_REJECTION]}}},
+    "times": None,
+}
+"""A line of the fault script: Shopify rejects every new discount for its customer, until it is cleared."""
+
+
 class VendorFault(Enum):
     """What a vendor does to a request, and the line of the sandbox's fault script for it."""
 

@@ -30,7 +30,7 @@ class ActivityAttributes(BaseModel):
     model_config = ConfigDict(json_schema_extra={"example": _EXAMPLE})
 
     kind: ActivityKind
-    actor: str | None = Field(description="An API key, by id and label, or an operator. Null: nobody asked for it.")
+    actor: str | None = Field(description="An API key, by id and label, or an operator. Null: without a request.")
     reward_history_entry_id: str | None
     details: dict[str, Any]
     created_at: Timestamp

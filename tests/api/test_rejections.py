@@ -1,7 +1,6 @@
 """Purchases whose discount Shopify rejects permanently"""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import httpx
 import pytest
@@ -11,23 +10,15 @@ from db.tables import IdempotencyKey
 from domain.ids import new_redemption_id
 from domain.redemptions import REJECTION_KEPT
 from tests.api.support import code_of, error_of
-from tests.builders import Json, a_customer, a_free_product, a_lot, a_reward, a_shop
-from tests.faults import CREATE_CODE, VendorFault
+from tests.builders import a_customer, a_free_product, a_lot, a_reward, a_shop
+from tests.faults import REJECTED_CUSTOMER, VendorFault
 from tests.service import Service
 from tests.shop import Shop
-
-UNKNOWN_CUSTOMER: Json = {
-    "field": ["basicCodeDiscount", "context"],
-    "code": "INVALID",
-    "message": "Customer is invalid",
-}
-REJECTION: dict[str, Any] = {"codeDiscountNode": None, "userErrors": [UNKNOWN_CUSTOMER]}
 
 
 async def reject_codes(service: Service) -> None:
     """Have Shopify reject every new discount."""
-    body = {"data": {CREATE_CODE: REJECTION}}
-    await service.add_fault("shopify", operation=CREATE_CODE, kind="status", status=200, body=body, times=None)
+    await service.add_fault("shopify", **REJECTED_CUSTOMER)
 
 
 def is_rejected(answer: httpx.Response) -> bool:

@@ -13,7 +13,7 @@ from services.schedules import RECONCILE, apply_schedules
 from tests.builders import Json, a_customer, a_lot, a_shop, encrypt_with_lost_key
 from tests.commands.conftest import CommandLine, command_line
 from tests.commands.scenes import buy_delivered, buy_rejected, buy_terminated, open_shop
-from tests.faults import VendorFault
+from tests.faults import REJECTED_CUSTOMER, VendorFault
 from tests.service import Service
 from tests.shop import Shop
 from tests.waiting import wait_until
@@ -72,6 +72,19 @@ async def test_a_dead_token_is_one_finding_until_a_purchase_succeeds(
     await service.clear_faults("shopify")
     await buy_delivered(shop)
     assert await findings(pointsaga, status=0) == []
+
+
+async def test_a_rejected_customer_does_not_block_the_others(
+    service: Service, shop: Shop, pointsaga: CommandLine
+) -> None:
+    await service.add_fault("shopify", **REJECTED_CUSTOMER)
+    assert (await shop.purchase()).status_code == 503
+
+    [finding] = await findings(pointsaga, status=0)
+
+    assert finding["what"].startswith("purchases fail (1): Shopify: ")
+    assert "Customer is invalid" in finding["what"]
+    assert not finding["blocks_purchases"]
 
 
 async def test_a_new_token_settles_the_finding(service: Service, shop: Shop, pointsaga: CommandLine) -> None:
