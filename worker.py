@@ -53,7 +53,7 @@ from workflows.saga import INSIST_TIMEOUT, background_queue
 from workflows.settle_redemption import SettleRedemption
 
 # Shorter than servers keep idle connections: a connection that closes while it is reused has an unknown outcome.
-CONNECTIONS = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=2)
+CONNECTIONS = httpx.Limits(max_connections=100, keepalive_expiry=2)
 
 # Activities that can wait, deliveries above all, have their own task queue, slots, and connections to vendors and
 # database, so that purchases always find one. `clients/destinations.py` bounds what one vendor can take of them.
