@@ -84,7 +84,9 @@ async def _erase(session: AsyncSession, shop_id: int, customer_ids: Sequence[str
     for table, of_customers in _rows_of(shop_id, customer_ids):
         blank = {column.name: column.info["erased"] for column in table.columns if "erased" in column.info}
         if blank:
-            await session.execute(update(table).where(of_customers).values(blank))
+            # Nothing that clients see has changed: an answer stays the same when its request is repeated.
+            unchanged = {"updated_at": column} if (column := table.columns.get("updated_at")) is not None else {}
+            await session.execute(update(table).where(of_customers).values({**blank, **unchanged}))
     redemptions = Delivery.redemption_id.in_(_redemption_ids(shop_id, customer_ids))
     await skip_unsent(session, redemptions, reason=ERASED)
     customers = (Customer.shop_id == shop_id, Customer.id.in_(customer_ids))

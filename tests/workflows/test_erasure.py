@@ -136,6 +136,15 @@ async def test_an_erased_customer_cannot_purchase(shop: Shop) -> None:
     assert await shop.balance() == 600
 
 
+async def test_an_erasure_does_not_change_an_entry(shop: Shop) -> None:
+    entry = f"/v1/reward-history/{await shop.buy()}"
+    before = (await shop.get(entry)).json()
+
+    await redact(shop)
+
+    assert (await shop.get(entry)).json() == before
+
+
 async def test_an_erased_customer_cannot_be_restored(service: Service, shop: Shop) -> None:
     await redact(shop)
 
