@@ -6,7 +6,7 @@ from datetime import timedelta
 from pydantic import SecretStr
 
 from activities.credentials import ShopAccess, addressed, key_of, store_of
-from activities.shopify_budgets import correct_budget, leave_to_purchases
+from activities.shopify_budgets import correct_budget, leave_to_purchases, left_to_purchases
 from clients.outcomes import NoRecipient
 from clients.shopify import Shopify
 from database import Sessions
@@ -55,6 +55,8 @@ class MetafieldsSender:
 
     async def send(self, event: EventToSend) -> None:
         """Write the state of the redemption's customer."""
+        if not event.has_turn:
+            raise left_to_purchases(event.budget, METAFIELD_RESERVE)
         await self._write(event, event.shop_id, event.event.customer_id, budget=event.budget)
 
     async def write(self, shop_id: int, customer_id: str) -> None:
@@ -67,13 +69,13 @@ class MetafieldsSender:
         async with self._sessions() as session:
             shop = await shops.get_shop(session, shop_id)
             budget = await find_budget(session, shop_id)
+        leave_to_purchases(budget, METAFIELD_RESERVE)
         await self._write(shop, shop_id, customer_id, budget=budget)
 
     async def _write(
         self, shop: Shop | ShopAccess, shop_id: int, customer_id: str, *, budget: ShopifyBudget | None
     ) -> None:
         """Write the state, and once more if it has changed meanwhile, so that no writer leaves an older state."""
-        leave_to_purchases(budget, METAFIELD_RESERVE)
         store = store_of(self._vault, shop)
         written = await self._state(shop_id, customer_id)
         if written is None:

@@ -9,9 +9,15 @@ from domain.shopify_budget import ShopifyBudget
 
 def leave_to_purchases(budget: ShopifyBudget | None, reserve: float) -> None:
     """Raise `NotExecuted` if less than this share of the budget is left for purchases."""
+    if budget is not None and budget.wait_for(reserve * budget.maximum):
+        raise left_to_purchases(budget, reserve)
+
+
+def left_to_purchases(budget: ShopifyBudget | None, reserve: float) -> NotExecuted:
+    """The outcome of a call that would leave less than this share of the budget for purchases."""
     wait = budget and budget.wait_for(reserve * budget.maximum)
-    if wait:
-        raise NotExecuted("Shopify", "the rest of the shop's rate limit is left to purchases", retry_after=wait)
+    # A budget that was used up since it was read seems to need no wait.
+    return NotExecuted("Shopify", "the rest of the shop's rate limit is left to purchases", retry_after=wait or None)
 
 
 async def correct_budget(

@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.activity_log import OfRedemption
-from db.shopify_budgets import BUDGET_COLUMNS, pop_budget
+from db.shopify_budgets import BUDGET_COLUMNS, TAKE, pop_budget
 from db.statements import statement
 from db.tables import Delivery, Redemption
 from domain.deliveries import UNSENT, DeliveryStatus
@@ -67,6 +67,7 @@ class EventToSend:
         contact: the encrypted contact data of the time when the event was recorded. It replaces that of `event`, which
             is today's. None: recorded by an older version.
         budget: the shop's Shopify budget before this. None: no limit.
+        has_turn: whether a metafield may be written: its cost was taken from the budget, or there is no limit.
     """
 
     channels: list[str]
@@ -75,16 +76,16 @@ class EventToSend:
     domain: str
     credentials: dict[str, str]
     budget: ShopifyBudget | None
+    has_turn: bool
     event: RewardEvent
 
 
 _BEGIN = statement(
     f"""
     WITH budget AS (
-        UPDATE shopify_budgets
-        SET full_at = greatest(full_at, clock_timestamp()) + make_interval(secs => :shopify_cost / restore_rate)
-        WHERE shop_id = :shop_id AND :shopify_cost > 0
+        {TAKE} AND :shopify_cost > 0
           AND full_at <= clock_timestamp() + make_interval(secs => (1 - :shopify_reserve) * maximum / restore_rate)
+        RETURNING shop_id
     )
     UPDATE deliveries d SET attempts = d.attempts + 1, attempted_at = clock_timestamp(), updated_at = now()
     FROM unnest(:channels, :repeatable, :max_ages) AS rule (channel, repeatable, max_age), redemptions r
@@ -97,6 +98,7 @@ _BEGIN = statement(
       AND r.id = d.redemption_id AND d.status = :undelivered AND (d.attempted_at IS NULL OR rule.repeatable)
       AND (rule.max_age IS NULL OR d.created_at > clock_timestamp() - rule.max_age)
     RETURNING d.channel, s.domain, s.credentials, {BUDGET_COLUMNS},
+              b.shop_id IS NULL OR EXISTS (SELECT FROM budget) AS has_turn,
               coalesce(r.currency, s.currency) AS currency,
               r.reward_id, r.reward_name, c.id AS customer_id, c.email, c.phone, r.points_spent AS points,
               r.discount_type, k.code AS discount_code, r.discount_amount AS discount_value,
@@ -120,7 +122,7 @@ async def begin_sends(
 
     None: for no channel. A channel is left out if its delivery is settled or missing, if the event is too old, or if
     an earlier attempt may have sent it and must not be repeated. A metafield's cost is taken from the Shopify budget,
-    unless the rest of it is left to purchases: then the sender must not send.
+    unless the rest of it is left to purchases: then it has no turn.
     """
     values = {
         "shop_id": shop_id,
@@ -136,7 +138,7 @@ async def begin_sends(
     if not rows:
         return None
     channels = [row.pop("channel") for row in rows]
-    shop = {name: rows[0].pop(name) for name in ("domain", "credentials", "contact")}
+    shop = {name: rows[0].pop(name) for name in ("domain", "credentials", "contact", "has_turn")}
     budget = pop_budget(rows[0])
     reward_event = RewardEvent(kind=event, redemption_id=redemption_id, **rows[0])
     return EventToSend(channels=channels, shop_id=shop_id, **shop, budget=budget, event=reward_event)

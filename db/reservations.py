@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.customers import hold_customer
+from db.shopify_budgets import TAKE
 from db.statements import statement
 from db.tables import Reward
 from domain.discounts import DiscountType
@@ -207,11 +208,9 @@ async def write_redemption(
 
 # The turn is calculated as `ShopifyBudget.wait_for` and `take` do, but with the row as it is once it is locked.
 _RESERVE = statement(
-    """
+    f"""
     WITH budget AS (
-        UPDATE shopify_budgets
-        SET full_at = greatest(full_at, clock_timestamp()) + make_interval(secs => :shopify_cost / restore_rate)
-        WHERE shop_id = :shop_id
+        {TAKE}
         RETURNING full_at - make_interval(secs => greatest(maximum, :shopify_cost) / restore_rate) AS turn
     ), code AS (
         INSERT INTO discount_codes (shop_id, redemption_id, attempt, code, not_before)

@@ -15,6 +15,13 @@ from domain.shopify_budget import ShopifyBudget
 BUDGET_COLUMNS = "b.maximum, b.restore_rate, greatest(b.full_at - clock_timestamp(), interval '0') AS full_in"
 """Of `shopify_budgets b`, for statements that read the budget with something else. See `pop_budget`."""
 
+TAKE = """
+    UPDATE shopify_budgets
+    SET full_at = greatest(full_at, clock_timestamp()) + make_interval(secs => :shopify_cost / restore_rate)
+    WHERE shop_id = :shop_id
+"""
+"""Takes a cost from the shop's budget, for statements that do something else too. They add conditions and RETURNING."""
+
 _FIND = text(f"SELECT {BUDGET_COLUMNS} FROM shopify_budgets b WHERE b.shop_id = :shop_id")
 
 _LOWER = statement(

@@ -11,14 +11,18 @@ from activities.metafields import Metafields
 from activities.senders import MetafieldsSender
 from clients.outcomes import NotExecuted
 from db import transactions
+from db.deliveries import EventToSend, SendRule, begin_sends
 from db.metafields import mark_stale
 from db.shopify_budgets import lower_budget
 from db.tables import DiscountCode
 from db.vault import Vault
+from domain.channels import Channel
+from domain.events import EventKind
 from domain.ids import new_redemption_id
 from domain.shopify_budget import CREATION_COST, NoTurn, ShopifyBudget
 from tests.builders import a_customer, a_lot, a_shop
 from tests.steps import Steps
+from tests.waiting import locks_waited_for, wait_until
 
 SECOND = timedelta(seconds=1)
 
@@ -105,3 +109,30 @@ async def test_purchases_come_before_metafields_and_these_before_sweeps(
     written = await Metafields(store, MetafieldsSender(store, vault, steps.shopify)).sync_metafields(None)
 
     assert (written, compared) == (are_written, are_compared)
+
+
+async def test_a_metafield_waits_if_a_purchase_takes_its_turn_meanwhile(steps: Steps) -> None:
+    attempt = steps.first.model_copy(update={"channels": [Channel.METAFIELDS]})
+    await steps.capture(attempt)
+    await set_budget(steps, available=60, restore_rate=0.1)
+    store = steps.service.store
+    sender = MetafieldsSender(store, Vault(steps.service.settings.encryption_keys), steps.shopify)
+    rules: dict[str, SendRule] = {Channel.METAFIELDS: sender.rule}
+
+    async def begin() -> EventToSend | None:
+        async with store() as session:
+            ids = (attempt.shop_id, attempt.redemption_id, EventKind.REWARD_REDEEMED)
+            return await begin_sends(session, *ids, rules)
+
+    async with store.begin() as session:
+        taken = ShopifyBudget(maximum=100, restore_rate=0.1, full_in=timedelta(seconds=600))
+        await lower_budget(session, attempt.shop_id, taken)
+        sends = asyncio.ensure_future(begin())
+        await wait_until(lambda: locks_waited_for(store))
+    event = await sends
+
+    assert event is not None
+    requests = await steps.service.requests("shopify")
+    with pytest.raises(NotExecuted, match="left to purchases"):
+        await sender.send(event)
+    assert await steps.service.requests("shopify") == requests
