@@ -103,8 +103,17 @@ async def test_calls_above_the_limit_are_held(monkeypatch: pytest.MonkeyPatch, h
 
 async def test_a_call_waits_for_its_turn() -> None:
     destination = Destination("Klaviyo", Limits(in_flight=1, open_seconds=30))
+    calls: list[str] = []
 
-    await asyncio.gather(*(call(destination) for _ in range(20)))
+    async def call() -> None:
+        async with destination.call():
+            calls.append("begins")
+            await asyncio.sleep(0)
+            calls.append("ends")
+
+    await asyncio.gather(*(call() for _ in range(20)))
+
+    assert calls == ["begins", "ends"] * 20
 
 
 async def test_repeated_timeouts_open_the_circuit_breaker(clock: Clock) -> None:
