@@ -18,7 +18,7 @@ from temporalio.service import RPCError
 REPEATS_SHOWN = 5
 REPEATS_WITHIN_SECONDS = 60
 
-# Three missed heartbeats tell operators that a worker is frozen or dead. The default is 60 s.
+# After three missed heartbeats a worker counts as frozen or dead. The default is 60 s.
 HEARTBEAT_EVERY = timedelta(seconds=5)
 
 

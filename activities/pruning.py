@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from database import Sessions
 
-# One batch takes about 20 ms, so that nobody waits for its locks. All of them take far less than the time-out of 30 s.
+# One batch takes about 20 ms, so that its locks are short. All of them take far less than the time-out of 30 s.
 BATCH_SIZE = 1000
 BATCHES_PER_RUN = 20
 

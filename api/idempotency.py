@@ -37,7 +37,7 @@ Key = Annotated[str, Depends(_key)]
 
 
 def _key_is_made(request: Request) -> bool:
-    return "Idempotency-Key" not in request.headers
+    return _HEADER not in request.headers
 
 
 KeyIsMade = Annotated[bool, Depends(_key_is_made)]

@@ -1,14 +1,12 @@
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
 from typing import Annotated
 
-import httpx
 import typer
 from rich.table import Table
 
 from activities.drift import Drift
 from clients.shopify import Shopify
-from commands.connections import Service, with_database, with_service
+from commands.connections import Service, vendor_connections, with_database, with_service
 from commands.options import AsJson
 from commands.output import DONE, TROUBLE, console, print_json, progress_bar
 from database import Sessions
@@ -46,15 +44,11 @@ async def _audit_ledger(store: Sessions) -> list[Finding]:
         return await audit_ledger(session)
 
 
-def shopify_connections() -> AbstractAsyncContextManager[httpx.AsyncClient]:
-    return httpx.AsyncClient()
-
-
 async def _find_drift(service: Service) -> list[Finding]:
     settings = service.settings
     async with service.store() as session:
         total = await count_comparable_codes(session)
-    async with shopify_connections() as http:
+    async with vendor_connections() as http:
         shopify = Shopify(http, url_template=settings.shopify_admin_url, api_version=settings.shopify_api_version)
         drift = Drift(service.store, Vault(settings.encryption_keys), shopify)
         with progress_bar() as bar:

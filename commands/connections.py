@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
+import httpx
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from temporalio.client import Client
@@ -103,6 +105,11 @@ def with_service(work: Callable[[Service], Coroutine[Any, Any, Result]]) -> Resu
         return with_database(run)
     except RPCError as error:
         _fail_without_temporal(settings, error)
+
+
+def vendor_connections() -> AbstractAsyncContextManager[httpx.AsyncClient]:
+    """The connections of a command that calls vendors."""
+    return httpx.AsyncClient()
 
 
 def _fail_without_database(error: OSError | DBAPIError) -> NoReturn:

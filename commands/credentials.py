@@ -2,7 +2,6 @@
 
 import asyncio
 import sys
-from contextlib import AbstractAsyncContextManager
 from typing import Annotated, NoReturn
 
 import httpx
@@ -14,7 +13,7 @@ from clients.klaviyo import Klaviyo
 from clients.omnisend import Omnisend
 from clients.postscript import Postscript
 from clients.shopify import Shopify
-from commands.connections import with_database, with_session
+from commands.connections import vendor_connections, with_database, with_session
 from commands.options import AsJson
 from commands.output import DONE, MISUSE, TROUBLE, console, fail, format_time, print_json
 from database import Sessions
@@ -87,10 +86,6 @@ def _read_secret() -> SecretStr:
     if not secret.strip():
         fail("there is no secret on standard input", status=MISUSE)
     return SecretStr(secret.strip())
-
-
-def vendor_connections() -> AbstractAsyncContextManager[httpx.AsyncClient]:
-    return httpx.AsyncClient()
 
 
 def _checks(settings: Settings, http: httpx.AsyncClient) -> VendorChecks:

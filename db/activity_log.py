@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from db.lists import Page
+from db.lists import Page, page_of_few
 from db.tables import ActivityLog, Customer, Redemption
 from domain.activity_log import ActivityKind
 
@@ -62,13 +62,7 @@ async def log_operator_action(
 async def page_of_activity(session: AsyncSession, customer: Customer, page: Page) -> tuple[Sequence[ActivityLog], int]:
     """One page of the entries about a customer and their redemptions, and the total."""
     of_customer = (ActivityLog.shop_id == customer.shop_id, ActivityLog.customer_id == customer.id)
-    total = (await session.execute(select(func.count()).select_from(ActivityLog).where(*of_customer))).scalar_one()
-    if page.offset >= total:
-        return [], total
-    order = (getattr(ActivityLog, page.sort), ActivityLog.id)
-    query = select(ActivityLog).where(*of_customer)
-    query = query.order_by(*(column.desc() if page.descending else column.asc() for column in order))
-    return (await session.scalars(query.offset(page.offset).limit(page.size))).all(), total
+    return await page_of_few(session, ActivityLog, page, *of_customer)
 
 
 async def erase_shop_entries(session: AsyncSession, shop_id: int) -> None:

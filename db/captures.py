@@ -8,6 +8,7 @@ from sqlalchemy import LargeBinary, TextualSelect
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from db.points import balance_sql
 from db.shopify_budgets import BUDGET_COLUMNS, pop_budget
 from db.statements import statement
 from domain.shopify_budget import ShopifyBudget
@@ -96,16 +97,13 @@ async def _attempt_code(
 
 
 _CAPTURE = statement(
-    """
+    f"""
     WITH code AS (
         SELECT id FROM discount_codes WHERE id = :code_id AND state = :planned FOR UPDATE
     ), redemption AS (
         UPDATE redemptions r SET status = :active, captured_at = clock_timestamp(), updated_at = now(),
-            currency = (SELECT s.currency FROM shops s WHERE s.id = r.shop_id), contact = :contact, balance_after = (
-                SELECT coalesce(sum(l.remaining), 0) FROM point_lots l
-                WHERE l.shop_id = r.shop_id AND l.customer_id = r.customer_id AND l.remaining > 0
-                  AND (l.expires_at IS NULL OR l.expires_at > clock_timestamp())
-            )
+            currency = (SELECT s.currency FROM shops s WHERE s.id = r.shop_id), contact = :contact,
+            balance_after = {balance_sql("r.shop_id", "r.customer_id")}
         FROM code
         WHERE r.id = :redemption_id AND r.shop_id = :shop_id AND r.attempt = :attempt AND r.status = :pending
           AND r.deadline > clock_timestamp()

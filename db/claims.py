@@ -96,7 +96,7 @@ async def claim_purchase(
     key_is_made: bool,
     fingerprint: bytes,
     redemption_id: str,
-    request_id: str | None,
+    request_id: str,
     customer_identifier: str,
     reward_id: str,
     actor: str,

@@ -71,13 +71,10 @@ async def hold_contact(session: AsyncSession, shop_id: int, customer_id: str) ->
     return Contact(**held.mappings().one())
 
 
-_STATE = text("""
+_STATE = text(f"""
     SELECT c.lifetime_points, c.redeemed_points, t.name AS vip_tier,
-           CASE WHEN c.excluded THEN 'excluded' ELSE 'member' END AS status, (
-               SELECT coalesce(sum(l.remaining), 0)::bigint FROM point_lots l
-               WHERE l.shop_id = c.shop_id AND l.customer_id = c.id AND l.remaining > 0
-                 AND (l.expires_at IS NULL OR l.expires_at > clock_timestamp())
-           ) AS points_balance
+           CASE WHEN c.excluded THEN 'excluded' ELSE 'member' END AS status,
+           {points.balance_sql("c.shop_id", "c.id")} AS points_balance
     FROM customers c LEFT JOIN vip_tiers t ON (t.shop_id, t.id) = (c.shop_id, c.vip_tier_id)
     WHERE c.shop_id = :shop_id AND c.id = :customer_id AND c.erased_at IS NULL
 """)

@@ -15,12 +15,6 @@ from domain.addresses import address_key
 Columns = Mapping[str, Any]
 
 
-async def lock_shop(session: AsyncSession, domain: str) -> Shop | None:
-    """The shop, locked: one import writes to it at a time. Rows that reference it can still be inserted."""
-    query = select(Shop).where(Shop.domain == domain).with_for_update(key_share=True)
-    return (await session.scalars(query)).one_or_none()
-
-
 async def discard_plans(session: AsyncSession) -> None:
     """Have this connection plan its statements again.
 

@@ -4,16 +4,17 @@ The ids of a page are read from an index on the filtered column, the sorted colu
 If a list shows several values of the filtered column, each is a range of that index, and PostgreSQL merges the ranges.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Select, SQLColumnExpression, inspect, select, union_all
+from sqlalchemy import ColumnElement, Select, SQLColumnExpression, func, inspect, select, union_all
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from db.tables import Customer, Earning, Redemption, Reward
+from db.tables import ActivityLog, Customer, Earning, Redemption, Reward, WebhookSubscription
 
 Row = TypeVar("Row", Customer, Earning, Redemption, Reward)
+Few = TypeVar("Few", ActivityLog, WebhookSubscription)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,19 @@ class Page:
     @property
     def offset(self) -> int:
         return (self.number - 1) * self.size
+
+
+async def page_of_few(
+    session: AsyncSession, table: type[Few], page: Page, *conditions: ColumnElement[bool]
+) -> tuple[Sequence[Few], int]:
+    """One page of a list that is short enough to be counted and sorted, and the total."""
+    total = (await session.execute(select(func.count()).select_from(table).where(*conditions))).scalar_one()
+    if page.offset >= total:
+        return [], total
+    order = (getattr(table, page.sort), table.id)
+    query = select(table).where(*conditions)
+    query = query.order_by(*(column.desc() if page.descending else column.asc() for column in order))
+    return (await session.scalars(query.offset(page.offset).limit(page.size))).all(), total
 
 
 async def rows_of(

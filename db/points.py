@@ -10,6 +10,15 @@ from db.tables import LedgerEntry, PointLot, Redemption, RedemptionDraw
 from domain.points import EntryKind, Lot, expiry_after_release
 
 
+def balance_sql(shop_id: str, customer_id: str) -> str:
+    """SQL of the spendable points of a customer, whose ids are given as expressions."""
+    return f"""(
+        SELECT coalesce(sum(l.remaining), 0)::bigint FROM point_lots l
+        WHERE l.shop_id = {shop_id} AND l.customer_id = {customer_id} AND l.remaining > 0
+          AND (l.expires_at IS NULL OR l.expires_at > clock_timestamp())
+    )"""
+
+
 def _spendable(shop_id: int, now: datetime) -> tuple[ColumnElement[bool], ...]:
     unexpired = or_(PointLot.expires_at.is_(None), PointLot.expires_at > now)
     return (PointLot.shop_id == shop_id, PointLot.remaining > 0, unexpired)

@@ -21,9 +21,11 @@ async def hold_shop(session: AsyncSession, shop_id: int) -> None:
     await session.execute(select(Shop.id).where(Shop.id == shop_id).with_for_update(key_share=True))
 
 
-async def find_shop(session: AsyncSession, domain: str) -> Shop | None:
-    """The shop with this myshopify.com domain."""
-    return (await session.execute(select(Shop).where(Shop.domain == domain))).scalar_one_or_none()
+async def find_shop(session: AsyncSession, domain: str, *, locked: bool = False) -> Shop | None:
+    """The shop with this myshopify.com domain, locked on request, like `hold_shop`."""
+    query = select(Shop).where(Shop.domain == domain)
+    query = query.with_for_update(key_share=True) if locked else query
+    return (await session.execute(query)).scalar_one_or_none()
 
 
 async def list_shops(session: AsyncSession) -> Sequence[Shop]:

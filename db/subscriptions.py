@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Row, Select, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from db.lists import Page
+from db.lists import Page, page_of_few
 from db.tables import WebhookDelivery, WebhookSubscription
 from domain.events import EventKind, RewardEvent
 from domain.subscriptions import SENT_EVENTS, WebhookDeliveryStatus
@@ -39,13 +39,7 @@ async def page_of_subscriptions(
     session: AsyncSession, shop_id: int, page: Page
 ) -> tuple[Sequence[WebhookSubscription], int]:
     """One page of the shop's subscriptions, and the total."""
-    total = await count_subscriptions(session, shop_id)
-    if page.offset >= total:
-        return [], total
-    order = (getattr(WebhookSubscription, page.sort), WebhookSubscription.id)
-    query = select(WebhookSubscription).where(WebhookSubscription.shop_id == shop_id)
-    query = query.order_by(*(column.desc() if page.descending else column.asc() for column in order))
-    return (await session.scalars(query.offset(page.offset).limit(page.size))).all(), total
+    return await page_of_few(session, WebhookSubscription, page, WebhookSubscription.shop_id == shop_id)
 
 
 async def delete_subscriptions(session: AsyncSession, shop_id: int) -> None:

@@ -39,7 +39,7 @@ from workflows.progress import attempt_attributes
 from workflows.recovery import recovery_workflow
 
 UPDATE_TIMEOUT = timedelta(seconds=10)
-# Enough for a vendor that answers. Nobody waits longer for one that does not.
+# Enough for a vendor that answers. One that does not answer is not waited for.
 OUTCOME_WITHIN = timedelta(seconds=5)
 _PAUSE_SECONDS = 0.2
 

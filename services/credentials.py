@@ -15,7 +15,7 @@ from clients.omnisend import Omnisend
 from clients.outcomes import Refused, VendorError
 from clients.postscript import Postscript
 from clients.shopify import Shopify, Store
-from db.imports import lock_shop
+from db.shops import find_shop
 from db.tables import Shop
 from db.vault import Vault
 from domain.vendors import Vendor
@@ -75,7 +75,7 @@ class VendorChecks:
 
 async def set_secret(session: AsyncSession, vault: Vault, domain: str, vendor: Vendor, secret: SecretStr) -> None:
     """Store the secret."""
-    shop = await lock_shop(session, domain)
+    shop = await find_shop(session, domain, locked=True)
     assert shop is not None, "a shop is never deleted"
     sealed = vault.seal({vendor.secret_field: secret.get_secret_value()})
     shop.credentials = {**shop.credentials, vendor: sealed}

@@ -35,7 +35,7 @@ async def reaches_temporal(temporal: Client) -> bool:
 
 
 async def queue_states(temporal: Client, task_queue: str) -> Sequence[QueueState]:
-    """The queue of workflows and purchases, then the one of what can wait. Unknown if Temporal does not tell."""
+    """The queue of workflows and purchases, then the one of what can wait. Unknown if Temporal does not answer."""
     return await asyncio.gather(
         _queue_state(temporal, task_queue, workflows=True),
         _queue_state(temporal, background_queue(task_queue), workflows=False),

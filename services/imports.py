@@ -19,10 +19,10 @@ from db.imports import (
     count_new_customers,
     customers_by_id,
     discard_plans,
-    lock_shop,
     write_customers,
 )
 from db.metafields import mark_all_stale, mark_members_stale
+from db.shops import find_shop
 from db.tables import ApiKey, Customer, Reward, Shop, VipTier
 from db.vault import Vault
 from domain.ids import new_earning_id
@@ -99,7 +99,8 @@ async def _transaction(sessions: Sessions, part: str) -> AsyncGenerator[AsyncSes
 
 async def _write_shop(session: AsyncSession, vault: Vault, imported: ImportedShop, path: str) -> int:
     """Write the shop, its keys, tiers and rewards. Returns the shop's id."""
-    known = await lock_shop(session, imported.domain)
+    # One import writes to the shop at a time.
+    known = await find_shop(session, imported.domain, locked=True)
     stored = await Stored.of(session, known)
     if errors := list(errors_of(path, imported, stored)):
         raise InvalidImport("\n".join(errors))
@@ -196,7 +197,7 @@ def _batches(customers: Sequence[ImportedCustomer]) -> Iterator[list[ImportedCus
 async def _write_customers(session: AsyncSession, domain: str, batch: Sequence[ImportedCustomer]) -> int:
     """Write a batch of customers with their lots. Returns the number of new lots."""
     await discard_plans(session)
-    shop = await lock_shop(session, domain)
+    shop = await find_shop(session, domain, locked=True)
     assert shop is not None, "the shop is written before its customers"
     known = await customers_by_id(session, shop.id, [one.shopify_customer_id for one in batch], locked=True)
     # An old file must not restore an erased customer.

@@ -62,7 +62,7 @@ class Purchase:
     customer_identifier: str
     actor: str
     render: Callable[[Purchased | Refusal], DecidedAnswer]
-    request_id: str | None = None
+    request_id: str
 
 
 class PurchaseUnavailable(Exception):

@@ -65,7 +65,7 @@ class Status:
 
 @dataclass(frozen=True, kw_only=True)
 class _Ledger:
-    """What the database tells."""
+    """What the database shows."""
 
     shops: Sequence[ShopStatus] = ()
     findings: Sequence[Finding] = ()
@@ -73,7 +73,7 @@ class _Ledger:
 
 @dataclass(frozen=True, kw_only=True)
 class _Engine:
-    """What Temporal tells."""
+    """What Temporal shows."""
 
     task_queues: Sequence[QueueState] = ()
     schedules: Sequence[ScheduleState] = ()

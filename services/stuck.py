@@ -170,7 +170,7 @@ class StuckFinder:
                     yield replace(found, since=min(found.since, now))
 
     async def _is_working(self) -> bool:
-        """Whether a worker answers. True if Temporal does not tell."""
+        """Whether a worker answers. True if Temporal does not say."""
         [purchases, _] = await queue_states(self.temporal, self.task_queue)
         return purchases.dispatch != "no_worker"
 

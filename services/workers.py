@@ -1,4 +1,4 @@
-"""The workers that Temporal has heard of, and whether they still answer."""
+"""The workers that Temporal knows, and whether they still answer."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -52,7 +52,7 @@ class QueueState:
 
     @property
     def silent_worker(self) -> SeenWorker | None:
-        """The worker that was heard last, if none answers."""
+        """The worker that was seen last, if none answers."""
         return max(self.workers, key=lambda one: one.seen_at, default=None) if self.dispatch == "no_worker" else None
 
 
@@ -69,7 +69,7 @@ async def queue_state(client: Client, task_queue: str, *, workflows: bool) -> Qu
 
 
 async def _heartbeats(client: Client, task_queue: str) -> list[WorkerHeartbeat]:
-    """Heartbeats of the queue's workers. Empty if the server has none: then polls have to tell."""
+    """Heartbeats of the queue's workers. Empty if the server has none: then polls decide."""
     request = ListWorkersRequest(namespace=client.namespace, query=f"TaskQueue = '{task_queue}'", page_size=1000)
     try:
         listed = await client.workflow_service.list_workers(request)
@@ -89,7 +89,7 @@ def _by_heartbeat(heartbeats: Iterable[WorkerHeartbeat], *, workflows: bool) -> 
 def _seen(beat: WorkerHeartbeat, *, workflows: bool) -> SeenWorker:
     slots = beat.workflow_task_slots_info if workflows else beat.activity_task_slots_info
     interval = beat.elapsed_since_last_heartbeat.ToTimedelta()
-    # The first heartbeat does not tell when the next one is due.
+    # The first heartbeat does not say when the next one is due.
     within = _MISSED_HEARTBEATS * interval if interval else _POLLED_WITHIN
     seen_at = _time(beat.heartbeat_time)
     return SeenWorker(

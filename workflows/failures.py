@@ -26,9 +26,14 @@ def failure_of(error: BaseException) -> Failure:
         return Failure(code=_code(cause), reason=cause.message)
     if isinstance(error, asyncio.CancelledError):
         return Failure(code=FailureCode.CANCELLED, reason="the workflow was cancelled")
-    for_shopify = isinstance(error, ActivityError) and error.activity_type == Discounts.generate_discount_code.__name__
+    for_shopify = isinstance(error, ActivityError) and is_of_generation(error)
     code = FailureCode.SHOPIFY_UNAVAILABLE if for_shopify else FailureCode.ENGINE_UNAVAILABLE
     return Failure(code=code, reason="no answer in time")
+
+
+def is_of_generation(error: ActivityError) -> bool:
+    """Whether the step failed that generates the discount code. A time-out of it is a time-out of Shopify."""
+    return error.activity_type == Discounts.generate_discount_code.__name__
 
 
 def _cause(error: BaseException) -> BaseException | None:

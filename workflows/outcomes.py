@@ -6,10 +6,10 @@ from enum import StrEnum
 from pydantic import BaseModel
 from temporalio.exceptions import ActivityError, ApplicationError
 
-from activities.discounts import Discounts
 from activities.failures import PERMANENT
 from domain.eligibility import Refusal
 from domain.shopify_budget import NoTurn
+from workflows.failures import is_of_generation
 
 VENDOR_FAILURES = ("NotExecuted", "Refused", "Unknown")
 """Types of activity failures that a vendor caused."""
@@ -45,14 +45,16 @@ class RefundOutcome(StrEnum):
     REFUSED = "refused"
 
 
-def no_turn(turn: NoTurn) -> PurchaseAnswer:
-    """The answer to a purchase without a turn in the shop's Shopify budget. Nothing was reserved."""
-    return PurchaseAnswer(outcome=PurchaseOutcome.SHOPIFY_UNAVAILABLE, retry_after=turn.wait)
+def not_reserved(reason: Refusal | NoTurn) -> PurchaseAnswer:
+    """The answer to a purchase that was refused, or has no turn in the shop's Shopify budget."""
+    if isinstance(reason, Refusal):
+        return PurchaseAnswer(outcome=PurchaseOutcome.REFUSED, refusal=reason)
+    return PurchaseAnswer(outcome=PurchaseOutcome.SHOPIFY_UNAVAILABLE, retry_after=reason.wait)
 
 
 def unavailable(failure: BaseException | None) -> PurchaseAnswer:
     """The answer to a compensated purchase: whether Shopify or the service itself was unavailable."""
-    if isinstance(failure, ActivityError) and failure.activity_type == Discounts.generate_discount_code.__name__:
+    if isinstance(failure, ActivityError) and is_of_generation(failure):
         cause = failure.cause
         # A time-out of this step is a time-out of Shopify.
         if not isinstance(cause, ApplicationError):

@@ -19,6 +19,8 @@ from activities.points import Points
 from activities.refunds import Refunds
 from domain.eligibility import Refusal
 from domain.events import EventKind
+from domain.failures import FailureCode
+from domain.shopify_budget import NoTurn
 
 SHOP_DOMAIN = SearchAttributeKey.for_keyword("ShopDomain")
 CUSTOMER_ID = SearchAttributeKey.for_keyword("CustomerId")
@@ -26,6 +28,8 @@ REWARD_ID = SearchAttributeKey.for_keyword("RewardId")
 REDEMPTION_STAGE = SearchAttributeKey.for_keyword("RedemptionStage")
 
 SEARCH_ATTRIBUTES = (SHOP_DOMAIN, CUSTOMER_ID, REWARD_ID, REDEMPTION_STAGE)
+
+_NO_TURN = Failure(code=FailureCode.SHOPIFY_UNAVAILABLE, reason="the shop has reached its rate limit at Shopify")
 
 AWAITED = 2
 """Priority key. The default is 3, and lower is earlier."""
@@ -75,7 +79,7 @@ class Progress:
 
     Attributes:
         event: the event that is delivered after the pivot.
-        failure: why a purchase is compensated.
+        failure: why a purchase is compensated, or had no turn at Shopify.
         steps: by activity id, in order: the steps before the pivot, then the channels.
         render: current details as Markdown.
     """
@@ -125,9 +129,16 @@ class Progress:
         self.failure = failure
         self.enter_stage(Stage.COMPENSATING)
 
-    def finish(self, refusal: Refusal | None = None) -> None:
+    def record_unreserved(self, reason: Refusal | NoTurn) -> None:
+        """Record why no points were reserved."""
+        if isinstance(reason, Refusal):
+            self.refusal = reason
+        else:
+            self.failure = _NO_TURN
+
+    def finish(self) -> None:
         """Record the last stage. Temporal's own status has it too, so it is upserted only after another stage was."""
-        self.refusal, self.stage = refusal, Stage.DONE
+        self.stage = Stage.DONE
         if self._searchable_stage is not self._first_stage:
             self.enter_stage(Stage.DONE)
         self._show()

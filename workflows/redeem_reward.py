@@ -8,14 +8,12 @@ undo: release      undo: void the code                ┃    Klaviyo, Omnisend, 
 
 from temporalio import workflow
 
-from activities.attempt import Attempt, Failure
+from activities.attempt import Attempt
 from activities.discounts import Discounts
 from activities.points import Points
 from domain.events import EventKind
-from domain.failures import FailureCode
-from domain.shopify_budget import NoTurn
 from workflows.deliveries import DeliversEvent
-from workflows.outcomes import PurchaseAnswer, PurchaseOutcome, no_turn, unavailable
+from workflows.outcomes import PurchaseAnswer, PurchaseOutcome, not_reserved, unavailable
 from workflows.progress import Stage
 from workflows.saga import Saga, shielded
 
@@ -34,13 +32,10 @@ class RedeemReward(DeliversEvent):
     async def run(self, attempt: Attempt) -> PurchaseAnswer:
         """Run the saga. Returns the answer that callers of the update got."""
         async with self._saga as saga:
-            refusal = await saga.step(Points.reserve_points, attempt, undo=Points.release_points, local=True)
-            if isinstance(refusal, NoTurn):
-                reason = "the shop has reached its rate limit at Shopify"
-                self._progress.failure = Failure(code=FailureCode.SHOPIFY_UNAVAILABLE, reason=reason)
-                return await self._finish(no_turn(refusal))
-            if refusal is not None:
-                return await self._finish(PurchaseAnswer(outcome=PurchaseOutcome.REFUSED, refusal=refusal))
+            unreserved = await saga.step(Points.reserve_points, attempt, undo=Points.release_points, local=True)
+            if unreserved is not None:
+                self._progress.record_unreserved(unreserved)
+                return await self._finish(not_reserved(unreserved))
             await saga.step(Discounts.generate_discount_code, attempt, undo=Discounts.void_discount_code)
 
         # The pivot is passed: the points are spent and the customer has the code.
@@ -56,6 +51,6 @@ class RedeemReward(DeliversEvent):
 
     async def _finish(self, answer: PurchaseAnswer) -> PurchaseAnswer:
         self._answer = answer
-        self._progress.finish(answer.refusal)
+        self._progress.finish()
         await workflow.wait_condition(workflow.all_handlers_finished)
         return answer

@@ -151,7 +151,7 @@ async def compensate(
 ) -> bool:
     """Undo one step, retried until it succeeds. False: the pivot was passed and the step stands.
 
-    The undo is told why, so that the ledger can keep the reason.
+    The undo gets the reason, which the ledger keeps.
     """
     progress.set_step(step.__name__, StepState.COMPENSATING)
     failed = request.model_copy(update={"failure": progress.failure})

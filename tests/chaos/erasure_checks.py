@@ -26,7 +26,7 @@ def nothing_is_left(evidence: ChaosEvidence) -> Problems:
         yield customer, f"is erased, and there is {what}"
 
 
-def nobody_hears_of_erased_customers(evidence: ChaosEvidence) -> Problems:
+def vendors_get_nothing_of_erased_customers(evidence: ChaosEvidence) -> Problems:
     for delivery, erased_at in _deliveries(evidence):
         subject = f"{delivery.event} on {delivery.channel}"
         if delivery.attempted_at is not None and delivery.attempted_at > erased_at + LOCKED:

@@ -20,11 +20,11 @@ MAX_DELAY = 12.0
 """Seconds until a vendor executes a request at the latest."""
 MAX_HANG = 10.0
 SLOWEST = {"hang", "trickle"}
-"""Kinds of faults that hold a caller until it gives up."""
+"""Kinds of faults that hold a caller until its time-out."""
 
 
 class Vendors:
-    """Of one shop. `may_hang`: whether faults hold a caller until it gives up."""
+    """Of one shop. `may_hang`: whether faults hold a caller until its time-out."""
 
     def __init__(self, http: httpx.AsyncClient, shop: ChaosShop, log: RunLog, *, seed: int) -> None:
         self.http = http

@@ -18,7 +18,7 @@ from tests.shop import Shop
 @pytest.fixture(autouse=True)
 def sandboxed(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """Shopify is the sandbox."""
-    monkeypatch.setattr("commands.audit.shopify_connections", lambda: nullcontext(service.worker_http))
+    monkeypatch.setattr("commands.audit.vendor_connections", lambda: nullcontext(service.worker_http))
 
 
 async def findings(pointsaga: CommandLine) -> list[Json]:

@@ -42,7 +42,7 @@ async def test_a_frozen_worker_is_found_within_half_a_minute(deployment: Deploym
     async def have_sent_another() -> bool:
         return min(await heartbeats(deployment, worker.pid)) > first
 
-    # The second heartbeat tells how often they come.
+    # The second heartbeat shows how often they come.
     await wait_until(have_sent_another)
     assert await blocking(deployment) == []
 

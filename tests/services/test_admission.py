@@ -11,7 +11,7 @@ LONG = timedelta(seconds=30)
 
 
 class Scene:
-    """Purchases that hold a place until they are told to leave."""
+    """Purchases that hold a place until the test lets them leave."""
 
     def __init__(self, places: int) -> None:
         self.admission = Admission(places)

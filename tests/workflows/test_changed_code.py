@@ -15,7 +15,7 @@ from tests.workflows.replay import RECORDED, replays
 
 FIRST = "        async with self._saga as saga:\n"
 PATCHED = '        if workflow.patched("sleep-first"):\n            await workflow.sleep(1)\n'
-FINISH = "        self._progress.finish(answer.refusal)\n"
+FINISH = "        self._progress.finish()\n"
 
 INCOMPATIBLE = {
     "added": ("redeem_reward.py", FIRST, "        await workflow.sleep(1)\n" + FIRST),

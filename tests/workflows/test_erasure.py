@@ -185,7 +185,7 @@ async def test_a_failed_send_does_not_replace_the_reason(service: Service, shop:
     assert (delivery.status, delivery.last_error) == ("skipped", "the customer was erased")
 
 
-async def told(service: Service) -> list[object]:
+async def sent_to_vendors(service: Service) -> list[object]:
     """What the vendors know: the number of requests that each marketing vendor has received, and the metafields."""
     requests = [await service.requests(name) for name in ("klaviyo", "omnisend", "postscript")]
     return [*requests, *(await service.vendor("shopify"))["metafields"]]
@@ -194,20 +194,20 @@ async def told(service: Service) -> list[object]:
 async def test_a_refund_of_an_erased_customer_is_not_announced(service: Service, shop: Shop) -> None:
     redemption = await shop.buy()
     await redact(shop)
-    before = await told(service)
+    before = await sent_to_vendors(service)
 
     assert (await shop.refund(redemption)).status_code == 200
 
     assert await service.wait_for_refund(redemption) == "COMPLETED"
     assert await shop.deliveries("reward_refunded") == dict.fromkeys(CHANNELS, "skipped")
-    assert await told(service) == before
+    assert await sent_to_vendors(service) == before
     assert await shop.stale_customers() == set()
     assert await shop.balance() == 1100
 
 
 async def test_a_purchase_during_the_erasure_is_not_announced(service: Service, shop: Shop) -> None:
     await service.inject("shopify", VendorFault.SLOW, operation=CREATE_CODE, seconds=2)
-    before = await told(service)
+    before = await sent_to_vendors(service)
     purchase = asyncio.ensure_future(shop.purchase())
     await wait_for_request(service, "shopify")
 
@@ -216,7 +216,7 @@ async def test_a_purchase_during_the_erasure_is_not_announced(service: Service, 
     redemption = (await purchase).json()["data"]["id"]
     assert await service.wait_for_purchase(redemption) == "COMPLETED"
     assert await shop.deliveries() == dict.fromkeys(CHANNELS, "skipped")
-    assert await told(service) == before
+    assert await sent_to_vendors(service) == before
     assert await service.audit() == []
 
 
