@@ -33,9 +33,11 @@ from domain.deliveries import UNSENT, DeliveryStatus
 from domain.discounts import CodeState, DiscountType
 from domain.events import EventKind
 from domain.failures import FailureCode
+from domain.orders import CancelledOrderPolicy
 from domain.points import EarningStatus, EntryKind
 from domain.redemptions import RedemptionStatus
 from domain.refunds import RefundStatus
+from domain.reward_terms import Pricing, PurchaseType
 from domain.states import State
 from domain.subscriptions import WebhookDeliveryStatus
 
@@ -75,6 +77,7 @@ class Base(DeclarativeBase):
         dict[str, Any]: JSONB(),
         dict[str, str]: JSONB(),
         list[str]: JSONB(),
+        dict[str, list[str]]: JSONB(none_as_null=True),
         CodeState: _StateType(CodeState),
         DeliveryStatus: _StateType(DeliveryStatus),
         RedemptionStatus: _StateType(RedemptionStatus),
@@ -204,6 +207,13 @@ class Reward(Base):
         ForeignKeyConstraint(["shop_id", "vip_tier_id"], ["vip_tiers.shop_id", "vip_tiers.id"]),
         _one_of("discount_type", DiscountType),
         CheckConstraint("points_cost > 0", name="points_cost"),
+        _one_of("pricing", Pricing),
+        CheckConstraint(
+            "pricing = 'fixed' OR coalesce(points_step = points_cost AND value_per_step > 0, false)",
+            name="points_step",
+        ),
+        _one_of("purchase_type", PurchaseType),
+        _one_of("on_order_cancelled", CancelledOrderPolicy),
     )
 
     shop_id: Mapped[int] = mapped_column(ForeignKey("shops.id"), primary_key=True)
@@ -223,6 +233,29 @@ class Reward(Base):
     max_redemptions: Mapped[int | None]
     """Cap over all customers. None: no cap."""
     combines_with: Mapped[list[str]] = mapped_column(server_default=text("'[]'"))
+    pricing: Mapped[str] = mapped_column(server_default=Pricing.FIXED)
+    points_step: Mapped[int | None]
+    """Of variable pricing only, like the next four. Equals `points_cost`."""
+    value_per_step: Mapped[Decimal | None] = _money()
+    """In the shop's currency."""
+    min_points: Mapped[int | None]
+    max_points: Mapped[int | None]
+    max_value: Mapped[Decimal | None] = _money()
+    """Maximum value of one code, in the shop's currency. None: no maximum."""
+    applies_to: Mapped[dict[str, list[str]] | None]
+    """`collections`, `products` or `variants` → Shopify's numeric ids. None: the whole order."""
+    purchase_type: Mapped[str | None]
+    """None: Shopify's default, one-time purchases."""
+    billing_cycles: Mapped[int | None]
+    """Of a subscription. 0: all."""
+    starts_at: Mapped[datetime | None]
+    ends_at: Mapped[datetime | None]
+    """From then on the reward is not on offer. None: no end."""
+    cooldown_days: Mapped[int | None]
+    """Days between two purchases of one customer."""
+    max_per_customer: Mapped[int | None]
+    on_order_cancelled: Mapped[str | None]
+    """None: as the shop has it."""
     deleted_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = _now()
     updated_at: Mapped[datetime] = _updated()
@@ -415,6 +448,9 @@ class Redemption(Base):
     minimum_spend: Mapped[Decimal | None] = _money()
     product_variant_id: Mapped[str | None]
     combines_with: Mapped[list[str]]
+    applies_to: Mapped[dict[str, list[str]] | None]
+    purchase_type: Mapped[str | None]
+    billing_cycles: Mapped[int | None]
     points_spent: Mapped[int]
     created_at: Mapped[datetime] = _now()
     updated_at: Mapped[datetime] = _updated()

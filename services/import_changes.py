@@ -28,9 +28,9 @@ from services.import_format import (
     ImportFile,
     InvalidImport,
     ShopifyAccess,
-    discount_error,
     secret_fields,
 )
+from services.reward_format import CHECKED_COLUMNS, reward_error
 
 _CUSTOMERS_PER_QUERY = 1_000
 
@@ -113,13 +113,12 @@ def _reward_errors(path: str, imported: ImportedReward, known: Reward | None) ->
     if known is None and imported.missing:
         yield from _missing(path, imported)
         return
-    if error := discount_error(_discount(known) | imported.columns):
+    if error := reward_error(_checked(known) | imported.columns):
         yield f"{path}: {error}"
 
 
-def _discount(reward: Reward | None) -> dict[str, Any]:
-    columns = ("discount_type", "discount_amount", "product_variant_id", "minimum_spend")
-    return {name: getattr(reward, name, None) for name in columns}
+def _checked(reward: Reward | None) -> dict[str, Any]:
+    return {name: getattr(reward, name, None) for name in CHECKED_COLUMNS}
 
 
 def _currency_errors(path: str, imported: ImportedShop, stored: Stored) -> Iterator[str]:
@@ -128,16 +127,18 @@ def _currency_errors(path: str, imported: ImportedShop, stored: Stored) -> Itera
     if currency is None:
         return
     for number, reward in enumerate(imported.rewards):
-        discount = _discount(stored.rewards.get(reward.id)) | reward.columns
+        discount = _checked(stored.rewards.get(reward.id)) | reward.columns
         yield from _inexact_amounts(f"{path}.rewards[{number}]", discount, currency)
     named = {reward.id for reward in imported.rewards}
     for reward in stored.rewards.values():
         if reward.id not in named and reward.deleted_at is None:
-            yield from _inexact_amounts(f"{path}.currency: {reward.id}", _discount(reward), currency)
+            yield from _inexact_amounts(f"{path}.currency: {reward.id}", _checked(reward), currency)
 
 
 def _inexact_amounts(path: str, discount: Mapping[str, Any], currency: str) -> Iterator[str]:
-    amounts: dict[str, Decimal | None] = {"minimum_spend": discount["minimum_spend"]}
+    amounts: dict[str, Decimal | None] = {
+        name: discount[name] for name in ("minimum_spend", "value_per_step", "max_value")
+    }
     if discount["discount_type"] == DiscountType.FIXED_AMOUNT:
         amounts["discount_amount"] = discount["discount_amount"]
     for field, amount in amounts.items():
