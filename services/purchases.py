@@ -5,6 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from http import HTTPStatus
 from typing import TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -100,7 +101,11 @@ class Purchases:
         began = time.monotonic()
         try:
             async with self._admission.place(purchase.shop.id, within=self._deadline * WAITING):
-                return await self._purchase(purchase, self._deadline - timedelta(seconds=time.monotonic() - began))
+                admitted = time.monotonic()
+                reply = await self._purchase(purchase, self._deadline - timedelta(seconds=admitted - began))
+                if reply.answer.status == HTTPStatus.CREATED and not reply.replayed:
+                    self._admission.observe(purchase.shop.id, timedelta(seconds=time.monotonic() - admitted))
+                return reply
         except NotAdmitted as error:
             raise PurchaseUnavailable(for_shopify=False, retry_after=error.retry_after) from None
 

@@ -1,6 +1,7 @@
 """Admission of purchases, shops in turn."""
 
 import asyncio
+from collections import Counter
 from datetime import timedelta
 
 import pytest
@@ -52,6 +53,64 @@ async def test_a_burst_of_one_shop_does_not_delay_another() -> None:
     assert scene.admitted == ["1.1", "1.2", "2.1", "3.1", "1.3", "2.2", "1.4"]
 
 
+async def test_beside_another_shop_a_burst_has_fewer_places() -> None:
+    scene = Scene(places=8)
+    for number in range(1, 13):
+        await scene.arrive(f"1.{number}")
+    assert len(scene.admitted) == 8, "alone it has all of them"
+
+    await scene.arrive("2.1")
+    for number in range(1, 7):
+        await scene.leave(f"1.{number}")
+
+    assert scene.admitted[8:] == ["2.1"], "none of the burst until fewer than two are left"
+    await scene.leave("2.1")
+    assert scene.admitted[9:] == [], "the other shop's next purchase may be on its way"
+    await scene.leave("1.7")
+    assert scene.admitted[9:] == ["1.9"]
+
+
+async def test_a_burst_has_all_places_again_when_the_other_shop_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.admission.RECENT", timedelta(milliseconds=50))
+    scene = Scene(places=4)
+    await scene.arrive("2.1")
+    for number in range(1, 9):
+        await scene.arrive(f"1.{number}")
+    await scene.leave("2.1")
+    await asyncio.sleep(0.1)
+
+    await scene.leave("1.1")
+
+    assert scene.admitted == ["2.1", *(f"1.{number}" for number in range(1, 6))]
+
+
+async def test_shops_that_purchase_as_much_share_the_places() -> None:
+    scene = Scene(places=8)
+    for number in range(1, 7):
+        await scene.arrive(f"1.{number}")
+        await scene.arrive(f"2.{number}")
+
+    assert Counter(one[0] for one in scene.admitted) == {"1": 4, "2": 4}
+
+
+async def test_how_many_of_a_burst_are_admitted_beside_another_shop_depends_on_what_they_do_to_it() -> None:
+    scene = Scene(places=8)
+    await scene.arrive("1.1")
+    scene.admission.observe(2, timedelta(milliseconds=50))
+    for _ in range(30):
+        scene.admission.observe(2, timedelta(milliseconds=60))
+    await scene.arrive("2.1")
+    for number in range(2, 9):
+        await scene.arrive(f"1.{number}")
+    assert len(scene.admitted) == 6, "five of the burst: they do no harm"
+
+    for _ in range(20):
+        scene.admission.observe(2, timedelta(milliseconds=500))
+    for number in range(1, 6):
+        await scene.leave(f"1.{number}")
+    assert scene.admitted[6:] == ["1.6"], "one: they slowed the other shop down"
+
+
 async def test_without_a_place_in_time_the_answer_says_when_to_retry() -> None:
     scene = Scene(places=1)
     await scene.arrive("1.1")
@@ -75,7 +134,7 @@ async def test_a_place_is_not_lost_with_a_customer_who_leaves(given: bool) -> No
 
     if given:
         # In the same turn of the loop, so that it has the place but does not know yet.
-        scene.admission._leave()  # pyright: ignore[reportPrivateUsage]
+        scene.admission._leave(1)  # pyright: ignore[reportPrivateUsage]
     gone.cancel()
     await settle()
     if not given:
