@@ -11,7 +11,7 @@ RUN python -m venv /venv \
 
 FROM python:3.12.13-slim-bookworm
 
-RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin pointsaga
+RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin pointsaga
 COPY --from=dependencies /venv /venv
 COPY . /app
 # The command `pointsaga`, without installing the project as a package.

@@ -5,10 +5,10 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test quick check chaos mutants bench format lock
+.PHONY: help demo up test quick check chaos mutants bench image-test format lock
 
 help: ## Print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Pointsaga needs Python 3.11 or newer: make PYTHON=python3.12 ..." >&2; exit 1; }
@@ -44,6 +44,9 @@ mutants: $(READY) ## Break the code, one change at a time; fails if a test does 
 
 bench: $(READY) ## Measure purchases and lists, about 15 minutes; fails above a limit (BENCH=--help)
 	$(BIN)/python -m benchmarks $(BENCH)
+
+image-test: $(READY) ## Build the image, run all its roles and buy a reward (needs root, podman, runc, mmdebstrap)
+	deploy/image-test
 
 format: $(READY) ## Format the code and apply safe lint fixes
 	$(BIN)/ruff check --fix .
