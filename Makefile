@@ -29,12 +29,16 @@ test: $(READY) ## Run all tests, in three processes
 quick: $(READY) ## Run the tests that need no Temporal server
 	$(BIN)/pytest --quick -n 2 --dist loadgroup --no-loadscope-reorder
 
-check: $(READY) ## Check format, lint, types, import contracts and the compose file
+# Kustomizations and custom resources have no schema in Kubernetes; tests look at those.
+MANIFESTS = $(filter-out %kustomization.yaml %scaled-object.yaml %worker-deployment.yaml,$(wildcard deploy/kubernetes/*/*.yaml deploy/kubernetes/overlays/*/*.yaml))
+
+check: $(READY) ## Check format, lint, types, import contracts, the compose file and Kubernetes manifests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+	$(BIN)/kubernetes-validate --strict --quiet $(MANIFESTS)
 
 chaos: $(READY) ## Inject faults into every part under load (CHAOS_SECONDS=300 CHAOS_SEED=n)
 	$(BIN)/python -m tests.chaos
