@@ -8,6 +8,7 @@ import typer
 from commands.actions import retry, skip
 from commands.audit import audit
 from commands.credentials import credentials
+from commands.customers import customers
 from commands.deployment import migrate, schedules
 from commands.imports import customer_data, import_file
 from commands.keys import keys
@@ -15,6 +16,7 @@ from commands.options import choose_stack
 from commands.receipts import show
 from commands.redrive import redrive_many
 from commands.refunds import refund
+from commands.rewards import rewards
 from commands.shops import shops
 from commands.stack import demo, env, up
 from commands.status import status
@@ -75,6 +77,8 @@ app.command("import", rich_help_panel=ADMINISTRATION)(import_file)
 app.command(rich_help_panel=ADMINISTRATION)(migrate)
 app.command("customer-data", rich_help_panel=ADMINISTRATION)(customer_data)
 app.add_typer(shops, name="shops", rich_help_panel=ADMINISTRATION)
+app.add_typer(rewards, name="rewards", rich_help_panel=ADMINISTRATION)
+app.add_typer(customers, name="customers", rich_help_panel=ADMINISTRATION)
 app.add_typer(credentials, name="credentials", rich_help_panel=ADMINISTRATION)
 app.add_typer(keys, name="keys", rich_help_panel=ADMINISTRATION)
 app.add_typer(schedules, name="schedules", rich_help_panel=ADMINISTRATION)

@@ -76,10 +76,15 @@ def _replace_closed(connection: Any, _record: object, _proxy: object) -> None:
 
 async def migrate(engine: AsyncEngine) -> None:
     """Apply all migrations. Safe to repeat, and from two processes at once."""
-    # Two connections: the lock is held until the end, while each migration commits.
-    async with engine.begin() as lock, engine.connect() as connection:
-        await lock.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
-        await connection.run_sync(_upgrade)
+    # Two connections: the lock is held until the end, while each migration commits. Not by a transaction, whose
+    # snapshot an index that is built concurrently would wait for.
+    unlocked = engine.execution_options(isolation_level="AUTOCOMMIT")
+    async with unlocked.connect() as lock, engine.connect() as connection:
+        await lock.exec_driver_sql(f"SELECT pg_advisory_lock({_MIGRATION_LOCK})")
+        try:
+            await connection.run_sync(_upgrade)
+        finally:
+            await lock.exec_driver_sql(f"SELECT pg_advisory_unlock({_MIGRATION_LOCK})")
 
 
 def _upgrade(connection: Connection) -> None:

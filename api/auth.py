@@ -1,4 +1,4 @@
-"""Authentication: the API key decides the shop, whether it may write, and its rate limit."""
+"""Authentication: the API key decides the shop, what the caller may do, and the rate limit."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -27,7 +27,7 @@ class Caller:
     """An API key and its shop. `name`: the key in the activity log."""
 
     shop: Shop
-    can_write: bool
+    scope: KeyScope
     name: str
 
 
@@ -52,16 +52,25 @@ async def _caller(request: Request, state: StateOf, authorization: Annotated[str
         async with state.sessions.begin() as session:
             await api_keys.record_use(session, row.id)
     name = f"API key {row.id}" + (f" ({row.label})" if row.label else "")
-    return Caller(shop, can_write=row.scope == KeyScope.FULL, name=name)
+    return Caller(shop, scope=KeyScope(row.scope), name=name)
 
 
 Reader = Annotated[Caller, Depends(_caller)]
 
 
 async def _writer(caller: Reader) -> Caller:
-    if not caller.can_write:
+    if not caller.scope.can_write:
         raise ApiError("read_only_key")
     return caller
 
 
 Writer = Annotated[Caller, Depends(_writer)]
+
+
+async def _admin(caller: Reader) -> Caller:
+    if caller.scope is not KeyScope.ADMIN:
+        raise ApiError("admin_key_required")
+    return caller
+
+
+Admin = Annotated[Caller, Depends(_admin)]

@@ -14,6 +14,7 @@ Body = TypeVar("Body", bound=BaseModel)
 
 
 _JSON_TYPES = ("", "application/json", "application/vnd.api+json")
+LINES_TYPES = ("application/jsonl", "application/x-ndjson")
 # What curl and fetch send for a body whose type the caller does not state.
 _UNSTATED_TYPES = ("application/x-www-form-urlencoded", "text/plain")
 
@@ -50,7 +51,7 @@ def json_body(model: type[Body], *, empty: bytes = b"") -> Callable[[Request, Re
     async def read(request: Request, _: Reader) -> Body:
         check_encoding(request)
         body = await request.body() or empty
-        media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        media_type = _media_type(request)
         if media_type not in _JSON_TYPES and not (media_type in _UNSTATED_TYPES and _is_object(body)):
             raise ApiError("unsupported_media_type", f"Content-Type must be application/json, not {media_type}")
         try:
@@ -61,6 +62,22 @@ def json_body(model: type[Body], *, empty: bytes = b"") -> Callable[[Request, Re
             raise _body_error(error.errors(include_url=False)[0]) from None
 
     return read
+
+
+async def read_lines(request: Request, *, at_most: int) -> list[bytes]:
+    """The lines of a body of JSON Lines, without their ends."""
+    check_encoding(request)
+    media_type = _media_type(request)
+    if media_type not in LINES_TYPES:
+        raise ApiError("unsupported_media_type", f"Content-Type must be {' or '.join(LINES_TYPES)}, not {media_type}")
+    lines = (await request.body()).splitlines()
+    if len(lines) > at_most:
+        raise ApiError("payload_too_large", f"The body has more than {at_most} lines")
+    return lines
+
+
+def _media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def check_encoding(request: Request) -> None:
@@ -79,6 +96,9 @@ def _is_object(body: bytes, *, with_field: str | None = None) -> bool:
 
 
 def _body_error(error: ErrorDetails) -> ApiError:
+    if not error["loc"] and error["type"] == "value_error":
+        # A rule about several fields.
+        return ApiError("invalid_request", error["msg"].removeprefix("Value error, "))
     if not error["loc"]:
         return ApiError("invalid_json", "" if error["type"] == "json_invalid" else "The body is not a JSON object")
     field = "/".join(_escaped(part) for part in error["loc"])

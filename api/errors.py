@@ -18,7 +18,10 @@ from starlette.requests import ClientDisconnect
 from clients.targets import TargetRefused
 from db.transactions import is_unreachable
 from domain.eligibility import Refusal, RefusalCode
+from services.customers import EMAIL_TAKEN, CustomerClosed, EmailTaken
 from services.idempotency import IdempotencyKeyReused
+from services.import_changes import DoesNotFit
+from services.rewards import RewardExists, RewardNotFound
 from services.subscriptions import SubscriptionNotFound, TooManySubscriptions
 from services.webhook_intake import WebhookInvalid, WebhookRejected
 
@@ -45,6 +48,7 @@ KINDS = {
     "invalid_request": Kind(400, "never", "page[size]: Input should be less than or equal to 100"),
     "unauthorized": Kind(401, "never", "Missing Authorization header"),
     "read_only_key": Kind(403, "never", "This API key is read-only and cannot perform write operations"),
+    "admin_key_required": Kind(403, "never", "This operation needs an API key of scope admin"),
     "customer_excluded": Kind(403, "new_key", "Customer is excluded from the loyalty program"),
     "vip_tier_required": Kind(403, "new_key", "This reward is only available to customers on the Gold tier"),
     "not_found": Kind(404, "never", "This path does not exist"),
@@ -54,6 +58,8 @@ KINDS = {
     "webhook_subscription_not_found": Kind(404, "never", "Webhook subscription 'whsub_4k1t9zq0m2x7c8v5b3n6' not found"),
     "method_not_allowed": Kind(405, "never", "This path does not support this method"),
     "request_timeout": Kind(408, "same_key", "The body was not received: nothing came for 10 seconds"),
+    "reward_exists": Kind(409, "never", str(RewardExists("reward_abc"))),
+    "customer_email_taken": Kind(409, "never", EMAIL_TAKEN.capitalize()),
     "payload_too_large": Kind(413, "never", "The body is larger than 16384 bytes"),
     "unsupported_media_type": Kind(415, "never", "Content-Type must be application/json, not text/plain"),
     "insufficient_points": Kind(422, "new_key", "Customer has 200 points but this reward costs 500"),
@@ -75,6 +81,10 @@ READING = ("GET", "HEAD")
 
 _SERVICE_ERRORS = {
     IdempotencyKeyReused: "idempotency_key_reused",
+    CustomerClosed: "customer_excluded",
+    EmailTaken: "customer_email_taken",
+    RewardExists: "reward_exists",
+    RewardNotFound: "reward_not_found",
     SubscriptionNotFound: "webhook_subscription_not_found",
     TooManySubscriptions: "too_many_webhook_subscriptions",
     WebhookRejected: "unauthorized",
@@ -181,6 +191,7 @@ def install(app: FastAPI) -> None:
     for exception, code in _SERVICE_ERRORS.items():
         app.add_exception_handler(exception, partial(_service_error, code))
     app.add_exception_handler(TargetRefused, _refused_target)
+    app.add_exception_handler(DoesNotFit, _misfit)
     app.add_exception_handler(RequestValidationError, _invalid_parameter)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(ClientDisconnect, _client_gone)
@@ -204,12 +215,20 @@ async def _api_error(request: Request, error: Exception) -> Response:
 
 
 async def _service_error(code: str, request: Request, error: Exception) -> Response:
-    return await _api_error(request, ApiError(code, str(error)))
+    text = str(error)
+    return await _api_error(request, ApiError(code, text[:1].upper() + text[1:]))
 
 
 async def _refused_target(request: Request, error: Exception) -> Response:
     source = ErrorSource(pointer="/url")
     return await _api_error(request, ApiError("invalid_request", f"url: {error}", source=source))
+
+
+async def _misfit(request: Request, error: Exception) -> Response:
+    assert isinstance(error, DoesNotFit)
+    source = ErrorSource(pointer=f"/{error.field}") if error.field else None
+    detail = f"{error.field}: {error}" if error.field else str(error)
+    return await _api_error(request, ApiError("invalid_request", detail, source=source))
 
 
 async def _invalid_parameter(request: Request, error: Exception) -> Response:

@@ -18,8 +18,8 @@ MAX_BODY_BYTES = 16 * 1024
 # Time to wait for the next part of a body.
 BODY_TIMEOUT_SECONDS = 10
 
-# Orders can be large.
-_MAX_BODY_BYTES_OF = {"/webhooks/shopify": 2 * 1024 * 1024}
+# Orders can be large, and so can lists of customers.
+_MAX_BODY_BYTES_OF = {"/webhooks/shopify": 2 * 1024 * 1024, "/v1/customers/bulk": 8 * 1024 * 1024}
 
 # Nearly everything here is personal data, or an error that quotes some.
 _OF_SHOPS = ("/v1/", "/webhooks/")
@@ -85,7 +85,7 @@ def _error_code(status: int, body: bytes) -> str | None:
 
 
 class RequestLimits:
-    """Refuses bodies that are over 16 KiB (webhooks: 2 MiB) or stop coming.
+    """Refuses bodies that are over 16 KiB (webhooks: 2 MiB, bulk: 8 MiB) or stop coming.
 
     Also paths with NUL, which PostgreSQL does not accept.
     """

@@ -19,6 +19,9 @@ READ = ("unauthorized", "rate_limited", "internal_error", "engine_unavailable")
 
 WRITE = ("read_only_key", *READ)
 
+ADMIN = ("admin_key_required", *READ)
+"""Errors of every operation that needs a key of scope `admin`."""
+
 BODY = ("invalid_json", "invalid_request", "request_timeout", "payload_too_large", "unsupported_media_type")
 """Errors of every operation with a body."""
 
@@ -26,6 +29,7 @@ TAGS: list[Json] = [
     {"name": "Rewards", "description": "Discounts that customers buy with points: list, quote and purchase them."},
     {"name": "Customers", "description": "Customers and their points."},
     {"name": "Reward history", "description": "Redemptions: discount codes, receipts and refunds."},
+    {"name": "Shop", "description": "The key's shop and its settings."},
     {"name": "VIP tiers", "description": "Levels that customers reach by lifetime points."},
     {"name": "Webhook subscriptions", "description": "URLs of yours that receive signed events."},
     {"name": "Webhooks", "description": "Webhooks that Shopify sends."},

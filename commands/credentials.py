@@ -14,48 +14,70 @@ from clients.omnisend import Omnisend
 from clients.postscript import Postscript
 from clients.shopify import Shopify
 from commands.connections import vendor_connections, with_database, with_session
-from commands.options import AsJson
+from commands.options import Actor, AsJson, Shop
 from commands.output import DONE, MISUSE, TROUBLE, console, fail, format_time, print_json
 from database import Sessions
 from db.shops import find_shop
 from db.vault import Vault
-from domain.vendors import Vendor
-from services.credentials import Answer, Check, Listed, VendorChecks, list_credentials, set_secret
+from domain.vendors import SecretName, Vendor
+from services.credentials import (
+    MAX_WEBHOOK_SECRETS,
+    Answer,
+    Check,
+    Listed,
+    VendorChecks,
+    list_credentials,
+    set_secret,
+    set_webhook_secrets,
+)
 from settings import Settings, read_settings
 
 credentials = typer.Typer(help="Vendors' credentials of shops. Stored encrypted, never shown.", no_args_is_help=True)
 
-_Shop = Annotated[str, typer.Argument(metavar="SHOP", help="The shop's domain, like demo.myshopify.com.")]
 _AskVendors = Annotated[bool, typer.Option("--check", help="Ask the vendor whether it accepts them.")]
 
 
 @credentials.command("set")
 def set_credentials(
-    shop: _Shop,
-    vendor: Annotated[Vendor, typer.Argument(metavar="VENDOR", help=f"One of: {', '.join(Vendor)}.")],
+    shop: Shop,
+    vendor: Annotated[SecretName, typer.Argument(metavar="VENDOR", help=f"One of: {', '.join(SecretName)}.")],
     *,
     check: _AskVendors = False,
+    actor: Actor,
     as_json: AsJson = False,
 ) -> None:
     """Set a shop's API key or access token of one vendor. Reads it from standard input; a terminal does not show it.
 
-    With `--check` a secret that the vendor refuses is not stored, and the exit status is 1.
+    `webhook_secret` is the client secret of the shop's own app, which signs its webhooks: one line, or two while it is
+    rotated. With `--check` a secret that the vendor refuses is not stored, and the exit status is 1.
 
     Example: `pointsaga credentials set demo.myshopify.com klaviyo --check < key.txt`
     """
     settings, secret = read_settings(), _read_secret()
     if with_session(lambda session: find_shop(session, shop)) is None:
         _fail_without_shop(shop)
-    checked = asyncio.run(_ask(settings, shop, vendor, secret)) if check else None
+    vault = Vault(settings.encryption_keys)
+    if vendor is SecretName.WEBHOOK_SECRET:
+        secrets = [SecretStr(line) for line in secret.get_secret_value().split()]
+        if len(secrets) > MAX_WEBHOOK_SECRETS:
+            fail(f"a shop has at most {MAX_WEBHOOK_SECRETS} webhook secrets", status=MISUSE)
+        with_session(lambda session: set_webhook_secrets(session, vault, shop, secrets, actor=actor))
+        _print_set(shop, vendor, None, as_json=as_json)
+        return
+    checked = asyncio.run(_ask(settings, shop, Vendor(vendor), secret)) if check else None
     is_stored = checked is None or checked.answer is not Answer.REFUSED
     if is_stored:
-        vault = Vault(settings.encryption_keys)
-        with_session(lambda session: set_secret(session, vault, shop, vendor, secret))
+        with_session(lambda session: set_secret(session, vault, shop, Vendor(vendor), secret, actor=actor))
+    _print_set(shop, vendor, checked, as_json=as_json)
+    raise typer.Exit(DONE if is_stored else TROUBLE)
+
+
+def _print_set(shop: str, vendor: str, checked: Check | None, *, as_json: bool) -> None:
+    is_stored = checked is None or checked.answer is not Answer.REFUSED
     if as_json:
         print_json({"shop": shop, "vendor": vendor, "is_stored": is_stored, "check": checked})
     else:
         typer.echo(f"{shop}: {vendor} {'set' if is_stored else 'not set'}{_in_words(checked)}")
-    raise typer.Exit(DONE if is_stored else TROUBLE)
 
 
 @credentials.command("list")
@@ -78,7 +100,7 @@ def list_all(
 
 
 def _fail_without_shop(domain: str) -> NoReturn:
-    fail(f"there is no shop {domain}; create it with `pointsaga import`", status=MISUSE)
+    fail(f"there is no shop {domain}; create it with `pointsaga shops create` or `pointsaga import`", status=MISUSE)
 
 
 def _read_secret() -> SecretStr:

@@ -9,9 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from commands.connections import with_session
 from commands.options import AsJson, ShopDomain, Yes
 from commands.output import MISUSE, confirm, console, fail, format_time, print_json, print_message
+from commands.shops import get_shop
 from db import api_keys
-from db.shops import find_shop
-from db.tables import ApiKey, Shop
+from db.tables import ApiKey
 from domain.api_keys import KeyScope
 
 keys = typer.Typer(help="API keys of shops. Only their hashes are stored.", no_args_is_help=True)
@@ -23,7 +23,9 @@ EXPIRY_FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ"]
 def create(
     *,
     shop: ShopDomain,
-    scope: Annotated[KeyScope, typer.Option(help="A `read_only` key cannot redeem or change anything.")],
+    scope: Annotated[
+        KeyScope, typer.Option(help="`read_only`: reads; `full`: also redeems; `admin`: also administrates.")
+    ],
     label: Annotated[str, typer.Option(help="What the key is for. Shown by `keys list`.")],
     expires_at: Annotated[
         datetime | None,
@@ -40,7 +42,7 @@ def create(
         raise typer.BadParameter("give a time in the future", param_hint="--expires-at")
 
     async def work(session: AsyncSession) -> ApiKey:
-        of_shop = await _get_shop(session, shop)
+        of_shop = await get_shop(session, shop)
         return await api_keys.create_key(session, of_shop, key, scope=scope, label=label, expires_at=end)
 
     row = with_session(work)
@@ -56,7 +58,7 @@ def list_keys(*, shop: ShopDomain, as_json: AsJson = False) -> None:
     """List the keys of a shop, including expired and revoked ones. The keys themselves are never shown."""
 
     async def work(session: AsyncSession) -> Sequence[ApiKey]:
-        return await api_keys.list_keys(session, await _get_shop(session, shop))
+        return await api_keys.list_keys(session, await get_shop(session, shop))
 
     rows = with_session(work)
     if as_json:
@@ -94,10 +96,3 @@ def revoke(
 def _as_json(row: ApiKey) -> dict[str, int | str | date | None]:
     names = ("id", "label", "scope", "created_at", "expires_at", "last_used_on", "revoked_at")
     return {name: getattr(row, name) for name in names}
-
-
-async def _get_shop(session: AsyncSession, domain: str) -> Shop:
-    shop = await find_shop(session, domain)
-    if shop is None:
-        fail(f"there is no shop {domain}; create it with `pointsaga import`", status=MISUSE)
-    return shop

@@ -1,12 +1,15 @@
 """Options and arguments that commands share."""
 
 import getpass
+import json
 import re
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
+from pydantic import BaseModel, ValidationError
 
 from commands.output import MISUSE, fail
 from settings import STACK_FILE, StackFile, stack_file
@@ -19,12 +22,20 @@ Reference = Annotated[
     ),
 ]
 ShopDomain = Annotated[str, typer.Option("--shop", help="The shop's domain, like demo.myshopify.com.")]
+Shop = Annotated[str, typer.Argument(metavar="SHOP", help="The shop's domain, like demo.myshopify.com.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and change nothing.")]
 Reason = Annotated[str, typer.Option(help="Why. Stored in the activity log. No personal data.")]
 Actor = Annotated[
     str, typer.Option("--by", help="Who acts. Stored in the activity log.", default_factory=getpass.getuser)
+]
+
+
+Model = TypeVar("Model", bound=BaseModel)
+Fields = Annotated[
+    list[str],
+    typer.Argument(metavar="FIELD=VALUE...", help="Fields as in an import file, see docs/import.md. `null` removes."),
 ]
 
 
@@ -58,3 +69,30 @@ def parse_duration(text: str) -> timedelta:
         raise typer.BadParameter(f"{text!r} is not a duration; write it like 90s, 2m, 1h or 1d")
     unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}[match[2]]
     return timedelta(**{unit: int(match[1])})
+
+
+def parse_fields(model: type[Model], pairs: Sequence[str], **more: str) -> Model:
+    """A model of `FIELD=VALUE` arguments. A value is text where the field is, and JSON where it is not."""
+    values: dict[str, object] = {**more}
+    for pair in pairs:
+        name, separator, text = pair.partition("=")
+        if not separator:
+            fail(f"{pair!r} is not FIELD=VALUE; the fields are: {', '.join(model.model_fields)}", status=MISUSE)
+        values[name] = None if text == "null" else text
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        for name in {item["loc"][0] for item in error.errors() if item["loc"]}:
+            values[str(name)] = _from_json(values.get(str(name)))
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors(include_url=False)]
+        fail("\n".join(line.removeprefix(": ") for line in lines), status=MISUSE)
+
+
+def _from_json(text: object) -> object:
+    try:
+        return json.loads(str(text))
+    except ValueError:
+        return text

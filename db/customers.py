@@ -1,6 +1,6 @@
 """Queries about customers: look-up, locking, lists with points and tiers, and changes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -40,6 +40,12 @@ async def find_customer(
     )
     query = query.with_for_update() if locked else query
     return (await session.execute(query)).scalar_one_or_none()
+
+
+async def owners_of_addresses(session: AsyncSession, shop_id: int, keys: Collection[str]) -> dict[str, str]:
+    """Key of an e-mail address → id of the customer who has it, of these keys."""
+    query = select(Customer.email_key, Customer.id).where(Customer.shop_id == shop_id, Customer.email_key.in_(keys))
+    return {key: customer_id for key, customer_id in await session.execute(query) if key is not None}
 
 
 async def lock_customer(

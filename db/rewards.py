@@ -21,6 +21,12 @@ async def find_active_reward(session: AsyncSession, shop_id: int, reward_id: str
     return reward if reward is not None and reward.is_active else None
 
 
+async def list_rewards(session: AsyncSession, shop_id: int) -> Sequence[Reward]:
+    """The shop's rewards that are not deleted, oldest first."""
+    query = select(Reward).where(Reward.shop_id == shop_id, Reward.deleted_at.is_(None))
+    return (await session.scalars(query.order_by(Reward.created_at, Reward.id))).all()
+
+
 async def page_of_rewards(
     session: AsyncSession, shop_id: int, page: Page, *, is_active: bool | None
 ) -> tuple[list[Reward], int]:

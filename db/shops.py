@@ -21,6 +21,12 @@ async def hold_shop(session: AsyncSession, shop_id: int) -> None:
     await session.execute(select(Shop.id).where(Shop.id == shop_id).with_for_update(key_share=True))
 
 
+async def lock_shop(session: AsyncSession, shop_id: int) -> Shop:
+    """The shop with this id, which must exist, locked like `hold_shop`."""
+    query = select(Shop).where(Shop.id == shop_id).with_for_update(key_share=True)
+    return (await session.scalars(query.execution_options(populate_existing=True))).one()
+
+
 async def find_shop(session: AsyncSession, domain: str, *, locked: bool = False) -> Shop | None:
     """The shop with this myshopify.com domain, locked on request, like `hold_shop`."""
     query = select(Shop).where(Shop.domain == domain)

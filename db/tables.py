@@ -126,6 +126,7 @@ def _of_customer() -> ForeignKeyConstraint:
 
 class Shop(Base):
     __tablename__ = "shops"
+    __table_args__ = (_one_of("on_order_cancelled", CancelledOrderPolicy),)
 
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
     domain: Mapped[str] = mapped_column(unique=True)
@@ -134,6 +135,12 @@ class Shop(Base):
     code_prefix: Mapped[str] = mapped_column(server_default="MAGE")
     release_grace: Mapped[timedelta] = mapped_column(server_default=text("interval '7 days'"))
     """How long points that return to an expired lot can be spent."""
+    enroll_customers: Mapped[bool] = mapped_column(server_default=text("false"))
+    """Whether new customers at Shopify become members."""
+    exclude_disabled_customers: Mapped[bool] = mapped_column(server_default=text("false"))
+    """Whether customers whose account is disabled at Shopify are excluded."""
+    on_order_cancelled: Mapped[str] = mapped_column(server_default=CancelledOrderPolicy.NONE)
+    """What happens to a redemption whose code was used by an order that is cancelled. A reward can override it."""
     credentials: Mapped[dict[str, str]] = mapped_column(server_default=text("'{}'"))
     """Vendor → encrypted credentials. A missing vendor is not configured."""
     webhook_secrets: Mapped[list[str]] = mapped_column(server_default=text("'[]'"))
@@ -142,7 +149,7 @@ class Shop(Base):
     Kept apart from `credentials`: an uninstalled shop still gets webhooks.
     """
     customers: Mapped[int] = mapped_column(server_default=text("0"))
-    """Number of customers. Updated by each import, as nothing else adds customers."""
+    """Number of customers. Updated with the shop locked, by everything that adds customers."""
     created_at: Mapped[datetime] = _now()
     updated_at: Mapped[datetime] = _updated()
 
@@ -300,6 +307,9 @@ class Customer(Base):
     """Shopify's time of the profile that was last applied."""
     erased_at: Mapped[datetime | None]
     """When the personal data was erased. Later updates and imports are ignored."""
+    merged_into: Mapped[str | None]
+    """The surviving customer of a merge, who has this one's points and history. Later updates and imports are ignored.
+    """
     points: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     """Sum of all entries. Includes expired points until the sweep removes them."""
     lifetime_points: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
@@ -307,6 +317,11 @@ class Customer(Base):
     """Points spent on rewards, without released and refunded ones."""
     created_at: Mapped[datetime] = _now()
     updated_at: Mapped[datetime] = _updated()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the customer was erased or merged into another, and stays excluded."""
+        return self.erased_at is not None or self.merged_into is not None
 
     @validates("email")
     def _set_email_key(self, _: str, email: str | None) -> str | None:
@@ -430,7 +445,9 @@ class Redemption(Base):
         _one_of("status", RedemptionStatus),
         Index("ix_redemptions_by_creation", "shop_id", "customer_id", "status", "created_at", "id"),
         Index("ix_redemptions_by_points", "shop_id", "customer_id", "status", "points_spent", "id"),
-        Index("ix_redemptions_reward", "shop_id", "reward_id", "status"),
+        # The ranges of the reward history of a shop: see `db.reward_history`.
+        Index("ix_redemptions_of_shop", "shop_id", "status", "created_at", "id"),
+        Index("ix_redemptions_of_reward", "shop_id", "reward_id", "status", "created_at", "id"),
         Index("ix_redemptions_pending", "deadline", postgresql_where=text(f"status = '{RedemptionStatus.PENDING}'")),
     )
 
@@ -564,7 +581,10 @@ class FailedAttempt(Base):
 
 
 class LedgerEntry(Base):
-    """One movement of points of one lot. Append-only: a trigger rejects UPDATE and DELETE."""
+    """One movement of points of one lot. Append-only: triggers reject DELETE and UPDATE.
+
+    They permit one change: a merge gives a customer's entries to the surviving customer.
+    """
 
     __tablename__ = "ledger_entries"
     __table_args__ = (

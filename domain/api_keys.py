@@ -12,3 +12,10 @@ class KeyScope(StrEnum):
     FULL = "full"
     READ_ONLY = "read_only"
     """Cannot redeem or change anything."""
+    ADMIN = "admin"
+    """Can also change rewards, customers and the shop's settings."""
+
+    @property
+    def can_write(self) -> bool:
+        """Whether the key can redeem. A key of scope `admin` can do all that one of scope `full` can."""
+        return self is not KeyScope.READ_ONLY

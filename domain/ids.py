@@ -22,6 +22,16 @@ def new_subscription_id() -> str:
     return _new_id("whsub")
 
 
+def new_reward_id() -> str:
+    """A random id, like `reward_4k1t9zq0m2x7c8v5b3n6`."""
+    return _new_id("reward")
+
+
+def new_answer_id() -> str:
+    """A random id of a stored answer, like `answer_4k1t9zq0m2x7c8v5b3n6`."""
+    return _new_id("answer")
+
+
 def purchase_workflow_id(redemption_id: str, attempt: int) -> str:
     """Workflow id of one attempt."""
     return f"redemption-{redemption_id}-{attempt}"

@@ -1,6 +1,6 @@
 """Vendors' credentials of shops: setting them, listing them, and asking the vendor."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -15,10 +15,15 @@ from clients.omnisend import Omnisend
 from clients.outcomes import Refused, VendorError
 from clients.postscript import Postscript
 from clients.shopify import Shopify, Store
+from db.activity_log import log_shop
 from db.shops import find_shop
 from db.tables import Shop
 from db.vault import Vault
-from domain.vendors import Vendor
+from domain.activity_log import ActivityKind
+from domain.vendors import SecretName, Vendor
+
+MAX_WEBHOOK_SECRETS = 2
+"""One, and the one that it replaces."""
 
 
 class Answer(StrEnum):
@@ -73,12 +78,25 @@ class VendorChecks:
         return Check(answer=Answer.ACCEPTED)
 
 
-async def set_secret(session: AsyncSession, vault: Vault, domain: str, vendor: Vendor, secret: SecretStr) -> None:
+async def set_secret(
+    session: AsyncSession, vault: Vault, domain: str, vendor: Vendor, secret: SecretStr, *, actor: str
+) -> None:
     """Store the secret."""
     shop = await find_shop(session, domain, locked=True)
     assert shop is not None, "a shop is never deleted"
     sealed = vault.seal({vendor.secret_field: secret.get_secret_value()})
     shop.credentials = {**shop.credentials, vendor: sealed}
+    log_shop(session, shop.id, ActivityKind.CREDENTIALS_SET, {"actor": actor, "vendor": vendor})
+
+
+async def set_webhook_secrets(
+    session: AsyncSession, vault: Vault, domain: str, secrets: Sequence[SecretStr], *, actor: str
+) -> None:
+    """Store the secrets that sign the shop's webhooks, instead of earlier ones."""
+    shop = await find_shop(session, domain, locked=True)
+    assert shop is not None, "a shop is never deleted"
+    shop.webhook_secrets = [vault.seal_text(secret) for secret in secrets]
+    log_shop(session, shop.id, ActivityKind.CREDENTIALS_SET, {"actor": actor, "vendor": SecretName.WEBHOOK_SECRET})
 
 
 async def list_credentials(session: AsyncSession, vault: Vault, domain: str | None) -> list[tuple[Shop, list[Listed]]]:

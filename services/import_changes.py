@@ -1,5 +1,6 @@
 """What importing a file would change, and what prevents it. Reads only."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -64,6 +65,22 @@ class Stored:
             return cls(shop=None, tiers={}, rewards={})
         tiers, rewards = await tiers_by_id(session, shop.id), await rewards_by_id(session, shop.id)
         return cls(shop=shop, tiers=tiers, rewards=rewards)
+
+
+class DoesNotFit(Exception):
+    """A reward, a customer or a setting does not fit what is stored. `field`: the one that is wrong, if it is known."""
+
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+def check_fit(imported: ImportedShop, stored: Stored) -> None:
+    """Validate a shop's settings, or one reward, as an import does. Raises `DoesNotFit`."""
+    for error in errors_of("$", imported, stored):
+        match = re.fullmatch(r"\$(?:\.rewards\[0\])?(?:\.(\w+))?: (.*)", error)
+        assert match is not None, error
+        raise DoesNotFit(match[2], field=match[1])
 
 
 async def compare_import(sessions: Sessions, vault: Vault, file: ImportFile) -> list[ShopChanges]:
@@ -228,7 +245,7 @@ async def _customer_changes(session: AsyncSession, imported: ImportedShop, shop:
 class _CustomerCounts:
     new: int = 0
     changed: int = 0
-    erased: int = 0
+    closed: int = 0
     lots: int = 0
     points: int = 0
 
@@ -239,8 +256,8 @@ class _CustomerCounts:
         lots = await imported_lots(session, shop.id, ids) if shop else set[tuple[str, str]]()
         for customer in customers:
             row = known.get(customer.shopify_customer_id)
-            if row is not None and row.erased_at is not None:
-                self.erased += 1
+            if row is not None and row.is_closed:
+                self.closed += 1
                 continue
             self.new += row is None
             self.changed += row is not None and bool(_differences(row, customer.columns))
@@ -253,7 +270,7 @@ class _CustomerCounts:
         counted = {
             "customers: {} new": self.new,
             "customers: {} changed": self.changed,
-            "customers: {} erased, not imported": self.erased,
+            "customers: {} erased or merged, not imported": self.closed,
             f"lots: {{}} new, with {self.points} points": self.lots,
         }
         return [Change(text=text.format(number)) for text, number in counted.items() if number]

@@ -15,6 +15,7 @@ from pydantic import AwareDatetime, Field, SecretStr, StringConstraints, Validat
 
 from domain.addresses import address_key
 from domain.api_keys import MIN_KEY_LENGTH, KeyScope
+from domain.orders import CancelledOrderPolicy
 from domain.points import MAX_POINTS
 from domain.vendors import Vendor
 from services.import_parts import OMITTED, Description, Email, Link, Multiplier, Number, Part, Points, Text
@@ -82,7 +83,7 @@ class ImportedLot(Part):
     source: Annotated[str, StringConstraints(max_length=255, pattern=r"^[^\x00]*$")] = ""
 
 
-class ImportedCustomer(Part):
+class CustomerFields(Part):
     shopify_customer_id: Annotated[Number, Field(serialization_alias="id")]
     email: Email | None = None
     first_name: Text | None = None
@@ -94,19 +95,36 @@ class ImportedCustomer(Part):
     referral_url: Link | None = None
     excluded: bool = False
     vip_tier: Annotated[Text | None, Field(serialization_alias="vip_tier_id")] = None
+
+
+class ImportedCustomer(CustomerFields):
     lots: list[ImportedLot] = Field([], exclude=True)
 
 
-class ImportedShop(Part):
+class ShopSettings(Part):
+    name: Text = OMITTED
+    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] = OMITTED
+    code_prefix: Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{1,20}$")] = OMITTED
+    release_grace_days: Annotated[int, Field(gt=0, le=3_650, strict=True)] = OMITTED
+    enroll_customers: bool = False
+    exclude_disabled_customers: bool = False
+    on_order_cancelled: CancelledOrderPolicy = CancelledOrderPolicy.NONE
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The columns of the shop's row that are named."""
+        columns = self.model_dump(include=set(ShopSettings.model_fields), exclude_unset=True)
+        if (days := columns.pop("release_grace_days", None)) is not None:
+            columns["release_grace"] = timedelta(days=days)
+        return columns
+
+
+class ImportedShop(ShopSettings):
     required = ("name", "currency")
 
     demo: bool = False
     """For trying things out: its API keys are published, and may be short. Not stored."""
     domain: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}\.myshopify\.com$")]
-    name: Text = OMITTED
-    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] = OMITTED
-    code_prefix: Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{1,20}$")] = OMITTED
-    release_grace_days: Annotated[int, Field(gt=0, le=3_650, strict=True)] = OMITTED
     shopify: ShopifyAccess | None = None
     klaviyo: VendorAccess | None = None
     omnisend: VendorAccess | None = None
@@ -115,14 +133,6 @@ class ImportedShop(Part):
     vip_tiers: list[ImportedTier] = Field([])
     rewards: list[ImportedReward] = Field([])
     customers: list[ImportedCustomer] = Field([])
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The columns of the shop's row that the file names."""
-        columns = self.model_dump(include={"name", "currency", "code_prefix"}, exclude_unset=True)
-        if "release_grace_days" in self.model_fields_set:
-            columns["release_grace"] = timedelta(days=self.release_grace_days)
-        return columns
 
 
 class ImportFile(Part):

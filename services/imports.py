@@ -29,6 +29,7 @@ from domain.ids import new_earning_id
 from domain.vendors import Vendor
 from services.import_changes import Stored, errors_of
 from services.import_format import (
+    CustomerFields,
     ImportedCustomer,
     ImportedKey,
     ImportedReward,
@@ -117,7 +118,7 @@ async def _write_shop(session: AsyncSession, vault: Vault, imported: ImportedSho
         _write_tier(session, shop, tier, stored.tiers.get(tier.id))
     await session.flush()
     for reward in imported.rewards:
-        _write_reward(session, shop, reward, stored.rewards.get(reward.id))
+        write_reward(session, shop, reward, stored.rewards.get(reward.id))
     return shop.id
 
 
@@ -150,10 +151,12 @@ def _write_tier(session: AsyncSession, shop: Shop, imported: ImportedTier, known
     _set_columns(session, row, imported)
 
 
-def _write_reward(session: AsyncSession, shop: Shop, imported: ImportedReward, known: Reward | None) -> None:
+def write_reward(session: AsyncSession, shop: Shop, imported: ImportedReward, known: Reward | None) -> Reward:
+    """Add the reward, or set the columns that are named. A deleted one is restored."""
     row = known or Reward(shop_id=shop.id)
     row.deleted_at = None
     _set_columns(session, row, imported)
+    return row
 
 
 def _set_columns(
@@ -200,13 +203,13 @@ async def _write_customers(session: AsyncSession, domain: str, batch: Sequence[I
     shop = await find_shop(session, domain, locked=True)
     assert shop is not None, "the shop is written before its customers"
     known = await customers_by_id(session, shop.id, [one.shopify_customer_id for one in batch], locked=True)
-    # An old file must not restore an erased customer.
-    erased = {customer.id for customer in known.values() if customer.erased_at is not None}
-    members = [one for one in batch if one.shopify_customer_id not in erased]
+    # An old file must not restore an erased customer, nor give a merged one the same points again.
+    closed = {customer.id for customer in known.values() if customer.is_closed}
+    members = [one for one in batch if one.shopify_customer_id not in closed]
     # The rows that were read do not change below.
     await write_customers(session, shop.id, [one.columns for one in members])
     enriched = await add_lots(session, shop.id, [lot for one in members for lot in _lots(one)])
-    moved = [one.shopify_customer_id for one in members if _has_moved(one, known.get(one.shopify_customer_id))]
+    moved = [one.shopify_customer_id for one in members if has_moved(one, known.get(one.shopify_customer_id))]
     if enriched or moved:
         await mark_all_stale(session, shop.id, {*enriched, *moved})
     if new := len(batch) - len(known):
@@ -220,7 +223,7 @@ def _lots(customer: ImportedCustomer) -> Iterator[dict[str, object]]:
         yield {**ids, **lot.model_dump(mode="json")}
 
 
-def _has_moved(customer: ImportedCustomer, known: Customer | None) -> bool:
-    """Whether the import changes the customer's standing or tier, which are in the metafield."""
+def has_moved(customer: CustomerFields, known: Customer | None) -> bool:
+    """Whether this changes the customer's standing or tier, which are in the metafield."""
     before = {"excluded": known is not None and known.excluded, "vip_tier_id": known and known.vip_tier_id}
     return any(customer.columns.get(column, value) != value for column, value in before.items())

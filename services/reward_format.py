@@ -61,10 +61,9 @@ class AppliesToField(Part):
         return {kind: list(dict.fromkeys(ids)) for kind, ids in values.items() if ids is not None}
 
 
-class ImportedReward(Part):
+class RewardFields(Part):
     required = ("name", "discount_type", "points_cost")
 
-    id: Text
     name: Text = OMITTED
     description: Description | None = None
     discount_type: DiscountType = OMITTED
@@ -115,6 +114,10 @@ class ImportedReward(Part):
         if error := reward_error(self.columns):
             raise ValueError(error)
         return self
+
+
+class ImportedReward(RewardFields):
+    id: Text
 
 
 def reward_error(reward: _Columns) -> str | None:

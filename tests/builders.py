@@ -57,7 +57,7 @@ def a_customer(*lots: Json, customer_id: str | None = None, **changes: Any) -> J
 def a_shop(
     *customers: Json, rewards: Sequence[Json] | None = None, vendors: Sequence[str] = ALL_VENDORS, **changes: Any
 ) -> Json:
-    """A shop with a full and a read-only key, and with credentials of these vendors."""
+    """A shop with a key of each scope, and with credentials of these vendors."""
     name = uuid4().hex[:12]
     tokens = {"shopify": {"access_token": f"shpat_{name}"}, "klaviyo": {"api_key": f"pk_{name}"}}
     tokens |= {"omnisend": {"api_key": f"om_{name}"}, "postscript": {"api_key": f"sk_{name}"}}
@@ -68,6 +68,7 @@ def a_shop(
         "api_keys": [
             {"key": f"full-access-key-of-shop-{name}", "scope": "full"},
             {"key": f"read-only-key-of-shop-{name}", "scope": "read_only"},
+            {"key": f"administrating-key-of-shop-{name}", "scope": "admin"},
         ],
         "rewards": [a_reward()] if rewards is None else list(rewards),
         "customers": list(customers),

@@ -100,6 +100,7 @@ class Service:
             domain=shop["domain"],
             full_key=shop["api_keys"][0]["key"],
             read_key=shop["api_keys"][1]["key"],
+            admin_key=shop["api_keys"][2]["key"],
             customers=[customer["shopify_customer_id"] for customer in shop["customers"]],
         )
         async with self.store.begin() as session:

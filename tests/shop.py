@@ -28,6 +28,7 @@ class Shop:
     domain: str
     full_key: str
     read_key: str
+    admin_key: str
     customers: list[str]
 
     async def purchase(
@@ -78,6 +79,15 @@ class Shop:
         """Send a request with a JSON body, or None. `key` is the Idempotency-Key."""
         headers = {"Authorization": api_key or self.full_key} | ({"Idempotency-Key": key} if key else {})
         return await (api or self.service.api).request(method, path, headers=headers, json=body)
+
+    async def administrate(self, method: str, path: str, body: Any = None, *, key: str | None = None) -> httpx.Response:
+        """Send a request with the key of scope `admin`. `key` is the Idempotency-Key."""
+        return await self.send(method, path, body, key=key, api_key=self.admin_key)
+
+    async def upload(self, lines: str | bytes, media_type: str = "application/jsonl") -> httpx.Response:
+        """Create or update many customers."""
+        headers = {"Authorization": self.admin_key, "Content-Type": media_type}
+        return await self.service.api.post("/v1/customers/bulk", headers=headers, content=lines)
 
     async def customer(self, customer: str | None = None) -> Json:
         """The customer's attributes in the API."""

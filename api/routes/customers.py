@@ -1,25 +1,34 @@
 """/v1/customers"""
 
+import hashlib
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Request, Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from api.auth import Caller, Reader, Writer
-from api.bodies import json_body
+from api import idempotency
+from api.auth import Admin, Caller, Reader, Writer
+from api.bodies import LINES_TYPES, json_body, read_lines
 from api.errors import ApiError
-from api.openapi import BODY, READ, WRITE, body_schema, errors
+from api.openapi import ADMIN, BODY, READ, WRITE, body_schema, errors
 from api.schemas.customers import (
+    BulkAttributes,
+    BulkResultDocument,
+    BulkResultResource,
     CustomerChanges,
     CustomerDocument,
     CustomerIdentifier,
     CustomerList,
     CustomerQuery,
+    CustomerUpsert,
     customer_resource,
 )
 from api.state import StateOf
 from db import customers
+from db.idempotency import DecidedAnswer, request_fingerprint
 from db.tables import Customer
+from services.customers import MAX_LINES, upsert_customer, upsert_lines
+from services.idempotency import answer_once, answer_when_done
 
 router = APIRouter(tags=["Customers"])
 
@@ -30,6 +39,43 @@ async def find_customer(session: AsyncSession, caller: Caller, identifier: str, 
     if row is None:
         raise ApiError("customer_not_found", f"Customer '{identifier}' not found")
     return row
+
+
+_LINES = """{"shopify_customer_id": "6789012345", "email": "jane@shopper.io"}
+{"shopify_customer_id": "6789012346", "first_name": "Sam"}
+"""
+
+
+# Before the path of one customer, of which `bulk` would be the id.
+@router.post(
+    "/v1/customers/bulk",
+    summary="Create or update many customers",
+    response_model=BulkResultDocument,
+    responses=errors(*BODY, *ADMIN, "idempotency_key_reused"),
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {media_type: {"schema": {"type": "string"}, "example": _LINES} for media_type in LINES_TYPES},
+        }
+    },
+)
+async def write_customers(request: Request, key: idempotency.Key, caller: Admin, state: StateOf) -> Response:
+    """Create or update a customer for each line of JSON Lines, as `POST /v1/customers` does.
+
+    Needs a key of scope `admin`. At most 20,000 lines and 8 MiB. Each line has its own outcome; one that fails changes
+    nothing. The lines are written in short transactions: a request that was interrupted can be repeated.
+    """
+    lines = await read_lines(request, at_most=MAX_LINES)
+
+    async def work() -> DecidedAnswer:
+        result = await upsert_lines(state.sessions, caller.shop.id, lines, actor=caller.name)
+        resource = BulkResultResource(attributes=BulkAttributes.model_validate(result))
+        return DecidedAnswer(status=200, body=BulkResultDocument(data=resource).model_dump_json())
+
+    fingerprint = request_fingerprint("customers", hashlib.sha256(await request.body()).hexdigest())
+    return idempotency.response(
+        key, await answer_when_done(state.sessions, caller.shop, work, key=key, fingerprint=fingerprint)
+    )
 
 
 @router.get("/v1/customers", summary="List customers", responses=errors("invalid_request", *READ))
@@ -83,8 +129,42 @@ async def update_customer(
     """
     async with state.sessions.begin() as session:
         row = await find_customer(session, caller, identifier, locked=True)
-        if row.erased_at is not None:
-            raise ApiError("customer_excluded", "Customer was erased and stays excluded")
+        if row.is_closed:
+            raise ApiError("customer_excluded", "Customer was erased or merged, and stays excluded")
         await customers.change(session, row, body.given, actor=caller.name)
         [profile] = await customers.profiles(session, caller.shop.id, [row])
     return CustomerDocument(data=customer_resource(profile))
+
+
+@router.post(
+    "/v1/customers",
+    status_code=201,
+    summary="Create or update a customer",
+    response_model=CustomerDocument,
+    responses={
+        200: {"model": CustomerDocument, "description": "The customer existed and was updated."},
+        **errors(*BODY, *ADMIN, "customer_excluded", "customer_email_taken", "idempotency_key_reused"),
+    },
+    openapi_extra=body_schema(CustomerUpsert, {"shopify_customer_id": "6789012345", "email": "jane@shopper.io"}),
+)
+async def write_customer(
+    key: idempotency.Key,
+    caller: Admin,
+    body: Annotated[CustomerUpsert, Depends(json_body(CustomerUpsert))],
+    state: StateOf,
+) -> Response:
+    """Create the customer with this Shopify id, 201, or change the fields in the body, 200.
+
+    Points are added by adjustments. Needs a key of scope `admin`.
+    """
+
+    async def work(session: AsyncSession) -> tuple[DecidedAnswer, str]:
+        row, is_new = await upsert_customer(session, caller.shop.id, body, actor=caller.name)
+        [profile] = await customers.profiles(session, caller.shop.id, [row])
+        document = CustomerDocument(data=customer_resource(profile))
+        return DecidedAnswer(status=201 if is_new else 200, body=document.model_dump_json()), row.id
+
+    fingerprint = request_fingerprint("customer", body.model_dump_json(exclude_unset=True))
+    return idempotency.response(
+        key, await answer_once(state.sessions, caller.shop, work, key=key, fingerprint=fingerprint)
+    )

@@ -7,9 +7,18 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 from pydantic.config import JsonDict
 
 from api.paging import ListQuery
-from api.schemas.documents import Changes, Document, ListDocument, PlainText, Timestamp, path_parameter
+from api.schemas.documents import (
+    Changes,
+    Document,
+    ListDocument,
+    PlainText,
+    Timestamp,
+    path_parameter,
+    without_defaults,
+)
 from api.schemas.vip_tiers import CustomerTier
 from db.customers import Profile
+from services.import_format import CustomerFields
 
 CustomerIdentifier = Annotated[
     str,
@@ -110,6 +119,38 @@ class CustomerChanges(Changes):
     excluded: Annotated[bool, Field(alias="is_excluded")] = False
 
 
+class CustomerUpsert(CustomerFields):
+    """A customer: the fields of an import file, without points. A field that is left out is not changed."""
+
+    model_config = ConfigDict(json_schema_extra=without_defaults)
+
+
+class BulkFailure(BaseModel):
+    """A line that changed nothing, and why. `line` is its number, from 1."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    line: int = Field(examples=[3])
+    detail: str = Field(examples=["email: String should match pattern '^[^@]+@[^@]+$'"])
+
+
+class BulkAttributes(BaseModel):
+    """How many customers were created and updated, and the lines that failed. Blank lines do not count."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    created: int = Field(examples=[2])
+    updated: int = Field(examples=[1])
+    failed: list[BulkFailure]
+
+
+class BulkResultResource(BaseModel):
+    """A resource of type `bulk_result`."""
+
+    type: Literal["bulk_result"] = "bulk_result"
+    attributes: BulkAttributes
+
+
 class CustomerResource(BaseModel):
     """A resource of type `customer`; `id` is the Shopify customer id."""
 
@@ -120,6 +161,7 @@ class CustomerResource(BaseModel):
 
 CustomerDocument = Document[CustomerResource]
 CustomerList = ListDocument[CustomerResource]
+BulkResultDocument = Document[BulkResultResource]
 
 
 def customer_resource(profile: Profile, *, without_tier: bool = False) -> CustomerResource:

@@ -83,7 +83,8 @@ def _stem(resource: type[BaseModel]) -> str:
     return resource.__name__.removesuffix("Resource").removesuffix("Entry")
 
 
-def _without_defaults(schema: dict[str, Any]) -> None:
+def without_defaults(schema: dict[str, Any]) -> None:
+    """Leave the defaults out of a schema: a field that is left out is not changed, or the database has its default."""
     for field in schema["properties"].values():
         field.pop("default", None)
 
@@ -101,7 +102,7 @@ class Changes(Request):
         read_only: further fields of the resource, ignored, so that clients can send back what they received.
     """
 
-    model_config = ConfigDict(json_schema_extra=_without_defaults)
+    model_config = ConfigDict(json_schema_extra=without_defaults)
     read_only: ClassVar[frozenset[str]] = frozenset()
 
     @model_validator(mode="before")

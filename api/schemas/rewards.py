@@ -1,14 +1,24 @@
 """Rewards."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from api.paging import ListQuery
-from api.schemas.documents import Document, ListDocument, Number, Timestamp, path_parameter
+from api.schemas.documents import (
+    Changes,
+    Document,
+    ListDocument,
+    Number,
+    Timestamp,
+    path_parameter,
+    without_defaults,
+)
 from db.tables import Reward
 from domain.discounts import DiscountType
+from services.import_parts import Text
+from services.reward_format import RewardFields
 
 RewardId = Annotated[
     str,
@@ -58,6 +68,26 @@ class RewardAttributes(BaseModel):
     expiry_days: int | None
     created_at: Timestamp
     updated_at: Timestamp
+
+
+def _of_new_reward(schema: dict[str, Any]) -> None:
+    without_defaults(schema)
+    # The price of a reward with variable pricing is that of a step.
+    schema["required"] = [name for name in RewardFields.required if name != "points_cost"]
+
+
+class NewReward(RewardFields):
+    """A reward: the fields of an import file. Default `id`: a random one."""
+
+    model_config = ConfigDict(json_schema_extra=_of_new_reward)
+
+    id: Text | None = None
+
+
+class RewardChanges(Changes, RewardFields):
+    """A partial update: a field that is left out is not changed."""
+
+    read_only = frozenset(RewardAttributes.model_fields) - frozenset(RewardFields.model_fields)
 
 
 class RewardResource(BaseModel):

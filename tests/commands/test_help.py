@@ -20,7 +20,10 @@ COMMANDS = [
     ),
     *(["keys", "create"], ["keys", "list"], ["keys", "revoke"], ["schedules", "apply"], ["customer-data"]),
     *(["credentials", "set"], ["credentials", "list"]),
-    *(["up"], ["demo"], ["env"], ["shops", "list"]),
+    *(["up"], ["demo"], ["env"]),
+    *(["shops", one] for one in ("create", "show", "edit", "list")),
+    *(["rewards", one] for one in ("create", "list", "show", "edit", "pause", "delete")),
+    ["customers", "upsert"],
 ]
 
 

@@ -95,8 +95,8 @@ def test_writes_need_a_full_key(document: Json) -> None:
             writes = method != "get" and operation["operationId"] != "quote_reward"
             assert operation.get("security", []) == ([{"ApiKey": []}] if keyed else []), path
             if keyed:
-                refused = "read_only_key" in str(operation["responses"].get("403"))
-                assert refused is writes, (method, path)
+                refused = str(operation["responses"].get("403"))
+                assert ("read_only_key" in refused or "admin_key_required" in refused) is writes, (method, path)
 
 
 def test_bodies_and_headers_are_required_where_they_are(document: Json) -> None:
@@ -117,7 +117,10 @@ def test_bodies_and_headers_are_required_where_they_are(document: Json) -> None:
 def test_idempotency_headers_are_documented(document: Json) -> None:
     taking = [one for one in operations(document) if "Idempotency-Key" in str(one.get("parameters"))]
 
-    assert {one["operationId"] for one in taking} == {"purchase_reward", "adjust_points"}
+    assert {one["operationId"] for one in taking} == {
+        *("purchase_reward", "adjust_points", "add_reward", "update_reward", "remove_reward"),
+        *("write_customer", "write_customers", "update_shop"),
+    }
     for operation in taking:
         for answer in operation["responses"].values():
             assert {"Idempotency-Key", "Idempotency-Replayed"} <= answer["headers"].keys()
@@ -147,6 +150,7 @@ ERRORS = {
         *(*BODY, *WRITE, "reward_history_entry_not_found", "reward_already_used", "reward_not_redeemed"),
         "shopify_unavailable",
     },
+    "remove_reward": {*READ, "admin_key_required", "reward_not_found", "idempotency_key_reused"},
     "update_webhook_subscription": {*BODY, *WRITE, "webhook_subscription_not_found"},
     "delete_webhook_subscription": {*WRITE, "webhook_subscription_not_found"},
     "receive_shopify_webhook": {

@@ -29,7 +29,7 @@ class Request:
     given: dict[str, str]
 
     async def send(self, shop: Shop, given: dict[str, str]) -> httpx.Response:
-        """Send the request with the shop's full key. Other parameters have the document's examples."""
+        """Send the request with the shop's most powerful key. Other parameters have the document's examples."""
         values = self.given | given
         named = [one for one in self.operation.get("parameters", ()) if one["name"] in values]
         headers = {one["name"]: values[one["name"]] for one in named if one["in"] == "header"}
@@ -41,7 +41,7 @@ class Request:
             self.method,
             path,
             params={one["name"]: values[one["name"]] for one in named if one["in"] == "query"},
-            headers={"Authorization": shop.full_key, "Idempotency-Key": str(uuid4()), **headers},
+            headers={"Authorization": shop.admin_key, "Idempotency-Key": str(uuid4()), **headers},
             json=_filled(example_body(self.operation), values),
         )
 

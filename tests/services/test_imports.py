@@ -29,7 +29,7 @@ DEMO_FILE = Path(__file__).parents[2] / "sandbox" / "demo_shop.json"
         (a_shop(domain="evil.example/../"), "$.shops[0].domain"),
         (a_shop(currency="pounds"), "$.shops[0].currency"),
         (a_shop(api_keys=[{"key": "x" * 31, "scope": "full"}]), "$.shops[0].api_keys[0].key: must have at least 32"),
-        (a_shop(api_keys=[{"key": "x" * 32, "scope": "admin"}]), "$.shops[0].api_keys[0].scope"),
+        (a_shop(api_keys=[{"key": "x" * 32, "scope": "root"}]), "$.shops[0].api_keys[0].scope"),
         (a_shop(shopify={"access_token": "t", "webhook_secret": ""}), "$.shops[0].shopify.webhook_secret"),
         (a_shop(shopify={"access_token": "t", "webhook_secret": list("abc")}), "$.shops[0].shopify.webhook_secret"),
         (a_shop(rewards=[a_reward(points_cost=0)]), "$.shops[0].rewards[0].points_cost"),
