@@ -19,6 +19,8 @@ class Snapshot(AsyncSession):
 
 # undefined_table, undefined_column. Source: PostgreSQL, appendix A.
 _UNDEFINED = ("42P01", "42703")
+# Class of transaction_rollback: deadlocks and serialization failures.
+_ROLLED_BACK = "40"
 
 
 def is_unmigrated(error: Exception) -> bool:
@@ -29,9 +31,12 @@ def is_unmigrated(error: Exception) -> bool:
 def is_unreachable(error: Exception) -> bool:
     """Whether the database is unreachable for now, rather than having rejected a statement.
 
-    A server that starts or stops refuses connections with errors that SQLAlchemy has no class for. A statement that
-    the server dies under leaves the driver in a state of its own (InternalError).
+    A server that starts or stops refuses connections with errors that SQLAlchemy has no class for. Neither has it one
+    for a deadlock, which is a bug. A statement that the server dies under leaves the driver in a state of its own
+    (InternalError).
     """
     if isinstance(error, DBAPIError):
+        if str(getattr(error.orig, "sqlstate", "")).startswith(_ROLLED_BACK):
+            return False
         return isinstance(error, OperationalError | InterfaceError | InternalError) or type(error) is DBAPIError
     return isinstance(error, OSError | PoolTimeoutError)

@@ -2,7 +2,6 @@
 
 from random import Random
 
-from asyncpg.exceptions import DeadlockDetectedError
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from database import Sessions
@@ -41,7 +40,7 @@ class Imports:
                 # The driver names its error; the one around it often says less.
                 cause = error.orig.__cause__ if isinstance(error, DBAPIError) and error.orig else error
                 self._log.add(f"import {self._version} failed: {type(cause).__name__}")
-                if isinstance(cause, DeadlockDetectedError) or not is_unreachable(error):
+                if not is_unreachable(error):
                     self.failures.append(f"import {self._version}: {type(cause).__name__}")
 
     async def write(self, shop: ChaosShop, customers: list[str] | None = None) -> None:

@@ -1,10 +1,15 @@
 """Which errors mean that the database is unreachable."""
 
+import asyncio
+
 import pytest
+from sqlalchemy import text
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from database import Sessions
 from db.transactions import is_unreachable
+from tests.waiting import locks_waited_for, wait_until
 
 
 @pytest.mark.parametrize(
@@ -29,3 +34,24 @@ def test_connection_errors_are_retried(error: Exception) -> None:
 )
 def test_a_rejected_statement_is_not_retried(error: Exception) -> None:
     assert not is_unreachable(error)
+
+
+async def test_a_deadlock_is_a_bug_and_no_outage(store: Sessions) -> None:
+    async with store.begin() as session:
+        await session.execute(text("SET LOCAL deadlock_timeout = '10ms'"))
+        await session.execute(text("SELECT pg_advisory_xact_lock(1)"))
+
+        async def lock_in_other_order() -> None:
+            async with store.begin() as other:
+                await other.execute(text("SET LOCAL deadlock_timeout = '10s'"))
+                await other.execute(text("SELECT pg_advisory_xact_lock(2)"))
+                await other.execute(text("SELECT pg_advisory_xact_lock(1)"))
+
+        waiting = asyncio.ensure_future(lock_in_other_order())
+        await wait_until(lambda: locks_waited_for(store))
+        with pytest.raises(DBAPIError, match="deadlock detected") as found:
+            await session.execute(text("SELECT pg_advisory_xact_lock(2)"))
+        await session.rollback()
+        await waiting
+
+    assert not is_unreachable(found.value)
