@@ -5,42 +5,56 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, LargeBinary, Table, delete, func, select, update
+from sqlalchemy import ColumnElement, LargeBinary, Table, delete, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.customers import lock_customer
 from db.deliveries import ERASED, skip_unsent
 from db.metafields import delete_stale
+from db.pruning import delete_batch
 from db.tables import Base, Customer, Delivery, IdempotencyKey, Redemption
 from domain.addresses import address_key
+
+# Batch size: one takes about 100 ms.
+KEYS_PER_BATCH = 5000
 
 
 async def update_profile(
     session: AsyncSession, shop_id: int, customer_id: str, changes: Mapping[str, str | None], *, as_of: datetime
 ) -> None:
     """Apply Shopify's profile of a known customer, unless a newer one was applied or the customer is erased."""
-    customer = await lock_customer(session, shop_id, customer_id)
+    email = changes.get("email") or None
+    customer, owner = await _lock_with_owner(session, shop_id, customer_id, email)
     if customer is None or customer.erased_at is not None or (customer.profile_as_of or as_of) > as_of:
         return
+    is_taken = owner is not None and not await _free_email(session, owner, as_of)
     for field, value in changes.items():
-        is_taken = field == "email" and value and not await _free_email(session, customer, value, as_of)
-        setattr(customer, field, None if is_taken else value or None)
+        setattr(customer, field, None if field == "email" and is_taken else value or None)
     customer.profile_as_of = as_of
 
 
-async def _free_email(session: AsyncSession, customer: Customer, email: str, as_of: datetime) -> bool:
-    """Whether no other customer has this address. Removes it from one whose profile is older.
+async def _lock_with_owner(
+    session: AsyncSession, shop_id: int, customer_id: str, email: str | None
+) -> tuple[Customer | None, Customer | None]:
+    """The customer, and another one who has this address. Both are locked, by id, as everything locks customers."""
+    wanted = Customer.id == customer_id
+    if email is not None:
+        wanted |= Customer.email_key == address_key(email)
+    query = select(Customer).where(Customer.shop_id == shop_id, wanted).order_by(Customer.id).with_for_update()
+    found = {one.id: one for one in await session.scalars(query)}
+    customer = found.pop(customer_id, None)
+    return customer, next(iter(found.values()), None)
+
+
+async def _free_email(session: AsyncSession, owner: Customer, as_of: datetime) -> bool:
+    """Remove the address from its owner. False: the owner's profile is newer, and keeps it.
 
     Webhooks arrive out of order, so the previous owner may not have been updated yet.
     """
-    others = (Customer.shop_id == customer.shop_id, Customer.id != customer.id)
-    query = select(Customer).where(*others, Customer.email_key == address_key(email)).with_for_update()
-    owner = (await session.execute(query)).scalar_one_or_none()
-    if owner is not None and (owner.profile_as_of or as_of) > as_of:
+    if (owner.profile_as_of or as_of) > as_of:
         return False
-    if owner is not None:
-        owner.email = None
-        await session.flush()
+    owner.email = None
+    await session.flush()
     return True
 
 
@@ -68,12 +82,13 @@ async def erase_customer(
 
 
 async def erase_customers(session: AsyncSession, shop_id: int, *, limit: int) -> bool:
-    """Erase up to `limit` customers of the shop. True: there are more."""
+    """Erase up to `limit` customers of the shop, and some of its idempotency keys. True: there are more."""
     remaining = select(Customer.id).where(Customer.shop_id == shop_id, Customer.erased_at.is_(None))
     ids = (await session.scalars(remaining.order_by(Customer.id).limit(limit).with_for_update())).all()
     await _erase(session, shop_id, ids)
-    await session.execute(delete(IdempotencyKey).where(IdempotencyKey.shop_id == shop_id))
-    return len(ids) == limit
+    keys = IdempotencyKey.shop_id == shop_id
+    await delete_batch(session, IdempotencyKey, keys, limit=KEYS_PER_BATCH)
+    return len(ids) == limit or bool(await session.scalar(select(exists().where(keys))))
 
 
 async def _erase(session: AsyncSession, shop_id: int, customer_ids: Sequence[str]) -> None:
