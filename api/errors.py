@@ -23,7 +23,7 @@ from services.idempotency import IdempotencyKeyReused
 from services.import_changes import DoesNotFit
 from services.rewards import RewardExists, RewardNotFound
 from services.subscriptions import SubscriptionNotFound, TooManySubscriptions
-from services.webhook_intake import WebhookInvalid, WebhookRejected
+from services.webhook_intake import WebhookInvalid, WebhookRejected, WebhookSecretUnreadable
 
 Retry = Literal["same_key", "new_key", "never"]
 
@@ -88,6 +88,7 @@ _SERVICE_ERRORS = {
     SubscriptionNotFound: "webhook_subscription_not_found",
     TooManySubscriptions: "too_many_webhook_subscriptions",
     WebhookRejected: "unauthorized",
+    WebhookSecretUnreadable: "engine_unavailable",
     WebhookInvalid: "invalid_request",
 }
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Protocol
@@ -61,6 +62,14 @@ class Vault:
             cryptography.fernet.InvalidToken: none of the keys decrypts it.
         """
         return SecretStr(self._fernet.decrypt(sealed).decode())
+
+    def open_texts(self, sealed: Iterable[str]) -> list[SecretStr]:
+        """Decrypt results of `seal_text`. Those that none of the keys decrypts are left out."""
+        opened: list[SecretStr] = []
+        for one in sealed:
+            with suppress(InvalidToken):
+                opened.append(self.open_text(one))
+        return opened
 
     def check(self, shop: Shop | HasCredentials, vendor: str) -> None:
         """Check that the shop's credentials for a vendor can be decrypted.

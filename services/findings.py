@@ -74,12 +74,14 @@ def of_schedule(schedule: ScheduleState) -> Iterator[Finding]:
         yield Finding(what=what, since=schedule.last_run, command="pointsaga schedules apply")
 
 
-def of_unreadable(shops: Sequence[str]) -> Iterator[Finding]:
-    """Credentials that this process cannot decrypt: one wrong key, however many shops."""
-    if shops:
-        what = f"none of ENCRYPTION_KEYS decrypts the credentials of {_named(shops)}"
-        shop = shops[0] if len(shops) == 1 else None
-        yield Finding(what=what, shop=shop, command=KEY_COMMAND, blocks_purchases=True)
+def of_unreadable(credentials: Sequence[str], webhook_secrets: Sequence[str]) -> Iterator[Finding]:
+    """What this process cannot decrypt of these shops: one wrong key, however many shops."""
+    if credentials:
+        what = f"none of ENCRYPTION_KEYS decrypts the credentials of {_named(credentials)}"
+        yield Finding(what=what, shop=_only(credentials), command=KEY_COMMAND, blocks_purchases=True)
+    elif webhook_secrets:
+        what = f"none of ENCRYPTION_KEYS decrypts the webhook secret of {_named(webhook_secrets)}: webhooks get 503"
+        yield Finding(what=what, shop=_only(webhook_secrets), command=KEY_COMMAND)
 
 
 def of_purchases(failing: FailingPurchases) -> Iterator[Finding]:
@@ -176,3 +178,7 @@ def _merged(what: str, same: Sequence[Finding]) -> Finding:
 
 def _named(shops: Sequence[str]) -> str:
     return shops[0] if len(shops) == 1 else f"{len(shops)} shops"
+
+
+def _only(shops: Sequence[str]) -> str | None:
+    return shops[0] if len(shops) == 1 else None

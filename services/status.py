@@ -132,8 +132,11 @@ class StatusCheck:
         reader = _ShopReader(self.vault, purchases, failing, deliveries, backlogs, sending)
         states = [reader.read(shop) for shop in shops]
         unreadable = [one.shop for one in states if "unreadable" in one.credentials.values()]
+        unverifiable = [
+            one.domain for one in shops if len(self.vault.open_texts(one.webhook_secrets)) < len(one.webhook_secrets)
+        ]
         found = [
-            *findings.of_unreadable(unreadable),
+            *findings.of_unreadable(unreadable, unverifiable),
             *(finding for one in failing if one.shop not in unreadable for finding in findings.of_purchases(one)),
             *findings.of_deliveries(deliveries),
         ]

@@ -34,6 +34,10 @@ class WebhookRejected(Exception):
     """The webhook cannot be verified; the message says why."""
 
 
+class WebhookSecretUnreadable(Exception):
+    """The webhook cannot be verified for now; the message says why."""
+
+
 class WebhookInvalid(Exception):
     """The webhook is signed, but its headers do not fit its body or are too old; the message says which."""
 
@@ -65,21 +69,32 @@ class WebhookIntake:
         self._app_secrets = secrets
 
     async def verify(self, shop_domain: str, body: bytes, signature: str) -> SignedBody:
-        """Check the signature: with the shop's secrets if it has any, else with the app's. Raises `WebhookRejected`."""
+        """Check the signature: with the shop's secrets if it has any, else with the app's.
+
+        Raises:
+            WebhookRejected: it does not match the body.
+            WebhookSecretUnreadable: it matches none of the secrets that can be decrypted.
+        """
         async with self._sessions() as session:
             shop = await shops.find_shop(session, shop_domain)
-        if is_signed(body, signature, self._secrets_of(shop)):
+        secrets, are_complete = self._secrets_of(shop)
+        if is_signed(body, signature, secrets):
             return SignedBody(shop=shop, raw=body)
+        if not are_complete:
+            log.error("webhook not verified: none of ENCRYPTION_KEYS decrypts the secret of its shop", shop=shop_domain)
+            raise WebhookSecretUnreadable("The secret of this shop's webhooks is not available. Repeat the webhook.")
         reason = "The signature in X-Shopify-Hmac-Sha256 does not match the body"
         if not self._app_secrets:
             log.error("webhook rejected: no secret of its shop matches, and SHOPIFY_WEBHOOK_SECRETS is not set")
             reason += ". SHOPIFY_WEBHOOK_SECRETS is not set, so only shops with a secret of their own are served"
         raise WebhookRejected(reason)
 
-    def _secrets_of(self, shop: Shop | None) -> Sequence[SecretStr]:
+    def _secrets_of(self, shop: Shop | None) -> tuple[Sequence[SecretStr], bool]:
+        """The secrets that can be decrypted, and whether these are all."""
         if shop is None or not shop.webhook_secrets:
-            return self._app_secrets
-        return [self._vault.open_text(secret) for secret in shop.webhook_secrets]
+            return self._app_secrets, True
+        readable = self._vault.open_texts(shop.webhook_secrets)
+        return readable, len(readable) == len(shop.webhook_secrets)
 
     async def receive(self, webhook: Webhook) -> Literal["accepted", "ignored"]:
         """Store the webhook and start its workflow. Ignored: the topic is not processed, or the shop is unknown.

@@ -4,8 +4,12 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography.fernet import Fernet
+from pydantic import SecretStr
 
 from clients.shopify_webhooks import Topic, fits_topic
+from db import tables
+from db.vault import Vault
 from tests.api.support import an_api, code_of
 from tests.builders import Json, a_customer, a_shop
 from tests.service import Service
@@ -174,6 +178,38 @@ async def test_an_uninstalled_shop_keeps_its_webhook_secret(service: Service) ->
     later = await shop.send_webhook("shop/redact", redaction, signed_by=APP)
 
     assert (forged.status_code, later.status_code) == (401, 401)
+
+
+async def test_an_unreadable_secret_is_answered_503_until_the_key_is_back(
+    service: Service, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop = await service.open_shop(with_secret(a_customer(), secret=OWN))
+    lost = Fernet.generate_key().decode()
+    changed = an_api(service.settings, service.temporal, encryption_keys=(SecretStr(lost),))
+    async with changed as api:
+        answer = await shop.send_webhook("customers/delete", DELETED, signed_by=OWN, api=api)
+
+    assert code_of(answer) == (503, "engine_unavailable")
+    [line] = capsys.readouterr().err.splitlines()
+    assert "none of ENCRYPTION_KEYS decrypts the secret of its shop" in line
+    assert shop.domain in line
+    assert await shop.webhooks() == []
+    assert (await shop.send_webhook("customers/delete", DELETED, signed_by=OWN)).status_code == 200
+    await wait_until(shop.has_processed_webhooks)
+
+
+async def test_a_readable_secret_of_two_is_enough(service: Service) -> None:
+    shop = await service.open_shop(with_secret(a_customer(), secret=OWN))
+    lost = Vault([SecretStr(Fernet.generate_key().decode())]).seal_text(SecretStr("old"))
+    async with service.store.begin() as session:
+        row = await session.get_one(tables.Shop, (await shop.row()).id)
+        row.webhook_secrets = [lost, *row.webhook_secrets]
+
+    signed = await shop.send_webhook("customers/delete", DELETED, signed_by=OWN)
+    forged = await shop.send_webhook("customers/delete", DELETED, signed_by=APP)
+
+    assert (signed.status_code, forged.status_code) == (200, 503)
+    await wait_until(shop.has_processed_webhooks)
 
 
 async def test_webhook_secrets_are_encrypted(service: Service) -> None:
