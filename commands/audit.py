@@ -2,19 +2,18 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from activities.drift import Drift
 from clients.shopify import Shopify
 from commands.connections import Service, vendor_connections, with_database, with_service
 from commands.options import AsJson
-from commands.output import DONE, TROUBLE, console, print_json, progress_bar
+from commands.output import DONE, TROUBLE, print_json, progress_bar
 from database import Sessions
 from db.audit import INVARIANTS, Finding
 from db.audit import audit as audit_ledger
 from db.discount_codes import count_comparable_codes
 from db.vault import Vault
-from services.audit import DRIFTS, compare_codes, find_orphaned
+from services.audit import DRIFTS, compare_codes, find_orphaned, grouped
 
 
 def audit(
@@ -61,10 +60,9 @@ def _print(findings: Sequence[Finding], checks: Sequence[str]) -> None:
     if not findings:
         typer.echo(f"audit: clean ({len(checks)} invariants hold)")
         return
-    table = Table("broken invariant", "shop", "where", "what", title=f"audit: {len(findings)} findings")
-    for row in findings:
-        table.add_row(row.invariant, row.shop or "", row.subject, row.detail)
-    console().print(table)
-    # Below the table, as a wrapped command cannot be copied.
+    typer.echo(f"audit: {len(findings)} findings")
+    for row in grouped(findings):
+        where = f"{row.shop}: " if row.shop else ""
+        typer.echo(f"- {where}{row.subject}: {row.detail}. Broken: {row.invariant}")
     for command in dict.fromkeys(row.command for row in findings if row.command):
         typer.echo(f"what helps: {command}")

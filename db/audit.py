@@ -17,43 +17,45 @@ class Finding:
     command: str | None = None
 
 
-# Each query returns (subject, detail) of the violations.
+# Each query returns (shop_id, subject, detail) of the violations.
 _QUERIES = {
     "a lot's remaining points are the sum of its entries": """
-        SELECT 'lot ' || l.id, 'remaining ' || l.remaining || ', entries ' || coalesce(sum(e.points), 0)
+        SELECT l.shop_id, 'lot ' || l.id, 'remaining ' || l.remaining || ', entries ' || coalesce(sum(e.points), 0)
         FROM point_lots l LEFT JOIN ledger_entries e ON e.lot_id = l.id
         GROUP BY l.id HAVING l.remaining <> coalesce(sum(e.points), 0)
     """,
     "a customer's lots hold the sum of their entries": """
-        SELECT 'customer ' || customer_id, 'lots ' || sum(lots) || ', entries ' || sum(entries) FROM (
+        SELECT shop_id, 'customer ' || customer_id, 'lots ' || sum(lots) || ', entries ' || sum(entries) FROM (
             SELECT shop_id, customer_id, remaining AS lots, 0 AS entries FROM point_lots
             UNION ALL SELECT shop_id, customer_id, 0, points FROM ledger_entries
         ) both_sides GROUP BY shop_id, customer_id HAVING sum(lots) <> sum(entries)
     """,
     "a redemption's draws are its reserve entries": """
-        SELECT 'redemption ' || coalesce(d.redemption_id, e.redemption_id),
+        SELECT r.shop_id, 'redemption ' || r.id,
                'lot ' || coalesce(d.lot_id, e.lot_id) || ': drawn ' || coalesce(d.points, 0)
                || ', reserved ' || coalesce(-e.points, 0)
         FROM redemption_draws d
         FULL JOIN (SELECT * FROM ledger_entries WHERE kind = :reserve) e USING (redemption_id, attempt, lot_id)
+        JOIN redemptions r ON r.id = coalesce(d.redemption_id, e.redemption_id)
         WHERE d.points IS DISTINCT FROM -e.points
     """,
     "a redemption holds its cost while pending or captured, and nothing once failed or refunded": """
-        SELECT 'redemption ' || r.id, r.status || ': costs ' || r.points_spent || ', holds ' || held.points
+        SELECT r.shop_id, 'redemption ' || r.id, r.status || ': costs ' || r.points_spent || ', holds ' || held.points
         FROM redemptions r CROSS JOIN LATERAL (
             SELECT coalesce(-sum(e.points), 0) AS points FROM ledger_entries e WHERE e.redemption_id = r.id
         ) held
         WHERE held.points <> CASE WHEN r.status = :failed OR r.is_refunded THEN 0 ELSE r.points_spent END
     """,
     "a captured redemption has one live code until it is refunded, any other has none": """
-        SELECT 'redemption ' || r.id, r.status || ' with ' || count(c.id) || ' live codes'
+        SELECT r.shop_id, 'redemption ' || r.id, r.status || ' with ' || count(c.id) || ' live codes'
         FROM redemptions r LEFT JOIN discount_codes c ON c.redemption_id = r.id AND c.state = :live
         GROUP BY r.id
         HAVING count(c.id) <>
                CASE WHEN r.status = ANY(:captured) AND NOT r.is_refunded THEN 1 ELSE 0 END
     """,
     "a refund returns each draw of its redemption": """
-        SELECT 'redemption ' || r.id, 'drawn ' || drawn.points::text || ', refunded ' || refunded.points::text
+        SELECT r.shop_id, 'redemption ' || r.id,
+               'drawn ' || drawn.points::text || ', refunded ' || refunded.points::text
         FROM redemptions r CROSS JOIN LATERAL (
             SELECT coalesce(array_agg(d.points ORDER BY d.points), '{}') AS points
             FROM redemption_draws d WHERE d.redemption_id = r.id AND d.attempt = r.attempt
@@ -64,13 +66,13 @@ _QUERIES = {
         WHERE refunded.points <> CASE WHEN r.is_refunded THEN drawn.points ELSE '{}' END
     """,
     "a redemption is refunded when its refund is done, and is then expired": """
-        SELECT 'redemption ' || r.id, r.status || CASE WHEN r.is_refunded THEN ', refunded' ELSE '' END
+        SELECT r.shop_id, 'redemption ' || r.id, r.status || CASE WHEN r.is_refunded THEN ', refunded' ELSE '' END
                || ', refund ' || coalesce(f.status, 'none')
         FROM redemptions r LEFT JOIN refunds f ON f.redemption_id = r.id
         WHERE r.is_refunded <> coalesce(f.status = :done, false) OR (r.is_refunded AND r.status <> :expired)
     """,
     "a customer's totals are the sums of the ledger": """
-        SELECT 'customer ' || c.id,
+        SELECT c.shop_id, 'customer ' || c.id,
                concat('points ', c.points, ', lifetime ', c.lifetime_points, ', redeemed ', c.redeemed_points,
                       '; entries ', e.points, ', ', e.lifetime_points, ', ', e.redeemed_points)
         FROM customers c
@@ -83,26 +85,31 @@ _QUERIES = {
               <> (coalesce(e.points, 0), coalesce(e.lifetime_points, 0), coalesce(e.redeemed_points, 0))
     """,
     "stored counts of lists match their rows": """
-        SELECT 'customer ' || customer_id, history || ' ' || status || ': stored ' || sum(stored)
+        SELECT shop_id, 'customer ' || customer_id, history || ' ' || status || ': stored ' || sum(stored)
                || ', rows ' || sum(rows) FROM (
             SELECT shop_id, customer_id, history, status, entries AS stored, 0 AS rows FROM history_counts
             UNION ALL SELECT shop_id, customer_id, 'earnings', status, 0, 1 FROM earnings
             UNION ALL SELECT shop_id, customer_id, 'redemptions', status, 0, 1 FROM redemptions
         ) both_sides GROUP BY shop_id, customer_id, history, status HAVING sum(stored) <> sum(rows)
         UNION ALL
-        SELECT 'shop ' || s.domain, 'customers: stored ' || s.customers || ', rows ' || count(c.id)
+        SELECT s.id, 'shop ' || s.domain, 'customers: stored ' || s.customers || ', rows ' || count(c.id)
         FROM shops s LEFT JOIN customers c ON c.shop_id = s.id
         GROUP BY s.id HAVING s.customers <> count(c.id)
     """,
 }
 
-INVARIANTS = {invariant: statement(query) for invariant, query in _QUERIES.items()}
+_WITH_SHOP = """
+    SELECT s.domain, v.subject, v.detail FROM ({query}) v(shop_id, subject, detail) JOIN shops s ON s.id = v.shop_id
+    ORDER BY 1, 2
+"""
+
+INVARIANTS = {invariant: statement(_WITH_SHOP.format(query=query)) for invariant, query in _QUERIES.items()}
 
 
 async def audit(session: Snapshot) -> list[Finding]:
     """Every violation. A snapshot, as without one a purchase in progress would look like a violation."""
     return [
-        Finding(invariant=invariant, subject=subject, detail=detail)
+        Finding(invariant=invariant, subject=subject, detail=detail, shop=shop)
         for invariant, query in INVARIANTS.items()
-        for subject, detail in await session.execute(query)
+        for shop, subject, detail in await session.execute(query)
     ]

@@ -21,6 +21,7 @@ class ComparableCode:
 
     id: int
     shop_id: int
+    shop_domain: str
     redemption_id: str
     attempt: int
     customer_id: str
@@ -118,7 +119,7 @@ async def is_unchanged(session: AsyncSession, code: ComparableCode) -> bool:
     return row is not None and ComparableCode(**row) == code
 
 
-def _comparable() -> Select[int, int, str, int, str, str, bool]:
+def _comparable() -> Select[int, int, str, int, str, str, str, bool]:
     """Codes of shops with Shopify credentials: active ones without refund request, and recent unpaid ones."""
     code = DiscountCode
     is_paid = code.state == CodeState.LIVE
@@ -129,7 +130,7 @@ def _comparable() -> Select[int, int, str, int, str, str, bool]:
     unpaid = and_(code.state.in_([CodeState.VOID, CodeState.FENCED]), is_recent)
     columns = (code.id, code.shop_id, code.redemption_id, code.attempt, Redemption.customer_id, code.code)
     return (
-        select(*columns, is_paid.label("is_paid"))
+        select(*columns, Shop.domain.label("shop_domain"), is_paid.label("is_paid"))
         .join(Redemption, Redemption.id == code.redemption_id)
         .join(Shop, Shop.id == code.shop_id)
         .where(Shop.credentials.has_key("shopify"), or_(paid, unpaid))

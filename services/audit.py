@@ -3,7 +3,9 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
+from itertools import groupby
 
 from activities.drift import Drift, has_drifted
 from clients.outcomes import NotExecuted, VendorError
@@ -100,9 +102,26 @@ async def _find(drift: Drift, code: ComparableCode) -> FoundDiscount | None:
     return await drift.find(code)
 
 
+def grouped(findings: Sequence[Finding]) -> list[Finding]:
+    """One finding for more than three of a shop and invariant, with the first as an example."""
+    ordered = sorted(findings, key=_group_key)
+    groups = [list(rows) for _, rows in groupby(ordered, key=_group_key)]
+    return [one for rows in groups for one in (rows if len(rows) <= MAX_ALIKE else [_merged(rows)])]
+
+
+def _group_key(one: Finding) -> tuple[str, str]:
+    return one.shop or "", one.invariant
+
+
+def _merged(rows: Sequence[Finding]) -> Finding:
+    first = rows[0]
+    return replace(first, subject=f"{len(rows)} findings (--json lists all)", detail=f"{first.subject}: {first.detail}")
+
+
 def _finding(invariant: str, code: ComparableCode, detail: str) -> Finding:
     return Finding(
         invariant=invariant,
+        shop=code.shop_domain,
         subject=f"redemption {code.redemption_id}",
         detail=f"code of attempt {code.attempt}: {detail}",
     )

@@ -8,8 +8,8 @@ from sqlalchemy import text
 
 from db.audit import INVARIANTS
 from services.audit import CODE_CHECKED, DRIFTS, HAS_WORKFLOW, NO_UNPAID_CODE, PAID_CODE_EXISTS
-from tests.builders import Json, encrypt_with_lost_key
-from tests.commands.conftest import CommandLine
+from tests.builders import Json, a_customer, a_lot, a_shop, encrypt_with_lost_key
+from tests.commands.conftest import CommandLine, command_line
 from tests.commands.scenes import an_hour_later, buy, buy_delivered, buy_terminated, open_shop
 from tests.service import Service
 from tests.shop import Shop
@@ -94,6 +94,21 @@ async def test_an_orphaned_redemption_is_reported(service: Service, shop: Shop, 
     await an_hour_later(service)
 
     assert [one["invariant"] for one in await findings(pointsaga)] == [HAS_WORKFLOW]
+
+
+async def test_a_broken_ledger_names_the_shop(without_temporal: Service) -> None:
+    pointsaga = command_line(without_temporal)
+    shop = await without_temporal.open_shop(a_shop(*(a_customer(a_lot(500)) for _ in range(4))))
+    async with without_temporal.store.begin() as session:
+        await session.execute(text("UPDATE customers SET lifetime_points = 0"))
+
+    found = (await pointsaga("audit", "--ledger-only", "--json", status=1)).json["findings"]
+    lines = (await pointsaga("audit", "--ledger-only", status=1)).out.splitlines()
+
+    assert [one["shop"] for one in found] == [shop.domain] * 4
+    assert lines[0] == "audit: 4 findings"
+    assert lines[1].startswith(f"- {shop.domain}: 4 findings (--json lists all): customer ")
+    assert len(lines) == 2
 
 
 async def test_a_ledger_is_audited_without_temporal(service: Service, shop: Shop, pointsaga: CommandLine) -> None:
