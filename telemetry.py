@@ -5,6 +5,7 @@ import os
 import re
 import sys
 import time
+from collections import Counter
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
@@ -16,7 +17,9 @@ from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, Tele
 from temporalio.service import RPCError
 
 REPEATS_SHOWN = 5
+SHOPS_SHOWN = 60
 REPEATS_WITHIN_SECONDS = 60
+_SHOP_NAMES = ("shop", "shop_id")
 
 # After three missed heartbeats a worker counts as frozen or dead. The default is 60 s.
 HEARTBEAT_EVERY = timedelta(seconds=5)
@@ -72,40 +75,63 @@ def _shorten(record: logging.LogRecord) -> bool:
     """Replace the SDK's traceback of an expected failure by its message: a vendor or Temporal that does not answer."""
     error = record.exc_info[1] if record.exc_info else None
     if record.name.startswith("temporalio") and isinstance(error, FailureError | RPCError):
-        details = record.getMessage().removeprefix(_event(record))
-        record.msg, record.args = f"{_event(record)}: {error}{details}", ()
+        event = _event(record)
+        details = record.getMessage().removeprefix(event)
+        record.msg, record.args = f"{event}: {error}{details}", ()
+        # Without the rest of the vendor's words, which can contain figures: `NotExecuted: Klaviyo`.
+        record.kind = event, *str(error).split(": ")[:2]
         record.exc_info = record.exc_text = None
     return True
 
 
 @dataclass
 class _Window:
+    """A minute. `limit`: number of lines that are written in it."""
+
     began: float
+    limit: int
     seen: int = 0
+
+    def admits(self, now: float, *, first: int, later: int) -> bool:
+        """Whether to write one more line. `later`: limit of a minute that follows one with too many."""
+        age = now - self.began
+        if age >= REPEATS_WITHIN_SECONDS:
+            repeats = self.seen > self.limit and age < 2 * REPEATS_WITHIN_SECONDS
+            self.began, self.limit, self.seen = now, later if repeats else first, 0
+        self.seen += 1
+        return self.seen <= self.limit
 
 
 class Repeats(logging.Filter):
-    """Limits warnings and errors that repeat.
+    """Limits warnings and errors that repeat: those of one kind, and those that differ in the shop only.
 
-    A few of each kind are written per minute. The next one after that minute says how many were `not_shown`.
+    Some are written in the first minute, fewer in each that follows. The next one that is written says how many of its
+    kind were `not_shown`.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self._windows: dict[tuple[object, ...], _Window] = {}
+        self._not_shown: Counter[tuple[object, ...]] = Counter()
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether to write the record."""
         if record.levelno < logging.WARNING:
             return True
-        key, now = _kind(record), time.monotonic()
-        window = self._windows.get(key)
-        if window is None or now - window.began >= REPEATS_WITHIN_SECONDS:
-            if window is not None and window.seen > REPEATS_SHOWN:
-                _add(record, not_shown=window.seen - REPEATS_SHOWN)
-            window = self._windows[key] = _Window(now)
-        window.seen += 1
-        return window.seen <= REPEATS_SHOWN
+        kind, now = _kind(record), time.monotonic()
+        of_all_shops = kind[: -len(_SHOP_NAMES)]
+        is_shown = self._admits(kind, now, first=REPEATS_SHOWN, later=1) and self._admits(
+            of_all_shops, now, first=SHOPS_SHOWN, later=REPEATS_SHOWN
+        )
+        if not is_shown:
+            self._not_shown[kind] += 1
+        elif not_shown := self._not_shown.pop(kind, 0):
+            _add(record, not_shown=not_shown)
+        return is_shown
+
+    def _admits(self, key: tuple[object, ...], now: float, *, first: int, later: int) -> bool:
+        window = self._windows.setdefault(key, _Window(now, first))
+        return window.admits(now, first=first, later=later)
 
 
 def _kind(record: logging.LogRecord) -> tuple[object, ...]:
@@ -113,8 +139,9 @@ def _kind(record: logging.LogRecord) -> tuple[object, ...]:
     own = cast("dict[str, Any]", record.msg) if isinstance(record.msg, dict) else {}
     values = {**structlog.contextvars.get_contextvars(), **own}
     error = type(record.exc_info[1]) if record.exc_info else None
-    names = ("vendor", "kind", "shop", "shop_id")
-    return record.name, _event(record), error, *(values.get(name) for name in names)
+    names = ("vendor", "kind", *_SHOP_NAMES)
+    event = getattr(record, "kind", None) or _event(record)
+    return record.name, event, error, *(values.get(name) for name in names)
 
 
 def _event(record: logging.LogRecord) -> str:

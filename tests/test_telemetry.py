@@ -1,7 +1,10 @@
 """What is logged, and how often."""
 
+import json
 import logging
 from io import StringIO
+from itertools import count
+from types import SimpleNamespace
 
 import pytest
 import structlog
@@ -44,18 +47,59 @@ def test_another_shop_and_every_request_are_shown(lines: StringIO) -> None:
     assert len(lines.getvalue().splitlines()) == 100
 
 
+def test_an_hour_of_an_outage_adds_less_than_a_megabyte(lines: StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twenty failures a second, of 200 shops."""
+    log, clock = structlog.stdlib.get_logger("test"), count(step=0.05)
+    reason = "HTTP 401: authentication_failed Incorrect authentication credentials. " * 2
+    monkeypatch.setattr(telemetry, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+
+    for number in range(20 * 3600):
+        ids = {"shop_id": number % 200, "redemption_id": f"cr_{number:020}", "activity": "deliver"}
+        log.error("vendor rejected the shop's configuration", vendor="Klaviyo", reason=reason, **ids)
+
+    written = lines.getvalue()
+    assert len(written.splitlines()) <= telemetry.SHOPS_SHOWN + 59 * REPEATS_SHOWN
+    assert len(written) < 1_000_000
+    last = json.loads(written.splitlines()[-1])
+    assert last["not_shown"] > 0
+
+
+def test_a_kind_that_has_ended_is_shown_again(lines: StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    log, now = structlog.stdlib.get_logger("test"), [0.0]
+    monkeypatch.setattr(telemetry, "time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    for second in (0, 61, 600):
+        now[0] = second
+        for _ in range(10):
+            log.warning("no answer")
+
+    assert len(lines.getvalue().splitlines()) == REPEATS_SHOWN + 1 + REPEATS_SHOWN
+
+
 def test_an_expected_failure_is_one_line(lines: StringIO) -> None:
     log = logging.getLogger("temporalio.activity")
     try:
-        raise ApplicationError("klaviyo: HTTP 503")
+        raise ApplicationError("Klaviyo: HTTP 503", type="Unknown")
     except ApplicationError:
         for attempt in range(100):
             log.warning("Completing activity as failed ({'attempt': %d})", attempt, exc_info=True)
 
     shown = lines.getvalue().splitlines()
     assert len(shown) == REPEATS_SHOWN
-    assert "Completing activity as failed: klaviyo: HTTP 503 ({'attempt': 0})" in shown[0]
+    assert "Completing activity as failed: Unknown: Klaviyo: HTTP 503 ({'attempt': 0})" in shown[0]
     assert "Traceback" not in lines.getvalue()
+
+
+def test_the_same_failure_with_other_figures_is_a_repetition(lines: StringIO) -> None:
+    log = logging.getLogger("temporalio.activity")
+    for vendor in ("Klaviyo", "Omnisend"):
+        for seconds in range(100):
+            try:
+                raise ApplicationError(f"{vendor}: held for {seconds} s", type="NotExecuted")
+            except ApplicationError:
+                log.warning("Completing activity as failed ({'attempt': 1})", exc_info=True)
+
+    assert len(lines.getvalue().splitlines()) == 2 * REPEATS_SHOWN
 
 
 def test_a_bug_keeps_its_traceback(lines: StringIO) -> None:
