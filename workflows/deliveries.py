@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
+from datetime import timedelta
 from typing import Any, TypeVar
 
 from temporalio import workflow
@@ -17,6 +19,9 @@ from workflows.progress import Progress, Stage, StepState
 from workflows.saga import Step, insist
 
 Request = TypeVar("Request", Deliver, SkipDelivery)
+
+# Longer than any wait for an operator should last.
+_SHOWN_WAIT = timedelta(days=365)
 
 _STEP_STATES = {
     DeliveryStatus.SENT: StepState.DONE,
@@ -93,11 +98,23 @@ class DeliversEvent:
         if not isinstance(first, DeliveryOutcome):
             await self._send(channel, retry_failed=retry_failed, postponed=first)
         while channel in self._rejected:
-            await workflow.wait_condition(lambda: channel in self._to_retry or channel not in self._rejected)
+            await self._wait_for_operator(channel)
             if channel in self._to_retry:
                 self._to_retry.remove(channel)
                 await self._send(channel, retry_failed=True)
         self._show_stage()
+
+    async def _wait_for_operator(self, channel: Channel) -> None:
+        """Wait for a retry or skip. A timer shows the wait in the Temporal UI's timeline; its end changes nothing."""
+
+        def is_over() -> bool:
+            return channel in self._to_retry or channel not in self._rejected
+
+        if workflow.patched("operator-timer"):
+            summary = f"waits for an operator: {channel} rejected the event"
+            with suppress(TimeoutError):
+                await workflow.wait_condition(is_over, timeout=_SHOWN_WAIT, timeout_summary=summary)
+        await workflow.wait_condition(is_over)
 
     async def _send(self, channel: Channel, *, retry_failed: bool, postponed: Postponed | None = None) -> None:
         self._progress.set_step(channel, StepState.IN_PROGRESS)

@@ -75,9 +75,9 @@ class Rollout:
         return workflow.raw_description.workflow_execution_info.versioning_info.deployment_version.build_id
 
     async def timers_of(self, redemption: str) -> int:
-        """Number of timers in the workflow's history. Only the changed code starts one."""
+        """Number of timers that have fired. Only one of the changed code does: an operator ends the others."""
         history = await self.deployment.purchase_workflow(redemption).fetch_history()
-        return sum(event.event_type == EventType.EVENT_TYPE_TIMER_STARTED for event in history.events)
+        return sum(event.event_type == EventType.EVENT_TYPE_TIMER_FIRED for event in history.events)
 
     async def worker_is(self, condition: str) -> bool:
         return (await self.api.get("/readyz")).json()["worker"] == condition

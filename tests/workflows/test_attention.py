@@ -4,7 +4,10 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import pytest
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import WorkflowUpdateFailedError
+from temporalio.contrib.pydantic import pydantic_data_converter
 
 from tests.faults import VendorFault
 from tests.service import Service
@@ -51,6 +54,25 @@ async def test_a_skip_ends_the_workflow(service: Service, shop: Shop, redemption
     assert await service.wait_for_purchase(redemption) == "COMPLETED"
     assert (await shop.deliveries())["klaviyo"] == "skipped"
     assert "- Deliver to `klaviyo`: **skipped**, `the shop has left Klaviyo`" in await details_of(workflow)
+
+
+@pytest.mark.recorded
+async def test_the_timeline_shows_the_wait(service: Service, redemption: str, workflow: Workflow) -> None:
+    summaries = [await summary_of(one) for one in (await workflow.fetch_history()).events if is_timer(one)]
+    assert "waits for an operator: klaviyo rejected the event" in summaries
+
+    await send_update(workflow, *RETRY)
+
+    assert await service.wait_for_purchase(redemption) == "COMPLETED"
+
+
+def is_timer(event: HistoryEvent) -> bool:
+    return event.event_type == EventType.EVENT_TYPE_TIMER_STARTED
+
+
+async def summary_of(event: HistoryEvent) -> str:
+    [summary] = await pydantic_data_converter.decode([event.user_metadata.summary])
+    return summary
 
 
 async def refund(shop: Shop, redemption: str) -> None:
