@@ -14,6 +14,7 @@ from local_stack import StackError
 from local_stack.options import StackOptions
 from local_stack.stack import LocalStack
 from local_stack.supervisor import Report
+from local_stack.views import VIEWS, view_url
 
 EXAMPLE = """\
 curl -i {api}/v1/rewards/reward_abc/purchase \\
@@ -84,6 +85,11 @@ def _show(stack: LocalStack, console: Console) -> None:
     for label, address in _addresses(stack):
         table.add_row(Text(label, style="bold"), Text(address, overflow="fold"))
     console.print(Panel(table, title="Pointsaga is up", subtitle="Ctrl-C stops all parts", expand=False))
+    if "temporal" in stack.options.parts:
+        console.print("Lists of workflows:\n", style="bold")
+        for name, query in VIEWS.items():
+            console.print(Text(f"{name}: {view_url(stack.temporal_ui_url, query)}"), soft_wrap=True)
+        console.print()
     if stack.options.demo_data and "api" in stack.options.parts:
         console.print("Redeem a reward:\n", style="bold")
         console.print(Text(EXAMPLE.format(api=stack.api_url)), soft_wrap=True)

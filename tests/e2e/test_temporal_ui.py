@@ -9,6 +9,7 @@ from urllib.parse import quote
 import pytest
 from playwright.async_api import Error, Page, async_playwright
 
+from local_stack.views import VIEWS, view_url
 from tests.browser import CHROMIUM, in_a_browser
 from tests.builders import a_customer, a_lot, a_shop
 from tests.e2e.deployment import COST, Deployment
@@ -74,12 +75,34 @@ async def test_a_stuck_purchase_shows_the_remedy(deployment: Deployment, shop: S
     assert f"pointsaga skip {redemption} --channel klaviyo" in page
 
 
+@in_a_browser
+async def test_the_timeline_says_that_a_purchase_waits_for_an_operator(
+    deployment: Deployment, shop: Shop, tab: Page
+) -> None:
+    await deployment.inject("klaviyo", VendorFault.UNAUTHORIZED)
+    redemption = (await shop.purchase()).json()["data"]["id"]
+    workflow = f"redemption-{redemption}-1"
+
+    async def is_listed() -> bool:
+        await tab.goto(view_url(deployment.stack.temporal_ui_url, VIEWS["operator needed"]))
+        return workflow in await text_of(tab)
+
+    await wait_until(is_listed)
+    await tab.get_by_role("link", name=workflow).click()
+    await tab.get_by_text("Timeline").first.click()
+
+    async def is_shown() -> bool:
+        return "waits for an operator: klaviyo rejected the event" in await text_of(tab)
+
+    await wait_until(is_shown)
+
+
 async def test_every_documented_query_is_valid(deployment: Deployment) -> None:
     document = (Path(__file__).parents[2] / "docs" / "searches.md").read_text()
     queries: list[str] = re.findall(r"^\| .+ \| `(.+)` \|$", document, re.MULTILINE)
     assert len(queries) > 10
 
-    for query in queries:
+    for query in [*queries, *VIEWS.values()]:
         await deployment.temporal.count_workflows(query)
 
 
