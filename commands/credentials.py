@@ -87,7 +87,10 @@ def list_all(
     check: _AskVendors = False,
     as_json: AsJson = False,
 ) -> None:
-    """List which credentials are set, and since when. With `--check`, exit status 1 if a vendor refuses some."""
+    """List which credentials are set, since when, and what the vendor answered to the worker's last call.
+
+    With `--check`, exit status 1 if a vendor refuses some.
+    """
     settings = read_settings()
     rows = with_database(lambda store: _list(store, settings, shop, check=check))
     if shop is not None and not rows:
@@ -139,10 +142,12 @@ async def _list(store: Sessions, settings: Settings, domain: str | None, *, chec
 
 
 def _print(rows: list[Listed]) -> None:
-    table = Table("shop", "vendor", "set (UTC)", "vendor's answer")
+    table = Table("shop", "vendor", "set (UTC)", "last call (UTC)", "check")
     for row in rows:
         set_at = format_time(row.set_at) or ("no ENCRYPTION_KEYS decrypt it" if row.is_set else "not set")
-        table.add_row(row.shop, row.vendor, set_at, _in_words(row.check).removeprefix(", "))
+        last = row.last_call
+        called = f"{format_time(last.at)}{_in_words(Check(answer=last.answer, reason=last.reason))}" if last else ""
+        table.add_row(row.shop, row.vendor, set_at, called, _in_words(row.check).removeprefix(", "))
     console().print(table)
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import ARRAY, String, TextClause, bindparam, text
 from domain.deliveries import UNSENT, DeliveryStatus
 from domain.discounts import CodeState
 from domain.events import EventKind
+from domain.failures import FailureCode
 from domain.points import REVERSALS, EntryKind
 from domain.redemptions import CAPTURED, RedemptionStatus
 from domain.refunds import RefundStatus
@@ -35,6 +36,7 @@ _STATES: Mapping[str, str | Sequence[str]] = {
     "redeeming": [EntryKind.RESERVE, *REVERSALS],
     "redeemed": EventKind.REWARD_REDEEMED,
     "refunded": EventKind.REWARD_REFUNDED,
+    "configuration_rejected": FailureCode.CONFIGURATION_REJECTED,
 }
 
 

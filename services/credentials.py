@@ -1,6 +1,6 @@
 """Vendors' credentials of shops: setting them, listing them, and asking the vendor."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from activities.credentials import MISSING, UNREADABLE
 from clients.klaviyo import Klaviyo
 from clients.omnisend import Omnisend
 from clients.outcomes import Refused, VendorError
@@ -19,7 +20,9 @@ from db.activity_log import log_shop
 from db.shops import find_shop
 from db.tables import Shop
 from db.vault import Vault
+from db.vendor_answers import VendorAnswer, vendor_answers
 from domain.activity_log import ActivityKind
+from domain.channels import Channel
 from domain.vendors import SecretName, Vendor
 
 MAX_WEBHOOK_SECRETS = 2
@@ -41,13 +44,29 @@ class Check:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LastCall:
+    """The vendor's answer to the worker's last call."""
+
+    answer: Answer
+    at: datetime
+    reason: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Listed:
-    """A vendor of a shop. `set_at`: None if there are no credentials, or none of ENCRYPTION_KEYS decrypts them."""
+    """A vendor of a shop.
+
+    Attributes:
+        set_at: None if there are no credentials, or none of ENCRYPTION_KEYS decrypts them.
+        last_call: None if there was none within a day since they were set.
+        check: the answer to a call of this command.
+    """
 
     shop: str
     vendor: Vendor
     is_set: bool
     set_at: datetime | None
+    last_call: LastCall | None = None
     check: Check | None = None
 
 
@@ -102,14 +121,30 @@ async def set_webhook_secrets(
 async def list_credentials(session: AsyncSession, vault: Vault, domain: str | None) -> list[tuple[Shop, list[Listed]]]:
     """Every vendor of one shop, or of all."""
     query = select(Shop).order_by(Shop.domain)
-    shops = await session.scalars(query if domain is None else query.where(Shop.domain == domain))
-    return [(shop, [_listed(vault, shop, vendor) for vendor in Vendor]) for shop in shops]
+    shops = (await session.scalars(query if domain is None else query.where(Shop.domain == domain))).all()
+    answers = await vendor_answers(session)
+    return [(shop, [_listed(vault, shop, vendor, answers) for vendor in Vendor]) for shop in shops]
 
 
-def _listed(vault: Vault, shop: Shop, vendor: Vendor) -> Listed:
+def _listed(vault: Vault, shop: Shop, vendor: Vendor, answers: Iterable[VendorAnswer]) -> Listed:
     is_set = vendor in shop.credentials
     try:
         set_at = vault.sealed_at(shop, vendor) if is_set else None
     except InvalidToken:
         set_at = None
-    return Listed(shop=shop.domain, vendor=vendor, is_set=is_set, set_at=set_at)
+    mine = [one for one in answers if one.shop == shop.domain and Channel(one.channel).vendor == vendor]
+    last_call = None if set_at is None else _last_call(mine, since=set_at)
+    return Listed(shop=shop.domain, vendor=vendor, is_set=is_set, set_at=set_at, last_call=last_call)
+
+
+def _was_called(answer: VendorAnswer) -> bool:
+    """Whether the vendor was called at all."""
+    return not any(words in (answer.reason or "") for words in (MISSING, UNREADABLE))
+
+
+def _last_call(answers: Iterable[VendorAnswer], *, since: datetime) -> LastCall | None:
+    known = [one for one in answers if one.at >= since and _was_called(one)]
+    last = max(known, key=lambda one: one.at, default=None)
+    if last is None:
+        return None
+    return LastCall(answer=Answer.ACCEPTED if last.reason is None else Answer.REFUSED, at=last.at, reason=last.reason)

@@ -1,13 +1,15 @@
 """`pointsaga credentials`, with the sandbox's vendors."""
 
 from contextlib import nullcontext
+from datetime import timedelta
 
 import pytest
 
 from db.vault import Vault
 from settings import Settings
-from tests.builders import ALL_VENDORS, a_shop, encrypt_with_lost_key
+from tests.builders import ALL_VENDORS, a_customer, a_lot, a_shop, encrypt_with_lost_key
 from tests.commands.conftest import CommandLine
+from tests.faults import VendorFault
 from tests.service import Service
 from tests.shop import Shop
 
@@ -81,6 +83,34 @@ async def test_the_list_says_what_is_refused(service: Service, shop: Shop, point
     listed = (await pointsaga("credentials", "list", "--check", "--json", status=1)).json
 
     assert [row["vendor"] for row in listed if row["check"]["answer"] == "refused"] == ["omnisend"]
+
+
+async def test_the_list_has_the_answers_to_the_workers_calls(service: Service, pointsaga: CommandLine) -> None:
+    shop = await service.open_shop(a_shop(a_customer(a_lot(1500))))
+    assert await last_answers(pointsaga) == dict.fromkeys(ALL_VENDORS)
+
+    await service.inject("klaviyo", VendorFault.UNAUTHORIZED)
+    assert (await shop.purchase()).status_code == 201
+    await shop.wait_for_delivery("klaviyo", "failed")
+    await shop.wait_for_delivery("postscript", "sent")
+    accepted = {**dict.fromkeys(ALL_VENDORS, "accepted"), "klaviyo": "refused"}
+    assert await last_answers(pointsaga) == accepted
+    assert "HTTP 401" in (await pointsaga("credentials", "list", COLUMNS="250")).out
+
+    await service.inject("shopify", VendorFault.UNAUTHORIZED)
+    assert (await shop.purchase()).status_code == 503
+    assert (await last_answers(pointsaga))["shopify"] == "refused"
+
+    # Encryption has a resolution of a second.
+    await service.let_time_pass(timedelta(seconds=2))
+    await pointsaga("credentials", "set", shop.domain, "klaviyo", stdin="pk_new")
+    assert (await last_answers(pointsaga))["klaviyo"] is None
+
+
+async def last_answers(pointsaga: CommandLine) -> dict[str, str | None]:
+    """Vendor → its answer to the last call of the worker. None: not called."""
+    rows = (await pointsaga("credentials", "list", "--json")).json
+    return {row["vendor"]: row["last_call"] and row["last_call"]["answer"] for row in rows}
 
 
 async def test_missing_and_unreadable_credentials_are_listed(shop: Shop, pointsaga: CommandLine) -> None:
