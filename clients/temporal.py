@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from temporalio.api.enums.v1 import WorkflowTaskFailedCause
 from temporalio.client import Client, WorkflowExecution, WorkflowExecutionDescription, WorkflowExecutionStatus
 from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError, RPCStatusCode
@@ -40,6 +41,19 @@ def _problem(workflow: WorkflowExecution) -> str | None:
         return None
     causes = [one.partition("cause=")[2] or one for one in problems if not one.startswith("category=")]
     return ", ".join(causes) or None
+
+
+async def failed_task(temporal: Client, workflow_id: str) -> str | None:
+    """Why the workflow's last task failed. None: it has not. The search says so only after several failures."""
+    cause: str | None = None
+    async for event in temporal.get_workflow_handle(workflow_id).fetch_history_events():
+        if event.HasField("workflow_task_completed_event_attributes"):
+            cause = None
+        elif event.HasField("workflow_task_failed_event_attributes"):
+            name = WorkflowTaskFailedCause.Name(event.workflow_task_failed_event_attributes.cause)
+            # As the search has it.
+            cause = "".join(word.capitalize() for word in name.split("_"))
+    return cause
 
 
 async def search_workflow_ids(temporal: Client, query: str) -> list[str]:

@@ -62,8 +62,12 @@ async def _find(service: Service, ids: Sequence[str], query: str) -> tuple[list[
     selected = list(dict.fromkeys(ids)) or (await _search(service, query) if query else [])
     if query and not selected:
         return [], []
-    found = service.stuck_finder.find(among=selected or None)
-    return selected, [one async for one in found if one.kind in REDRIVABLE]
+    finder = service.stuck_finder
+    found = [one async for one in finder.find(among=selected or None) if one.kind in REDRIVABLE]
+    known = {one.redemption_id for one in found}
+    # What was named is recovered at once, although the reconciler would do it soon.
+    ended = [one async for one in finder.find_ended_early(among=selected)] if selected else []
+    return selected, found + [one for one in ended if one.redemption_id not in known]
 
 
 async def _search(service: Service, query: str) -> list[str]:

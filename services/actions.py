@@ -191,10 +191,11 @@ class Actions:
                 yield details, await find_open_workflow(self.temporal, details.attempt.workflow_ids)
 
     async def _plan_restart(self, details: UnfinishedDetails, deliveries: Sequence[Delivery]) -> list[Action]:
-        # An activity of the closed workflow may still be running. After ORPHANED_AFTER it is not.
         async with self.store() as session:
-            if details.since >= await transactions.now(session) - ORPHANED_AFTER:
-                return []
+            is_recent = details.since >= await transactions.now(session) - ORPHANED_AFTER
+        # An activity of the closed workflow may still be sending. After ORPHANED_AFTER it is not.
+        if is_recent and (details.undecided or any(one.attempted_at for one in details.undelivered)):
+            return []
         rejected = [Channel(one.channel) for one in deliveries if one.status is DeliveryStatus.FAILED]
         return [Action(kind=ActionKind.RESTART, details=details, retry_channels=rejected)]
 

@@ -84,7 +84,7 @@ async def perform_planned(
 ) -> Outcome:
     """Perform the actions that were planned for one redemption."""
     performed: list[Action] = []
-    reason = "nothing is left to do, or the workflow is doing it"
+    reason = "nothing is left to do, or it continues by itself"
     for action in planned:
         try:
             await actions.perform(action, operator)

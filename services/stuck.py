@@ -13,6 +13,7 @@ from temporalio.client import Client
 from activities.reconciliation import ORPHANED_AFTER
 from clients.temporal import (
     OpenWorkflow,
+    failed_task,
     find_open_workflow,
     open_workflows,
     search_statuses,
@@ -136,12 +137,11 @@ class StuckFinder:
             now = await transactions.now(session)
         workflows = await open_workflows(self.temporal, task_queue=self.task_queue)
         is_working = await self._is_working()
-        async for page in list_details(self.store, before=now - older_than, among=among):
+        async for page in list_details(self.store, before=now, among=among):
+            pairs = [(one, _pop_workflow(workflows, one)) for one in page]
             # What is recent is not stuck, and its workflow may not be in the search results yet.
-            overdue = [
-                one for one in page if one.deliveries_in(DeliveryStatus.FAILED) or one.since < now - ORPHANED_AFTER
-            ]
-            matched = [(one, _pop_workflow(workflows, one)) for one in overdue]
+            overdue = [pair for pair in pairs if _is_overdue(*pair, now=now)]
+            matched = [pair for pair in overdue if pair[0].since < now - older_than]
             missing = [key for one, found in matched if found is None for key in one.attempt.workflow_ids]
             statuses = await search_statuses(self.temporal, missing)
             for one, workflow in matched:
@@ -155,13 +155,17 @@ class StuckFinder:
             ):
                 yield one
 
-    async def find_ended_early(self) -> AsyncGenerator[Stuck]:
-        """What was terminated or timed out lately and is unfinished, although it is not overdue yet."""
+    async def find_ended_early(self, *, among: Sequence[str] | None = None) -> AsyncGenerator[Stuck]:
+        """What was terminated or timed out lately and is unfinished, although it is not overdue yet.
+
+        `among`: only these redemptions.
+        """
         async with self.store() as session:
             now = await transactions.now(session)
         since = f"CloseTime > '{(now - _ENDED_WITHIN).isoformat()}' AND TaskQueue = '{self.task_queue}'"
         ended = await search_workflow_ids(self.temporal, f"ExecutionStatus IN ('Terminated', 'TimedOut') AND {since}")
-        ids = [parsed[0] for one in ended if (parsed := parse_workflow_id(one))]
+        parsed = [parse_workflow_id(one) for one in ended]
+        ids = [one[0] for one in parsed if one and (among is None or one[0] in among)]
         async for page in list_details(self.store, before=now + _MAX_DEADLINE, among=ids):
             for one in page:
                 keys = one.attempt.workflow_ids
@@ -186,14 +190,15 @@ class StuckFinder:
             is_overdue = (attempt or one.problem) and one.started_at < now - limit
             # The search may still list workflows that have just closed.
             if is_overdue and await find_open_workflow(self.temporal, [one.id]):
+                problem = one.problem or (await failed_task(self.temporal, one.id) if is_working else None)
                 waits = StuckKind.UNDECIDED if is_working else StuckKind.NO_WORKER
                 yield Stuck(
-                    kind=StuckKind.WORKFLOW_FAILING if one.problem else waits,
+                    kind=StuckKind.WORKFLOW_FAILING if problem else waits,
                     redemption_id=redemption_id,
                     attempt=attempt,
                     run=one.id,
                     since=one.started_at,
-                    why=one.problem or "the workflow has not started or not completed",
+                    why=problem or "the workflow has not started or not completed",
                 )
 
 
@@ -212,6 +217,12 @@ async def list_details(
             if len(page) < PAGE_SIZE:
                 break
             after = page[-1]
+
+
+def _is_overdue(details: UnfinishedDetails, workflow: OpenWorkflow | None, *, now: datetime) -> bool:
+    """Whether it is stuck: it will not go on by itself, or had time to."""
+    has_problem = workflow is not None and workflow.problem is not None
+    return has_problem or bool(details.deliveries_in(DeliveryStatus.FAILED)) or details.since < now - ORPHANED_AFTER
 
 
 def _pop_workflow(workflows: dict[str, OpenWorkflow], details: UnfinishedDetails) -> OpenWorkflow | None:

@@ -3,11 +3,15 @@
 from datetime import timedelta
 
 import pytest
+from cryptography.fernet import Fernet
+from pydantic import SecretStr
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import PollWorkflowTaskQueueRequest
 
 from clients.temporal import PROBLEMS
 from commands.status import print_findings
+from db import tables
+from db.vault import Vault
 from services.findings import Finding, merge
 from services.schedules import RECONCILE, apply_schedules
 from tests.builders import Json, a_customer, a_lot, a_shop, encrypt_with_lost_key
@@ -119,6 +123,20 @@ async def test_a_wrong_encryption_key_is_one_finding(service: Service, shop: Sho
     assert finding["command"].startswith("add the key")
 
 
+async def test_an_unreadable_webhook_secret_is_a_finding(without_temporal: Service) -> None:
+    pointsaga, secret = command_line(without_temporal), {"access_token": "shpat_own", "webhook_secret": "own"}
+    shop = await without_temporal.open_shop(a_shop(shopify=secret))
+    lost = Vault([SecretStr(Fernet.generate_key().decode())]).seal_text(SecretStr("own"))
+    async with without_temporal.store.begin() as session:
+        (await session.get_one(tables.Shop, (await shop.row()).id)).webhook_secrets = [lost]
+
+    [finding] = [one for one in await findings(pointsaga, status=1) if one["shop"]]
+
+    assert finding["what"] == f"none of ENCRYPTION_KEYS decrypts the webhook secret of {shop.domain}: webhooks get 503"
+    assert (finding["shop"], finding["blocks_purchases"]) == (shop.domain, False)
+    assert finding["command"].startswith("add the key")
+
+
 async def test_a_rejected_channel_prevents_no_purchase(service: Service, pointsaga: CommandLine) -> None:
     shop = await open_shop(service, 3)
     await buy_rejected(shop)
@@ -155,7 +173,10 @@ async def test_a_terminated_purchase_is_found_at_once(service: Service, shop: Sh
 
     [gone] = [one for one in found if "run gone" in one["what"]]
     assert "the workflow is terminated" in gone["what"]
-    assert "pointsaga redrive" in gone["command"]
+    advice, _, redemption = gone["command"].rpartition(" ")
+    assert advice == "wait a minute, or pointsaga redrive"
+    await pointsaga("redrive", redemption, "--yes")
+    await wait_until(lambda: _has_no_findings(pointsaga))
 
 
 async def test_a_missing_worker_is_found(idle: Service) -> None:

@@ -8,6 +8,7 @@ from temporalio import workflow
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from activities.attempt import Attempt
+from clients.temporal import failed_task
 from commands.stuck import print_stuck
 from domain.ids import purchase_workflow_id
 from services.stuck import Stuck, StuckKind
@@ -107,6 +108,8 @@ async def test_a_bug_in_a_workflow_is_listed(idle: Service) -> None:
         found = await wait_for_stuck(idle, StuckKind.WORKFLOW_FAILING)
 
     assert found.redemption_id == "cr_0bug"
+    # The search may say so only after several failures.
+    assert await failed_task(idle.temporal, handle.id) == found.why
     assert "WorkflowTaskFailed" in found.why
     assert found.advice.startswith("deploy a fix")
     await handle.terminate()
