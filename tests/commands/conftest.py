@@ -39,10 +39,14 @@ class CommandLine:
 
     async def __call__(self, *words: str, status: int = 0, stdin: str | None = None, **env: str) -> Result:
         """Run a command, which must end with this exit status."""
-        run = await asyncio.to_thread(CliRunner(env={**self.env, **env}).invoke, app, words, stdin)
-        result = Result(run.exit_code, run.stdout, run.stderr)
+        result = await self.run(*words, stdin=stdin, **env)
         assert result.status == status, result
         return result
+
+    async def run(self, *words: str, stdin: str | None = None, **env: str) -> Result:
+        """Run a command."""
+        run = await asyncio.to_thread(CliRunner(env={**self.env, **env}).invoke, app, words, stdin)
+        return Result(run.exit_code, run.stdout, run.stderr)
 
     async def start(self, *words: str, **env: str) -> Process:
         """Start a command in a process of its own, which can be killed."""

@@ -1,6 +1,7 @@
 """Pointsaga as it is deployed: every part a process of its own, with real ports between them."""
 
 import asyncio
+import os
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, STDOUT, Process
@@ -113,6 +114,10 @@ class Deployment(Service):
     def kill(self, part: str) -> None:
         """Kill a part of the stack. Its supervisor restarts it with its data."""
         kill(self.stack.pids[part])
+
+    def signal(self, part: str, number: signal.Signals) -> None:
+        """Send a signal to a part of the stack."""
+        os.kill(self.stack.pids[part], number)
 
     async def keep_temporal_down(self, until_then: "asyncio.Future[httpx.Response]") -> None:
         """Kill Temporal, and again as often as it is restarted, until the future is done."""
