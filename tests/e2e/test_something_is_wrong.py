@@ -117,8 +117,8 @@ async def test_a_release_is_bad(deployment: Deployment, operator: Operator, tmp_
     first = "        async with self._saga as saga:"
     edit(bad / "redeem_reward.py", first, f"        raise RuntimeError('a bug')\n{first}")
     shop = await open_shop(deployment, key="pk_bug")
-    worker = await deployment.start_worker(code=str(tmp_path))
     purchase = asyncio.ensure_future(shop.purchase())
+    worker = await deployment.start_worker(code=str(tmp_path))
 
     finding = await operator.sees("workflow failing (1): WorkflowTaskFailed")
 
