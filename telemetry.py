@@ -1,5 +1,6 @@
 """Logging and process exit. Logs contain ids, never API keys, e-mail addresses, phone numbers or discount codes."""
 
+import asyncio
 import logging
 import os
 import re
@@ -71,10 +72,14 @@ def _omit(record: logging.LogRecord) -> bool:
     return not (record.name == "uvicorn.error" and str(record.msg).startswith("Exception in ASGI application"))
 
 
+# A vendor or Temporal that does not answer, an activity that took too long.
+_EXPECTED = (FailureError, RPCError, asyncio.CancelledError)
+
+
 def _shorten(record: logging.LogRecord) -> bool:
-    """Replace the SDK's traceback of an expected failure by its message: a vendor or Temporal that does not answer."""
+    """Replace the SDK's traceback of an expected failure by its message."""
     error = record.exc_info[1] if record.exc_info else None
-    if record.name.startswith("temporalio") and isinstance(error, FailureError | RPCError):
+    if record.name.startswith("temporalio") and isinstance(error, _EXPECTED):
         event = _event(record)
         details = record.getMessage().removeprefix(event)
         record.msg, record.args = f"{event}: {error}{details}", ()

@@ -1,5 +1,6 @@
 """What is logged, and how often."""
 
+import asyncio
 import json
 import logging
 from io import StringIO
@@ -76,17 +77,21 @@ def test_a_kind_that_has_ended_is_shown_again(lines: StringIO, monkeypatch: pyte
     assert len(lines.getvalue().splitlines()) == REPEATS_SHOWN + 1 + REPEATS_SHOWN
 
 
-def test_an_expected_failure_is_one_line(lines: StringIO) -> None:
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ApplicationError("Klaviyo: HTTP 503", type="Unknown"), "Unknown: Klaviyo: HTTP 503"),
+        (asyncio.CancelledError("Activity cancelled"), "Activity cancelled"),
+    ],
+)
+def test_an_expected_failure_is_one_line(lines: StringIO, error: BaseException, words: str) -> None:
     log = logging.getLogger("temporalio.activity")
-    try:
-        raise ApplicationError("Klaviyo: HTTP 503", type="Unknown")
-    except ApplicationError:
-        for attempt in range(100):
-            log.warning("Completing activity as failed ({'attempt': %d})", attempt, exc_info=True)
+    for attempt in range(100):
+        log.warning("Completing activity as failed ({'attempt': %d})", attempt, exc_info=error)
 
     shown = lines.getvalue().splitlines()
     assert len(shown) == REPEATS_SHOWN
-    assert "Completing activity as failed: Unknown: Klaviyo: HTTP 503 ({'attempt': 0})" in shown[0]
+    assert f"Completing activity as failed: {words} ({{'attempt': 0}})" in shown[0]
     assert "Traceback" not in lines.getvalue()
 
 
