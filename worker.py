@@ -30,11 +30,7 @@ from activities.refunds import Refunds
 from activities.senders import EventSender, MetafieldsSender
 from activities.webhook_sender import WebhookSender
 from activities.webhooks import Webhooks
-from clients.destinations import Limits
-from clients.klaviyo import Klaviyo
-from clients.omnisend import Omnisend
-from clients.postscript import Postscript
-from clients.shopify import BACKGROUND_LIMITS, PURCHASE_LIMITS, Shopify
+from clients.shopify import PURCHASE_LIMITS
 from clients.subscribers import Subscribers
 from clients.targets import Targets
 from database import Sessions, connect
@@ -43,6 +39,7 @@ from domain.channels import Channel
 from services.deployments import ensure_current
 from settings import Settings, connect_temporal, read_settings
 from telemetry import configure_logging, exit_process
+from vendor_clients import marketing_clients, shopify_client
 from workflows.expire_points import ExpirePoints
 from workflows.process_webhook import ProcessWebhook
 from workflows.progress import SEARCH_ATTRIBUTES
@@ -113,7 +110,7 @@ def build_workers(client: Client, settings: Settings, purchases: Pools, backgrou
 
 def _purchase_worker(client: Client, settings: Settings, pools: Pools, shared: dict[str, Any]) -> Worker:
     """The worker of workflows, and of the activities that a customer waits for."""
-    vault, shopify = Vault(settings.encryption_keys), _shopify(settings, pools, PURCHASE_LIMITS)
+    vault, shopify = Vault(settings.encryption_keys), shopify_client(settings, pools.http, PURCHASE_LIMITS)
     points = Points(pools.sessions)
     discounts = Discounts(pools.sessions, vault, shopify)
     refunds = Refunds(pools.sessions, vault, shopify)
@@ -142,7 +139,7 @@ def _purchase_worker(client: Client, settings: Settings, pools: Pools, shared: d
 def _background_worker(client: Client, settings: Settings, pools: Pools, shared: dict[str, Any]) -> Worker:
     """The worker of the activities that can wait."""
     sessions, vault = pools.sessions, Vault(settings.encryption_keys)
-    shopify = _shopify(settings, pools, BACKGROUND_LIMITS)
+    shopify = shopify_client(settings, pools.http)
     metafields = MetafieldsSender(sessions, vault, shopify)
     deliveries = Deliveries(sessions, {**_senders(settings, pools, vault), Channel.METAFIELDS: metafields})
     reconciliation = Reconciliation(sessions, client, task_queue=settings.temporal_task_queue)
@@ -174,24 +171,13 @@ def _background_worker(client: Client, settings: Settings, pools: Pools, shared:
     )
 
 
-def _shopify(settings: Settings, pools: Pools, limits: Limits) -> Shopify:
-    return Shopify(
-        pools.http, url_template=settings.shopify_admin_url, api_version=settings.shopify_api_version, limits=limits
-    )
-
-
 def _senders(settings: Settings, pools: Pools, vault: Vault) -> dict[Channel, Sender]:
-    http = pools.http
-    klaviyo = Klaviyo(http, base_url=settings.klaviyo_url, revision=settings.klaviyo_revision)
-    omnisend = Omnisend(http, base_url=settings.omnisend_url, version=settings.omnisend_version)
-    postscript = Postscript(http, base_url=settings.postscript_url)
     subscribers = Subscribers(Targets(allow_private=settings.webhook_allow_private_targets))
     return {
-        Channel.KLAVIYO: EventSender(vault, "klaviyo", klaviyo.send_event, repeatable=True),
-        # A duplicate e-mail is better than a missing one.
-        Channel.OMNISEND: EventSender(vault, "omnisend", omnisend.send_event, repeatable=True),
-        # A duplicate text message costs money and can cost the customer's consent.
-        Channel.POSTSCRIPT: EventSender(vault, "postscript", postscript.send_event, repeatable=False),
+        **{
+            Channel(vendor): EventSender(vault, vendor, client.send_event, repeatable=client.repeatable)
+            for vendor, client in marketing_clients(settings, pools.http).items()
+        },
         Channel.WEBHOOKS: WebhookSender(pools.sessions, vault, subscribers),
     }
 

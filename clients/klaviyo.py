@@ -23,6 +23,8 @@ from domain.events import RewardEvent
 
 
 class Klaviyo:
+    repeatable = True
+
     def __init__(self, http: httpx.AsyncClient, *, base_url: str, revision: str) -> None:
         self._http = VendorHttp("Klaviyo", http, seconds=CALL_SECONDS, limits=LIMITS)
         self._url = f"{base_url.rstrip('/')}/api/events"

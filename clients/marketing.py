@@ -7,7 +7,9 @@ Names are those of Mage's integrations, because merchants have flows on them. So
 import re
 from collections.abc import Awaitable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
+
+from pydantic import SecretStr
 
 from clients.destinations import Limits
 from clients.outcomes import NoRecipient, Refused
@@ -17,6 +19,24 @@ EVENT_NAMES = {EventKind.REWARD_REDEEMED: "Reward Redeemed", EventKind.REWARD_RE
 POINTS_NAMES = {EventKind.REWARD_REDEEMED: "Points Spent", EventKind.REWARD_REFUNDED: "Points Refunded"}
 CALL_SECONDS = 10.0
 LIMITS = Limits(in_flight=15, open_seconds=30)
+
+
+class MarketingClient(Protocol):
+    """Client of one marketing vendor."""
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether an event with an unknown outcome is sent again."""
+        ...
+
+    async def send_event(self, api_key: SecretStr, event: RewardEvent) -> None:
+        """Send one event. Raises `NotExecuted`, `Refused`, `NoRecipient` or `Unknown`."""
+        ...
+
+    async def check_key(self, api_key: SecretStr) -> None:
+        """Find out whether the vendor accepts the key; see `accepts_key`."""
+        ...
+
 
 _E164 = re.compile(r"\+[1-9]\d{6,14}")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")

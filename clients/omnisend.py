@@ -28,6 +28,9 @@ PHONE_LENGTH = 15
 
 
 class Omnisend:
+    # A duplicate e-mail is better than a missing one.
+    repeatable = True
+
     def __init__(self, http: httpx.AsyncClient, *, base_url: str, version: str) -> None:
         self._http = VendorHttp("Omnisend", http, seconds=CALL_SECONDS, limits=LIMITS)
         self._url = f"{base_url.rstrip('/')}/api/events"

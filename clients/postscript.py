@@ -20,6 +20,9 @@ RATE_LIMIT_EXCEEDED = 3002
 
 
 class Postscript:
+    # A duplicate text message costs money and can cost the customer's consent.
+    repeatable = False
+
     def __init__(self, http: httpx.AsyncClient, *, base_url: str) -> None:
         self._http = VendorHttp("Postscript", http, seconds=CALL_SECONDS, limits=LIMITS)
         self._url = f"{base_url.rstrip('/')}/api/v2/events"

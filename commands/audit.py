@@ -4,7 +4,6 @@ from typing import Annotated
 import typer
 
 from activities.drift import Drift
-from clients.shopify import Shopify
 from commands.connections import Service, vendor_connections, with_database, with_service
 from commands.options import AsJson
 from commands.output import DONE, TROUBLE, print_json, progress_bar
@@ -14,6 +13,7 @@ from db.audit import audit as audit_ledger
 from db.discount_codes import count_comparable_codes
 from db.vault import Vault
 from services.audit import DRIFTS, compare_codes, find_orphaned, grouped
+from vendor_clients import shopify_client
 
 
 def audit(
@@ -48,8 +48,7 @@ async def _find_drift(service: Service) -> list[Finding]:
     async with service.store() as session:
         total = await count_comparable_codes(session)
     async with vendor_connections() as http:
-        shopify = Shopify(http, url_template=settings.shopify_admin_url, api_version=settings.shopify_api_version)
-        drift = Drift(service.store, Vault(settings.encryption_keys), shopify)
+        drift = Drift(service.store, Vault(settings.encryption_keys), shopify_client(settings, http))
         with progress_bar() as bar:
             task = bar.add_task("codes at Shopify", total=total)
             drifted = await compare_codes(service.store, drift, on_compared=lambda number: bar.advance(task, number))

@@ -9,10 +9,6 @@ import typer
 from pydantic import SecretStr
 from rich.table import Table
 
-from clients.klaviyo import Klaviyo
-from clients.omnisend import Omnisend
-from clients.postscript import Postscript
-from clients.shopify import Shopify
 from commands.connections import vendor_connections, with_database, with_session
 from commands.options import Actor, AsJson, Shop
 from commands.output import DONE, MISUSE, TROUBLE, console, fail, format_time, print_json
@@ -31,6 +27,7 @@ from services.credentials import (
     set_webhook_secrets,
 )
 from settings import Settings, read_settings
+from vendor_clients import marketing_clients, shopify_client
 
 credentials = typer.Typer(help="Vendors' credentials of shops. Stored encrypted, never shown.", no_args_is_help=True)
 
@@ -114,14 +111,7 @@ def _read_secret() -> SecretStr:
 
 
 def _checks(settings: Settings, http: httpx.AsyncClient) -> VendorChecks:
-    return VendorChecks(
-        shopify=Shopify(http, url_template=settings.shopify_admin_url, api_version=settings.shopify_api_version),
-        marketing={
-            Vendor.KLAVIYO: Klaviyo(http, base_url=settings.klaviyo_url, revision=settings.klaviyo_revision),
-            Vendor.OMNISEND: Omnisend(http, base_url=settings.omnisend_url, version=settings.omnisend_version),
-            Vendor.POSTSCRIPT: Postscript(http, base_url=settings.postscript_url),
-        },
-    )
+    return VendorChecks(shopify=shopify_client(settings, http), marketing=marketing_clients(settings, http))
 
 
 async def _ask(settings: Settings, shop: str, vendor: Vendor, secret: SecretStr) -> Check:

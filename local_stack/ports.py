@@ -1,10 +1,16 @@
 """Ports on loopback."""
 
+import fcntl
+import os
 import random
 import socket
-from collections.abc import Iterable, Iterator
+import tempfile
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
+from itertools import islice
+from pathlib import Path
 
 from local_stack import Misuse
 
@@ -36,20 +42,32 @@ def check(claims: Iterable[Claim]) -> None:
 
 
 def free(count: int) -> list[int]:
-    """Different ports without a listener, at this moment."""
-    candidates = iter(random.sample(CANDIDATES, len(CANDIDATES)))
-    with ExitStack() as held:
-        return [_first_free(held, candidates) for _ in range(count)]
+    """Different ports without a listener. `free` chooses them in no other process until this one ends."""
+    candidates = (port for port in random.sample(CANDIDATES, len(CANDIDATES)) if port not in _chosen and _reserve(port))
+    chosen = list(islice(candidates, count))
+    if len(chosen) < count:
+        raise Misuse(f"no free port between {CANDIDATES.start} and {CANDIDATES.stop}")
+    _chosen.update(chosen)
+    return chosen
 
 
-def _first_free(held: ExitStack, candidates: Iterator[int]) -> int:
-    for port in candidates:
-        try:
-            held.enter_context(_bound(port))
-        except OSError:
-            continue
-        return port
-    raise Misuse(f"no free port between {CANDIDATES.start} and {CANDIDATES.stop}")
+_chosen: set[int] = set()
+
+
+def _reserve(port: int) -> bool:
+    """Reserve the port if it is free. The kernel ends the reservation when this process ends."""
+    try:
+        fcntl.lockf(_reservations(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+        _bound(port).close()
+    except OSError:
+        return False
+    return True
+
+
+@cache
+def _reservations() -> int:
+    """Descriptor of the file whose byte N is locked while port N is reserved. Closing it would end the reservations."""
+    return os.open(Path(tempfile.gettempdir()) / f"pointsaga-ports-{os.getuid()}", os.O_RDWR | os.O_CREAT, 0o600)
 
 
 def _bound(port: int) -> socket.socket:

@@ -11,10 +11,8 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from activities.credentials import MISSING, UNREADABLE
-from clients.klaviyo import Klaviyo
-from clients.omnisend import Omnisend
+from clients.marketing import MarketingClient
 from clients.outcomes import Refused, VendorError
-from clients.postscript import Postscript
 from clients.shopify import Shopify, Store
 from db.activity_log import log_shop
 from db.shops import find_shop
@@ -75,7 +73,7 @@ class VendorChecks:
     """Asks vendors whether they accept credentials. Changes nothing there."""
 
     shopify: Shopify
-    marketing: Mapping[Vendor, Klaviyo | Omnisend | Postscript]
+    marketing: Mapping[Vendor, MarketingClient]
 
     async def checked(self, vault: Vault, shop: Shop, row: Listed) -> Listed:
         """The row with the vendor's answer, if the shop has credentials that can be decrypted."""

@@ -1,5 +1,8 @@
 """Ports on loopback."""
 
+import subprocess
+import sys
+
 import pytest
 
 from local_stack import Misuse, ports
@@ -18,3 +21,12 @@ def test_free_ports_are_free_and_different() -> None:
 
     assert len(set(numbers)) == 4
     ports.check([Claim(number, "a test", "none") for number in numbers])
+
+
+def test_two_processes_do_not_choose_the_same_port() -> None:
+    (port,) = ports.free(1)
+    choice = f"from local_stack import ports; ports.CANDIDATES = range({port}, {port + 1}); ports.free(1)"
+
+    other = subprocess.run([sys.executable, "-c", choice], capture_output=True, text=True, check=False)
+
+    assert f"no free port between {port} and {port + 1}" in other.stderr
