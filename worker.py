@@ -33,6 +33,7 @@ from activities.webhooks import Webhooks
 from clients.shopify import PURCHASE_LIMITS
 from clients.subscribers import Subscribers
 from clients.targets import Targets
+from clients.vendor_http import tls_context
 from database import Sessions, connect
 from db.vault import Vault
 from domain.channels import Channel
@@ -80,7 +81,7 @@ async def open_pools(settings: Settings, *, connections: int) -> AsyncGenerator[
     """The pools of one worker, closed at the end of the block. `connections`: to the database."""
     engine = connect(settings.database_url, connections=connections)
     try:
-        async with httpx.AsyncClient(limits=CONNECTIONS) as http:
+        async with httpx.AsyncClient(limits=CONNECTIONS, verify=tls_context()) as http:
             yield Pools(sessions=Sessions(engine), http=http)
     finally:
         await engine.dispose()

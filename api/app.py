@@ -88,15 +88,8 @@ def create_app(settings: Settings | None = None, temporal: Client | None = None)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
-        engine = connect(settings.database_url)
-        webhooks_engine = connect(settings.database_url, connections=WEBHOOK_CONNECTIONS)
-        # Lazy, so that the API starts and reports that it is not ready while Temporal cannot be reached.
-        client = temporal or await connect_temporal(settings, lazy=True)
-        app.state.pointsaga = state = _state(settings, client, Sessions(engine), Sessions(webhooks_engine))
-        yield
-        await state.rate_limits.close()
-        await engine.dispose()
-        await webhooks_engine.dispose()
+        async with open_state(settings, temporal) as app.state.pointsaga:
+            yield
 
     # Serves the scripts of the documentation page.
     app = FastAPIOffline(
@@ -123,6 +116,20 @@ def create_app(settings: Settings | None = None, temporal: Client | None = None)
     app.add_api_route("/", _root, include_in_schema=False)
     describe(app)
     return app
+
+
+@asynccontextmanager
+async def open_state(settings: Settings, temporal: Client | None) -> AsyncGenerator[State]:
+    """The collaborators of the endpoints, closed at the end of the block."""
+    engine = connect(settings.database_url)
+    webhooks_engine = connect(settings.database_url, connections=WEBHOOK_CONNECTIONS)
+    # Lazy, so that the API starts and reports that it is not ready while Temporal cannot be reached.
+    client = temporal or await connect_temporal(settings, lazy=True)
+    state = _state(settings, client, Sessions(engine), Sessions(webhooks_engine))
+    yield state
+    await state.rate_limits.close()
+    await engine.dispose()
+    await webhooks_engine.dispose()
 
 
 async def _root() -> dict[str, str]:

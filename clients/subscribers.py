@@ -20,7 +20,7 @@ from clients.destinations import Destinations, Limits
 from clients.marketing import rfc3339
 from clients.outcomes import NotExecuted, Unknown
 from clients.targets import HostUnknown, TargetRefused, Targets
-from clients.vendor_http import CONNECT_SECONDS
+from clients.vendor_http import CONNECT_SECONDS, tls_context
 from domain.events import EventKind, RewardEvent
 from domain.subscriptions import SENT_EVENTS, WebhookEvent
 
@@ -64,7 +64,7 @@ class Subscribers:
     def __init__(self, targets: Targets) -> None:
         self._targets = targets
         self._hosts = Destinations(_VENDOR, LIMITS)
-        self._tls = httpx.create_ssl_context()
+        self._tls = tls_context()
 
     async def send(self, url: str, request: WebhookRequest, *, shop_id: int) -> int:
         """Send once and return the HTTP status. Redirects are not followed, response bodies not read.

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from temporalio.client import Client
 from temporalio.service import RPCError
 
+from clients.vendor_http import tls_context
 from commands.output import MISUSE, TROUBLE, UNREACHABLE, fail
 from database import Sessions, connect
 from db.transactions import is_unmigrated, is_unreachable
@@ -109,7 +110,7 @@ def with_service(work: Callable[[Service], Coroutine[Any, Any, Result]]) -> Resu
 
 def vendor_connections() -> AbstractAsyncContextManager[httpx.AsyncClient]:
     """The connections of a command that calls vendors."""
-    return httpx.AsyncClient()
+    return httpx.AsyncClient(verify=tls_context())
 
 
 def _fail_without_database(error: OSError | DBAPIError) -> NoReturn:

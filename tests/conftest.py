@@ -190,6 +190,12 @@ def _needs_temporal(item: pytest.Item) -> bool:
     return item.path.parent.name in OWN_PROCESSES or not {"temporal", "stack"}.isdisjoint(fixtures)
 
 
+def pytest_collection_finish() -> None:
+    """Exempt what the imports have made from garbage collection, which would visit it again and again."""
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_report_header(config: pytest.Config) -> str:
     """Show the seed, so that random choices can be repeated."""
     return f"property tests: repeat with --hypothesis-seed={config.option.hypothesis_seed}"

@@ -195,7 +195,7 @@ async def test_the_fence_prevents_a_late_creation(steps: Steps) -> None:
 
 
 async def test_a_creation_cannot_replace_its_fence(steps: Steps) -> None:
-    generation = await generate_slowly(steps)
+    generation = await generate_slowly(steps, seconds=1.5)
     await steps.points.release_points(steps.first)
 
     assert await steps.discounts.void_discount_code(steps.first)

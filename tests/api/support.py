@@ -8,10 +8,9 @@ import httpx
 from sqlalchemy import update
 from temporalio.client import Client
 
-from api.app import create_app
 from db.tables import Redemption
 from settings import Settings
-from tests.service import in_process
+from tests.service import serving
 from tests.shop import Shop
 
 
@@ -20,8 +19,7 @@ async def an_api(
     settings: Settings, temporal: Client | None = None, **changes: Any
 ) -> AsyncGenerator[httpx.AsyncClient]:
     """An API with changed settings."""
-    app = create_app(settings.model_copy(update=changes), temporal)
-    async with app.router.lifespan_context(app), in_process(httpx.ASGITransport(app)) as api:
+    async with serving(settings.model_copy(update=changes), temporal) as api:
         yield api
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -17,6 +17,7 @@ from clients.destinations import TIMEOUTS_TO_OPEN
 from clients.outcomes import NotExecuted, Unknown
 from clients.subscribers import Subscribers, WebhookRequest
 from clients.targets import TargetRefused, Targets, is_public
+from clients.vendor_http import tls_context
 from domain.subscriptions import WebhookEvent
 from tests.receiver import listening
 from tests.unfriendly import Answer, answering, flood, hang, redirect, trickle
@@ -160,7 +161,7 @@ async def test_a_slow_subscriber_is_unknown(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.fixture
-def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A trusted certificate for hooks.example, with its key."""
     key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name.from_rfc4514_string("CN=hooks.example")
     now = datetime.now(UTC)
@@ -183,7 +184,9 @@ def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
     )
     monkeypatch.setenv("SSL_CERT_FILE", str(path))
-    return path
+    tls_context.cache_clear()
+    yield path
+    tls_context.cache_clear()
 
 
 async def test_the_certificate_must_match_the_host(authority: Path) -> None:

@@ -14,7 +14,6 @@ import httpx
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client, WorkflowHandle
 
-from api.app import create_app
 from database import Sessions
 from db.audit import Finding, audit
 from db.tables import Redemption
@@ -24,7 +23,7 @@ from tests.builders import a_customer, a_lot, a_shop
 from tests.crash.expectations import CHANNELS, KEY, POINTS, problems
 from tests.crash.scenarios import Scenario
 from tests.crash.worker import WorkerOptions, start_worker
-from tests.service import Service, in_process
+from tests.service import Service, serving
 from tests.shop import Shop
 from tests.stacks import client_of, settings_of
 from tests.steps import steps_for
@@ -113,17 +112,14 @@ class Matrix:
             purchase_deadline_seconds=DEADLINE_SECONDS,
             log_level="ERROR",
         )
-        app = create_app(settings, self.temporal)
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(app.router.lifespan_context(app))
             sandbox = await stack.enter_async_context(client_of(sandbox_url))
             (await sandbox.delete("/_sandbox")).raise_for_status()
-            transport = httpx.ASGITransport(app, raise_app_exceptions=False)
             yield Service(
                 settings=settings,
                 store=Sessions(self.engine),
                 temporal=self.temporal,
-                api=await stack.enter_async_context(in_process(transport)),
+                api=await stack.enter_async_context(serving(settings, self.temporal)),
                 vendors=sandbox,
                 worker_http=await stack.enter_async_context(httpx.AsyncClient(trust_env=False, verify=False)),
             )

@@ -3,18 +3,16 @@
 from collections.abc import AsyncGenerator
 from uuid import uuid4
 
-import httpx
 import pytest
 from sqlalchemy import update
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 
-from api.app import create_app
 from db.tables import IdempotencyKey
 from tests.builders import a_customer, a_lot, a_shop
 from tests.faults import VendorFault
-from tests.service import Service, in_process
+from tests.service import Service, serving
 from tests.shop import Shop
 from tests.waiting import wait_for_end
 from tests.workflows.situations import Workflow
@@ -98,9 +96,8 @@ async def test_a_captured_key_is_answered_without_temporal(service: Service, sho
         # As if the API had stopped before it stored its answer.
         unanswered = update(IdempotencyKey).where(IdempotencyKey.redemption_id == entry["id"])
         await session.execute(unanswered.values(status=None, body=None))
-    app = create_app(service.settings.model_copy(update={"temporal_address": "127.0.0.1:1"}))
 
-    async with app.router.lifespan_context(app), in_process(httpx.ASGITransport(app)) as api:
+    async with serving(service.settings.model_copy(update={"temporal_address": "127.0.0.1:1"})) as api:
         answer = await shop.purchase(key="long ago", api=api)
 
     assert (answer.status_code, answer.json()["data"]) == (201, entry)

@@ -3,19 +3,17 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 
-import httpx
 import pytest
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from api.app import create_app
 from db import redemptions, refunds
 from db.tables import DiscountCode, Redemption
 from domain.ids import webhook_workflow_id
 from domain.refunds import RefundRefusal
 from tests.builders import a_customer, a_lot, a_reward, a_shop
 from tests.faults import VendorFault
-from tests.service import Service, in_process
+from tests.service import Service, serving
 from tests.shop import Shop
 from tests.steps import steps_for
 from tests.waiting import wait_until
@@ -210,8 +208,7 @@ async def test_the_use_of_a_released_code_is_logged(service: Service, shop: Shop
 
 
 async def test_the_reconciler_processes_forgotten_webhooks(service: Service, shop: Shop, code: str) -> None:
-    app = create_app(service.settings.model_copy(update={"temporal_address": "127.0.0.1:1"}))
-    async with app.router.lifespan_context(app), in_process(httpx.ASGITransport(app)) as api:
+    async with serving(service.settings.model_copy(update={"temporal_address": "127.0.0.1:1"})) as api:
         await shop.send_webhook("orders/create", an_order(code), api=api)
     await service.let_time_pass(timedelta(minutes=1))
 
