@@ -5,6 +5,7 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
 
@@ -25,6 +26,14 @@ def client_of(url: str) -> httpx.AsyncClient:
     """
     limits = httpx.Limits(max_keepalive_connections=0)
     return httpx.AsyncClient(base_url=url, timeout=60, trust_env=False, verify=False, limits=limits)
+
+
+async def configure(engine: AsyncEngine, **parameters: str) -> None:
+    """Change parameters of PostgreSQL. Those that need a start change at the next one."""
+    async with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        for name, value in parameters.items():
+            await connection.execute(text(f"ALTER SYSTEM SET {name} = {value}"))
+        await connection.execute(text("SELECT pg_reload_conf()"))
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from api.auth import Reader
 from api.rate_limits import TIMEOUT_SECONDS, RateLimits
 from settings import Settings
 from tests.api.support import an_api
-from tests.service import in_process
+from tests.service import Service, in_process
 from tests.shop import Shop
 from tests.waiting import wait_until
 
@@ -37,6 +37,12 @@ async def read(api: httpx.AsyncClient, key: str, path: str = "/v1/customers/1") 
 
 async def statuses(api: httpx.AsyncClient, key: str, calls: int) -> list[int]:
     return [(await read(api, key)).status_code for _ in range(calls)]
+
+
+@pytest.fixture
+def service(without_temporal: Service) -> Service:
+    """These tests run no workflow."""
+    return without_temporal
 
 
 async def test_too_many_requests_are_refused_with_retry_after(settings: Settings, shop: Shop) -> None:

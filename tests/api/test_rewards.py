@@ -16,6 +16,12 @@ TIERS = [
 
 
 @pytest.fixture
+def service(without_temporal: Service) -> Service:
+    """These tests run no workflow."""
+    return without_temporal
+
+
+@pytest.fixture
 async def shop(service: Service) -> Shop:
     rewards = [
         a_reward("five", description="For any order.", minimum_spend="20.00"),

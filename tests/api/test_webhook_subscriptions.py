@@ -21,6 +21,12 @@ SUBSCRIPTIONS = "/v1/webhook-subscriptions"
 URL = "https://8.8.8.8/hooks"
 
 
+@pytest.fixture
+def service(without_temporal: Service) -> Service:
+    """These tests run no workflow."""
+    return without_temporal
+
+
 async def created(shop: Shop, **changes: Any) -> Json:
     """A new subscription, with its secret."""
     body = {"url": URL, "events": ["points.redeemed"], **changes}

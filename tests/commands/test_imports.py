@@ -7,6 +7,7 @@ import pytest
 
 from tests.builders import Json, a_customer, a_lot, a_shop
 from tests.commands.conftest import CommandLine
+from tests.service import Service
 from tests.shop import Shop
 
 
@@ -14,6 +15,12 @@ def import_file(tmp_path: Path, *shops: Json) -> str:
     path = tmp_path / "shops.json"
     path.write_text(json.dumps({"shops": shops}))
     return str(path)
+
+
+@pytest.fixture
+def service(without_temporal: Service) -> Service:
+    """These tests run no workflow."""
+    return without_temporal
 
 
 async def test_an_import_prints_its_counts(pointsaga: CommandLine, tmp_path: Path) -> None:

@@ -2,11 +2,19 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from sqlalchemy import select
 
 from db.tables import ApiKey
 from tests.commands.conftest import CommandLine
+from tests.service import Service
 from tests.shop import Shop
+
+
+@pytest.fixture
+def service(without_temporal: Service) -> Service:
+    """These tests run no workflow."""
+    return without_temporal
 
 
 async def test_a_key_works_until_it_is_revoked(shop: Shop, pointsaga: CommandLine) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 import httpx
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
 
@@ -17,14 +16,14 @@ from local_stack.options import StackOptions
 from local_stack.stack import LocalStack
 from tests.crash.matrix import Matrix
 from tests.crash.worker import start_sandbox
-from tests.stacks import client_of, engine, settings, temporal_client
+from tests.stacks import client_of, configure, engine, settings, temporal_client
 from tests.waiting import wait_until
 
 __all__ = ["engine", "settings", "temporal_client"]
 
 CASES_AT_ONCE = 30
 """At most the connections of the test's own engine."""
-CONNECTIONS = 300
+CONNECTIONS = "300"
 """PostgreSQL's default of 100 is too low for as many cases."""
 
 
@@ -32,21 +31,15 @@ CONNECTIONS = 300
 async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[LocalStack]:
     home = tmp_path_factory.mktemp("crash")
     async with _stack(home, "postgres") as stack:
-        await _allow_connections(SecretStr(stack.database_url))
+        engine = connect(SecretStr(stack.database_url))
+        await configure(engine, max_connections=CONNECTIONS, fsync="off", full_page_writes="off")
+        await engine.dispose()
     async with _stack(home, "postgres", "temporal") as stack:
         yield stack
 
 
 def _stack(home: Path, *parts: str) -> LocalStack:
     return LocalStack(StackOptions.on_free_ports(home, parts=parts))
-
-
-async def _allow_connections(database_url: SecretStr) -> None:
-    """From the next start of PostgreSQL on."""
-    engine = connect(database_url).execution_options(isolation_level="AUTOCOMMIT")
-    async with engine.connect() as connection:
-        await connection.execute(text(f"ALTER SYSTEM SET max_connections = {CONNECTIONS}"))
-    await engine.dispose()
 
 
 @pytest.fixture(scope="session")
