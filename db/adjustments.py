@@ -11,7 +11,7 @@ from db.activity_log import log_customer
 from db.customers import write_change
 from db.tables import Customer, Earning, LedgerEntry, PointLot, VipTier
 from domain.activity_log import ActivityKind
-from domain.points import EntryKind, draw_fifo
+from domain.points import EarningAction, EntryKind, draw_fifo
 from domain.tiers import tier_after
 
 
@@ -99,7 +99,7 @@ def _earning(customer: Customer, requested: Adjustment, lot: PointLot | None, mo
         shop_id=customer.shop_id,
         customer_id=customer.id,
         lot_id=lot and lot.id,
-        action="adjustment",
+        action=EarningAction.ADJUSTMENT,
         points=moved,
         created_at=now,
     )

@@ -34,7 +34,7 @@ from domain.discounts import CodeState, DiscountType
 from domain.events import EventKind
 from domain.failures import FailureCode
 from domain.orders import CancelledOrderPolicy
-from domain.points import EarningStatus, EntryKind
+from domain.points import EarningAction, EarningStatus, EntryKind
 from domain.redemptions import RedemptionStatus
 from domain.refunds import RefundStatus
 from domain.reward_terms import Pricing, PurchaseType
@@ -399,7 +399,7 @@ class Earning(Base):
     __tablename__ = "earnings"
     __table_args__ = (
         _of_customer(),
-        _one_of("action", ("import", "adjustment")),
+        _one_of("action", EarningAction),
         _one_of("status", EarningStatus),
         Index("ix_earnings_by_creation", "shop_id", "customer_id", "status", "created_at", "id"),
         Index("ix_earnings_by_points", "shop_id", "customer_id", "status", "points", "id"),

@@ -26,6 +26,13 @@ REVERSALS = (EntryKind.RELEASE, EntryKind.REFUND)
 """Entries that return reserved points to their lots."""
 
 
+class EarningAction(StrEnum):
+    """How points were awarded or deducted."""
+
+    IMPORT = "import"
+    ADJUSTMENT = "adjustment"
+
+
 class EarningStatus(StrEnum):
     """Status of an entry of the earning history."""
 

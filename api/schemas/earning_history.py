@@ -9,6 +9,7 @@ from pydantic.config import JsonDict
 from api.paging import ListQuery
 from api.schemas.documents import ListDocument, Number, Timestamp
 from db.tables import Earning
+from domain.points import EarningAction
 
 
 class EarningQuery(ListQuery):
@@ -82,7 +83,7 @@ def earning_history_entry(row: Earning, expires_at: datetime | None) -> EarningH
             "points_multiplier": 1,
             "points_given_at": row.created_at,
             "points_expiry_at": expires_at,
-            "manual_intervention": row.action == "adjustment",
+            "manual_intervention": row.action == EarningAction.ADJUSTMENT,
             "updated_at": row.created_at,
         }
     )
