@@ -5,8 +5,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
 from pydantic import SecretStr
 from sqlalchemy import Connection, event
 from sqlalchemy.exc import DisconnectionError
@@ -88,6 +86,10 @@ async def migrate(engine: AsyncEngine) -> None:
 
 
 def _upgrade(connection: Connection) -> None:
+    # Loading alembic takes as long as loading sqlalchemy, and only migrations need it.
+    from alembic import command
+    from alembic.config import Config
+
     config = Config(Path(__file__).parent / "db" / "alembic.ini")
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
