@@ -96,6 +96,8 @@ async def _start_temporal(attempts: int = 6) -> WorkflowEnvironment:
         "frontend.WorkflowTimeSkippingEnabled=true",
         # Enough for a day of retries, one each minute. The default of 200 skips is not.
         "frontend.WorkflowTimeSkippingMaxSkipPerSession=10000",
+        # How far the server reads timers ahead. The end of a skip waits that long; the default is a second.
+        'history.timerProcessorMaxTimeShift="100ms"',
         "matching.enableFairness=true",
         "history.transferProcessorMaxPollRPS=1000",
         "history.timerProcessorMaxPollRPS=1000",
