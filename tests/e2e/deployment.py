@@ -103,7 +103,9 @@ class Deployment(Service):
         """Start a worker and wait until it polls. `code`: directory of packages that replace the project's."""
         home = _new_home(self.stack)
         env = process_environment({**self.stack.env, **(settings or {})})
-        part = worker(home, {**env, "PYTHONPATH": code} if code else env)
+        # Besides the path of a changed copy of the project, in which `make mutants` runs.
+        path = os.pathsep.join(filter(None, (code, env.get("PYTHONPATH"))))
+        part = worker(home, {**env, "PYTHONPATH": path})
         return await self.programs.enter_async_context(Program.running(part, home))
 
     async def start_api(self, *, deadline_seconds: float) -> tuple[Program, httpx.AsyncClient]:
