@@ -44,7 +44,7 @@ async def test_the_list_never_shows_a_key(shop: Shop, pointsaga: CommandLine) ->
 
 
 async def test_a_second_revocation_keeps_the_time(shop: Shop, pointsaga: CommandLine) -> None:
-    [first, _] = (await pointsaga("keys", "list", "--shop", shop.domain, "--json")).json
+    [first, *_] = (await pointsaga("keys", "list", "--shop", shop.domain, "--json")).json
 
     once = await pointsaga("keys", "revoke", str(first["id"]), "--json", "--yes")
     again = await pointsaga("keys", "revoke", str(first["id"]), "--json", "--yes")
@@ -54,11 +54,11 @@ async def test_a_second_revocation_keeps_the_time(shop: Shop, pointsaga: Command
 
 
 async def test_a_key_is_not_revoked_without_confirmation(shop: Shop, pointsaga: CommandLine) -> None:
-    [first, _] = (await pointsaga("keys", "list", "--shop", shop.domain, "--json")).json
+    [first, *_] = (await pointsaga("keys", "list", "--shop", shop.domain, "--json")).json
 
     assert "pass --yes" in (await pointsaga("keys", "revoke", str(first["id"]), status=2)).err
 
-    [first, _] = (await pointsaga("keys", "list", "--shop", shop.domain, "--json")).json
+    [first, *_] = (await pointsaga("keys", "list", "--shop", shop.domain, "--json")).json
     assert first["revoked_at"] is None
 
 
@@ -97,10 +97,10 @@ async def test_the_list_shows_the_day_of_the_last_use(shop: Shop, pointsaga: Com
     async def last_used() -> list[str | None]:
         return [row["last_used_on"] for row in (await pointsaga("keys", "list", "--shop", shop.domain, "--json")).json]
 
-    assert await last_used() == [None, None]
+    assert set(await last_used()) == {None}
     before = datetime.now(UTC).date()
     await shop.get("/v1/rewards", shop.read_key)
-    [unused, day] = await last_used()
+    [unused, day, *_] = await last_used()
 
     assert (unused, day in {str(before), str(datetime.now(UTC).date())}) == (None, True)
     assert str(day) in (await pointsaga("keys", "list", "--shop", shop.domain)).out
