@@ -91,6 +91,11 @@ class Settings(BaseSettings):
     purchases_in_progress: Annotated[int, Field(ge=1)] = 8
     """Purchases that an API process has in progress at a time. Others wait, and shops are admitted in turn."""
 
+    idempotency_key_days: Annotated[int, Field(ge=1)] = 30
+    """Days after which an idempotency key may be used anew."""
+    webhook_days: Annotated[int, Field(ge=1)] = 30
+    """Days after its processing until the record of a webhook from Shopify is deleted."""
+
     rate_limit: str = "50/second"
     """Requests per API key. Several limits are separated by semicolons: `50/second; 1000/minute`."""
     rate_limit_storage_url: SecretStr | None = None
@@ -111,6 +116,14 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["text", "json"] = "json"
     """`json` for log collectors, `text` for a terminal."""
+
+    @property
+    def idempotency_keys_kept_for(self) -> timedelta:
+        return timedelta(days=self.idempotency_key_days)
+
+    @property
+    def webhooks_kept_for(self) -> timedelta:
+        return timedelta(days=self.webhook_days)
 
     @field_validator("encryption_keys", "shopify_webhook_secrets", mode="before")
     @classmethod

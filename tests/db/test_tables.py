@@ -1,5 +1,7 @@
 """Assignments to loaded rows follow the state machines."""
 
+from pathlib import Path
+
 import pytest
 
 from db.tables import Base, Delivery, DiscountCode, Redemption, Refund
@@ -28,3 +30,9 @@ def test_a_forbidden_assignment_fails(
         setattr(row, column, forbidden)
 
     assert getattr(row, column) is allowed
+
+
+def test_the_page_about_data_names_every_table() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "data.md").read_text()
+
+    assert {name for name in Base.metadata.tables if f"`{name}`" not in page} == set()

@@ -6,9 +6,12 @@ from datetime import timedelta
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncEngine
+from temporalio.testing import WorkflowEnvironment
 
 from db.tables import IdempotencyKey
 from domain.ids import settlement_workflow_id
+from settings import Settings
 from tests.builders import a_customer, a_lot, a_shop
 from tests.faults import CREATE_CODE, OperatorAction, VendorFault, end_workflow
 from tests.service import Service
@@ -107,6 +110,23 @@ async def test_idempotency_keys_are_kept_for_thirty_days(service: Service) -> No
 
     assert "idempotency-replayed" not in (await shop.purchase(key="old")).headers
     assert (await shop.purchase(key="new")).headers["idempotency-replayed"] == "true"
+
+
+@pytest.mark.usefixtures("_empty_database")
+@pytest.mark.parametrize(("setting", "left"), [("idempotency_key_days", (1, 0)), ("webhook_days", (0, 1))])
+async def test_a_deployment_chooses_how_long_keys_and_webhooks_are_kept(
+    settings: Settings, engine: AsyncEngine, temporal: WorkflowEnvironment, setting: str, left: tuple[int, int]
+) -> None:
+    settings = settings.model_copy(update={setting: 60})
+    async with Service.running(settings, engine, temporal.client) as service:
+        shop = await service.open_shop(a_shop(a_customer(a_lot(10))))
+        await shop.purchase(customer="nobody", key="mine")
+        await shop.process_webhook("customers/delete", {"id": 1})
+        await service.let_time_pass(timedelta(days=31))
+
+        await service.reconcile()
+
+        assert (len(await kept(service, ["mine"])), len(await shop.webhooks())) == left
 
 
 async def test_a_refusal_without_a_key_of_the_client_is_kept_for_a_day(service: Service) -> None:
