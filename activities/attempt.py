@@ -25,6 +25,7 @@ class Attempt(BaseModel):
         deadline: before the pivot the attempt is compensated at this time.
         channels: the channels that the redemption is delivered on.
         retry_channels: the channels whose failed deliveries a recovery workflow retries.
+        points_to_spend: as the customer chose it, for a reward with variable pricing.
         failure: why the attempt is compensated. None before the compensation.
     """
 
@@ -38,3 +39,4 @@ class Attempt(BaseModel):
     channels: list[Channel]
     retry_channels: Sequence[Channel] = ()
     failure: Failure | None = None
+    points_to_spend: int | None = None

@@ -28,6 +28,7 @@ from domain.discounts import CodeState, Discount, DiscountType, new_code
 from domain.errors import RedemptionClosed
 from domain.events import EventKind
 from domain.redemptions import Standing, standing
+from domain.reward_terms import PurchaseType, applies_to_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,6 +220,9 @@ def _discount(code: AttemptCode) -> Discount:
         starts_at=code.created_at,
         ends_at=code.expires_at,
         combines_with=tuple(code.combines_with),
+        applies_to=applies_to_of(code.applies_to),
+        purchase_type=None if code.purchase_type is None else PurchaseType(code.purchase_type),
+        billing_cycles=code.billing_cycles,
     )
 
 

@@ -1,5 +1,6 @@
 """Reserve and release points. Each activity is one transaction, and idempotent by redemption id and attempt."""
 
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -27,7 +28,7 @@ class Points:
 
     @activity.defn
     async def reserve_points(self, attempt: Attempt) -> Refusal | NoTurn | None:
-        """Validate, then draw the reward's cost, oldest lot first. Takes a turn in the shop's Shopify budget, too.
+        """Validate, then draw the purchase's cost, oldest lot first. Takes a turn in the shop's Shopify budget, too.
 
         A refusal, and no turn before the deadline, are results and change nothing.
 
@@ -42,6 +43,7 @@ class Points:
                 customer_id=attempt.customer_id,
                 reward_id=attempt.reward_id,
                 redemption_id=attempt.redemption_id,
+                points_to_spend=attempt.points_to_spend,
             )
             match standing(attempt.number, row_attempt=reservation.attempt, row_status=reservation.status):
                 case Standing.HELD | Standing.CAPTURED:
@@ -87,12 +89,16 @@ class Points:
 async def _reserve(session: AsyncSession, attempt: Attempt, reservation: Reservation) -> Refusal | NoTurn | None:
     if reservation.now >= attempt.deadline:
         raise RedemptionClosed("the deadline has passed")
-    refusal = next(refusals(reservation.member, reservation.offer), None)
+    offer, points_to_spend = reservation.offer, attempt.points_to_spend
+    refusal = next(refusals(reservation.member, offer, points_to_spend=points_to_spend), None)
     if refusal is not None:
         return refusal
 
     reward = reservation.reward
     assert reward is not None
+    assert offer is not None
+    if offer.ladder is not None and points_to_spend is not None:
+        reward = reward.spending(points_to_spend, offer.ladder)
     draws = draw_fifo(reservation.lots, reward.points_cost, now=reservation.now)
     await reservations.write_redemption(
         session,
@@ -126,7 +132,7 @@ async def _write_tombstone(session: AsyncSession, attempt: Attempt) -> None:
     # Without reward or customer a late reservation is refused anyway.
     if row is not None and customer is not None:
         now, status = await transactions.now(session), RedemptionStatus.FAILED
-        reward = PurchasedReward.of(row)
+        reward = replace(PurchasedReward.of(row), points_cost=attempt.points_to_spend or row.points_cost)
         await reservations.write_redemption(
             session, **_ids(attempt), status=status, deadline=attempt.deadline, reward=reward, now=now
         )

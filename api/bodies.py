@@ -106,7 +106,8 @@ def _body_error(error: ErrorDetails) -> ApiError:
     if error["type"] == "extra_forbidden":
         return ApiError("invalid_request", f"{field}: this request has no such field", source=source)
     code = f"{error['loc'][-1]}_missing"
-    if code in KINDS and (error["type"] in ("missing", "string_type") or _is_blank(error["input"])):
+    is_text = error["type"].startswith("string_")
+    if code in KINDS and (error["type"] in ("missing", "string_type") or (is_text and _is_blank(error["input"]))):
         return ApiError(code, f"{field} is required and must be a non-empty string", source=source)
     return ApiError("invalid_request", f"{field}: {error['msg']}", source=source)
 

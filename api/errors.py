@@ -1,9 +1,10 @@
 """Every error of the API, in one table, and the JSON that all errors have."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from http import HTTPStatus
-from typing import Literal
+from typing import Any, Literal
 
 import structlog
 from fastapi import FastAPI, Request
@@ -15,6 +16,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from api.schemas.documents import Timestamp, format_time
 from clients.targets import TargetRefused
 from db.transactions import is_unreachable
 from domain.eligibility import Refusal, RefusalCode
@@ -45,6 +47,8 @@ DATABASE_UNAVAILABLE = "The database is unavailable. Repeat the request to get i
 KINDS = {
     "invalid_json": Kind(400, "never", "The body is not valid JSON"),
     "customer_identifier_missing": Kind(400, "never", "customer_identifier is required and must be a non-empty string"),
+    "points_to_spend_missing": Kind(400, "never", "This reward has variable pricing: points_to_spend is required"),
+    "points_to_spend_not_allowed": Kind(400, "never", "This reward has a fixed price: points_to_spend is not allowed"),
     "invalid_request": Kind(400, "never", "page[size]: Input should be less than or equal to 100"),
     "unauthorized": Kind(401, "never", "Missing Authorization header"),
     "read_only_key": Kind(403, "never", "This API key is read-only and cannot perform write operations"),
@@ -62,8 +66,12 @@ KINDS = {
     "customer_email_taken": Kind(409, "never", EMAIL_TAKEN.capitalize()),
     "payload_too_large": Kind(413, "never", "The body is larger than 16384 bytes"),
     "unsupported_media_type": Kind(415, "never", "Content-Type must be application/json, not text/plain"),
+    "points_not_a_multiple": Kind(422, "new_key", "points_to_spend must be a multiple of 100; nearest: 100 or 200"),
+    "below_minimum": Kind(422, "new_key", "points_to_spend is below the minimum of this reward; nearest: 500"),
+    "above_maximum": Kind(422, "new_key", "points_to_spend is above the maximum of this reward; nearest: 2000"),
     "insufficient_points": Kind(422, "new_key", "Customer has 200 points but this reward costs 500"),
     "reward_sold_out": Kind(422, "new_key", "The maximum number of redemptions is reached: 100"),
+    "reward_limit_reached": Kind(422, "new_key", "Customer has redeemed this reward as often as possible: 1"),
     "reward_already_used": Kind(422, "never", "The discount code has already been used"),
     "reward_not_redeemed": Kind(422, "never", "This entry is pending or failed, so it has no points to refund"),
     "too_many_webhook_subscriptions": Kind(422, "never", str(TooManySubscriptions())),
@@ -108,9 +116,15 @@ class ErrorSource(BaseModel):
 
 
 class ErrorMeta(BaseModel):
-    """How the client can retry."""
+    """How the client can retry.
+
+    `nearest`: the possible `points_to_spend` around the given one. `available_at`: when the customer can redeem the
+    reward again; absent if that is never or unknown.
+    """
 
     retry: Retry
+    nearest: list[int] | None = None
+    available_at: Timestamp | None = None
 
 
 class ErrorObject(BaseModel):
@@ -138,6 +152,7 @@ class ApiError(Exception):
     detail: str = ""
     source: ErrorSource | None = field(default=None, kw_only=True)
     retry_after: int = field(default=RETRY_AFTER_SECONDS, kw_only=True)
+    meta: Mapping[str, Any] = field(default_factory=dict[str, Any], kw_only=True)
 
     def __post_init__(self) -> None:
         self.kind = KINDS[self.code]
@@ -151,7 +166,7 @@ class ApiError(Exception):
             title=words if status in (413, 422) else HTTPStatus(status).phrase,
             detail=self.detail,
             source=self.source,
-            meta=ErrorMeta(retry=self.kind.retry),
+            meta=ErrorMeta(retry=self.kind.retry, **self.meta),
         )
         return ErrorDocument(errors=[error])
 
@@ -173,17 +188,28 @@ class ApiError(Exception):
 
 def refusal_error(refusal: Refusal, *, customer_identifier: str, reward_id: str = "") -> ApiError:
     """The error that reports a refusal."""
+    nearest = f"nearest: {' or '.join(map(str, refusal.nearest or ()))}"
     details = {
         RefusalCode.CUSTOMER_NOT_FOUND: f"Customer '{customer_identifier}' not found",
-        RefusalCode.CUSTOMER_EXCLUDED: "",
         RefusalCode.REWARD_NOT_FOUND: f"Reward '{reward_id}' not found",
         RefusalCode.VIP_TIER_REQUIRED: f"This reward is only available to customers on the {refusal.vip_tier} tier",
         RefusalCode.INSUFFICIENT_POINTS: (
             f"Customer has {refusal.points_available} points but this reward costs {refusal.points_cost}"
         ),
         RefusalCode.REWARD_SOLD_OUT: f"The maximum number of redemptions is reached: {refusal.max_redemptions}",
+        RefusalCode.POINTS_NOT_A_MULTIPLE: f"points_to_spend must be a multiple of {refusal.points_step}; {nearest}",
+        RefusalCode.BELOW_MINIMUM: f"points_to_spend is below the minimum of this reward; {nearest}",
+        RefusalCode.ABOVE_MAXIMUM: f"points_to_spend is above the maximum of this reward; {nearest}",
+        RefusalCode.REWARD_LIMIT_REACHED: _limit(refusal),
     }
-    return ApiError(refusal.code, details[refusal.code])
+    meta = {"nearest": refusal.nearest, "available_at": refusal.available_at}
+    return ApiError(refusal.code, details.get(refusal.code, ""), meta=meta)
+
+
+def _limit(refusal: Refusal) -> str:
+    if refusal.available_at is not None:
+        return f"Customer can redeem this reward again from {format_time(refusal.available_at)}"
+    return f"Customer has redeemed this reward as often as possible: {refusal.max_per_customer}"
 
 
 def install(app: FastAPI) -> None:

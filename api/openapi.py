@@ -186,7 +186,7 @@ def _example(schema: Json, schemas: Json) -> Any:
     """The schema's own example, or one made of its parts. Raises KeyError if a part has none."""
     if "example" in schema:
         # FastAPI leaves out null values.
-        return dict.fromkeys(schema["properties"]) | schema["example"]
+        return dict.fromkeys(schema.get("required", ())) | schema["example"]
     for values in ("examples", "enum"):
         if values in schema:
             return schema[values][0]

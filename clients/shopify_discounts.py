@@ -10,6 +10,7 @@ from pydantic import AliasPath, AwareDatetime, Field
 from clients.shopify_responses import ShopifyModel
 from domain.discounts import Discount, DiscountType
 from domain.money import money_text
+from domain.reward_terms import AppliesTo, ItemKind
 
 TAG = "pointsaga"
 FENCE_TAG = "pointsaga-fence"
@@ -19,6 +20,7 @@ TITLE_LENGTH = 255
 FENCE_STARTS_AT = "2020-01-01T00:00:00Z"
 FENCE_ENDS_AT = "2020-01-02T00:00:00Z"
 
+_PRODUCTS = "DiscountProducts"
 _EXPIRED = "EXPIRED"
 """`DiscountStatus` of the Admin API."""
 
@@ -29,9 +31,9 @@ class FoundDiscount:
 
     Attributes:
         id: Shopify's gid.
-        type: None for discount types that Pointsaga does not create.
-        amount: in the shop's currency, or in percent, as in `Discount`. None for a free product, whose price can have
-            changed since.
+        type: None for types that Pointsaga does not create. A free product can be found as an amount off a variant.
+        amount: in the shop's currency, or in percent, as in `Discount`. None for other types.
+        items: the `__typename` of what it applies to.
         customer_ids: numeric; empty if all customers can use it.
         status: `ACTIVE`, `EXPIRED`, `SCHEDULED`, or a value that Shopify may add.
     """
@@ -43,6 +45,7 @@ class FoundDiscount:
     customer_ids: tuple[str, ...]
     status: str
     ends_at: datetime | None
+    items: str = ""
 
     @property
     def is_expired(self) -> bool:
@@ -54,9 +57,15 @@ class FoundDiscount:
         return (
             self.was_created_for(discount.redemption_id)
             and self.customer_ids == (discount.customer_id,)
-            and self.type == discount.type
-            and self.amount == discount.amount
+            and self._has_value_of(discount)
         )
+
+    def _has_value_of(self, discount: Discount) -> bool:
+        if discount.type is DiscountType.FREE_PRODUCT:
+            # Its amount is the variant's price, which can have changed since.
+            is_amount_off = self.type is DiscountType.FIXED_AMOUNT and self.items == _PRODUCTS
+            return self.type is DiscountType.FREE_PRODUCT or is_amount_off
+        return (self.type, self.amount, self.items) == (discount.type, discount.amount, _items_name(discount))
 
     def was_created_for(self, redemption_id: str) -> bool:
         """Whether it is a discount of this redemption, not its fence. Type, amount and customer may differ."""
@@ -68,11 +77,12 @@ class FoundDiscount:
 
 
 def basic_input(discount: Discount) -> dict[str, Any]:
-    """`DiscountCodeBasicInput`: an amount or a percentage off the whole order."""
+    """`DiscountCodeBasicInput`: an amount or a percentage off the whole order, or off some items."""
     return {
         **_common_input(discount),
         **_minimum_requirement(discount),
-        "customerGets": {"value": _basic_value(discount), "items": {"all": True}},
+        **_billing_cycles(discount),
+        "customerGets": {"value": _basic_value(discount), "items": _items(discount.applies_to), **_purchases(discount)},
     }
 
 
@@ -81,14 +91,20 @@ def free_shipping_input(discount: Discount) -> dict[str, Any]:
     common = _common_input(discount)
     # Otherwise INVALID_COMBINES_WITH_FOR_DISCOUNT_CLASS.
     common["combinesWith"]["shippingDiscounts"] = False
-    return {**common, **_minimum_requirement(discount), "destination": {"all": True}}
+    terms = {**_minimum_requirement(discount), **_billing_cycles(discount), **_purchases(discount)}
+    return {**common, **terms, "destination": {"all": True}}
 
 
 def free_product_input(discount: Discount, price: Decimal) -> dict[str, Any]:
     """`DiscountCodeBasicInput`: the price of one unit off the variant, however many units the order has."""
     return {
         **_common_input(discount),
-        "customerGets": {"value": _amount_off(price, discount.currency), "items": _variant(discount)},
+        **_billing_cycles(discount),
+        "customerGets": {
+            "value": _amount_off(price, discount.currency),
+            "items": _variant(discount),
+            **_purchases(discount),
+        },
     }
 
 
@@ -153,6 +169,39 @@ def _amount_off(amount: Decimal, currency: str) -> dict[str, Any]:
     return {"discountAmount": {"amount": money_text(amount, currency), "appliesOnEachItem": False}}
 
 
+def _items(applies_to: AppliesTo | None) -> dict[str, Any]:
+    match applies_to:
+        case None:
+            return {"all": True}
+        case AppliesTo(kind=ItemKind.COLLECTIONS):
+            return {"collections": {"add": applies_to.gids}}
+        case AppliesTo(kind=ItemKind.PRODUCTS):
+            return {"products": {"productsToAdd": applies_to.gids}}
+        case _:
+            return {"products": {"productVariantsToAdd": applies_to.gids}}
+
+
+def _items_name(discount: Discount) -> str:
+    """The `__typename` of the items of the discount, as a lookup returns it."""
+    if discount.type is DiscountType.FREE_SHIPPING:
+        return ""
+    if discount.applies_to is None:
+        return "AllDiscountItems"
+    return "DiscountCollections" if discount.applies_to.kind is ItemKind.COLLECTIONS else _PRODUCTS
+
+
+def _purchases(discount: Discount) -> dict[str, bool]:
+    """Fields of `DiscountCustomerGetsInput` and `DiscountCodeFreeShippingInput`. Absent: Shopify's default."""
+    kind = discount.purchase_type
+    if kind is None:
+        return {}
+    return {"appliesOnOneTimePurchase": kind.has_one_time, "appliesOnSubscription": kind.has_subscription}
+
+
+def _billing_cycles(discount: Discount) -> dict[str, int]:
+    return {} if discount.billing_cycles is None else {"recurringCycleLimit": discount.billing_cycles}
+
+
 def _variant(discount: Discount) -> dict[str, Any]:
     return {"products": {"productVariantsToAdd": [variant_gid(discount)]}}
 
@@ -194,8 +243,6 @@ class _CodeDiscount(ShopifyModel):
     @property
     def kind(self) -> tuple[DiscountType | None, Decimal | None]:
         match self.typename:
-            case "DiscountCodeBasic" if self.items == "DiscountProducts":
-                return DiscountType.FREE_PRODUCT, None
             case "DiscountCodeBasic" if self.amount is not None:
                 return DiscountType.FIXED_AMOUNT, self.amount
             case "DiscountCodeBasic" if self.percentage is not None:
@@ -225,4 +272,5 @@ class DiscountNode(ShopifyModel):
             customer_ids=tuple(customer.id.rsplit("/", 1)[-1] for customer in discount.customers),
             status=discount.status,
             ends_at=discount.ends_at,
+            items=discount.items,
         )

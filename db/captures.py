@@ -37,6 +37,9 @@ class AttemptCode:
     minimum_spend: Decimal | None
     product_variant_id: str | None
     combines_with: list[str]
+    applies_to: dict[str, list[str]] | None
+    purchase_type: str | None
+    billing_cycles: int | None
     created_at: datetime
     expires_at: datetime | None
     domain: str
@@ -49,7 +52,8 @@ class AttemptCode:
 _CODE_COLUMNS = (
     """c.id AS code_id, c.code, c.unknown_outcomes, r.shop_id, r.id AS redemption_id, r.customer_id,
     r.reward_id, r.reward_name, r.points_spent, r.discount_type, r.discount_amount, r.minimum_spend,
-    r.product_variant_id, r.combines_with, r.created_at, r.expires_at, s.domain, s.currency, s.credentials,
+    r.product_variant_id, r.combines_with, r.applies_to, r.purchase_type, r.billing_cycles, r.created_at,
+    r.expires_at, s.domain, s.currency, s.credentials,
     (SELECT k.actor FROM idempotency_keys k WHERE k.redemption_id = r.id) AS actor,
     """
     + BUDGET_COLUMNS
@@ -62,13 +66,13 @@ _COUNT_REQUEST = statement(f"""
       AND r.id = c.redemption_id AND r.shop_id = :shop_id AND r.attempt = c.attempt AND r.status = :pending
       AND r.deadline > clock_timestamp()
     RETURNING {_CODE_COLUMNS}
-""").columns(combines_with=JSONB, credentials=JSONB)
+""").columns(combines_with=JSONB, applies_to=JSONB, credentials=JSONB)
 _READ_CODE = statement(f"""
     SELECT {_CODE_COLUMNS} FROM discount_codes c
     JOIN redemptions r ON r.id = c.redemption_id JOIN shops s ON s.id = r.shop_id
     LEFT JOIN shopify_budgets b ON b.shop_id = s.id
     WHERE c.redemption_id = :redemption_id AND c.attempt = :attempt AND c.state <> :foreign AND r.shop_id = :shop_id
-""").columns(combines_with=JSONB, credentials=JSONB)
+""").columns(combines_with=JSONB, applies_to=JSONB, credentials=JSONB)
 
 
 async def count_request(session: AsyncSession, *, shop_id: int, redemption_id: str, attempt: int) -> AttemptCode | None:

@@ -3,12 +3,26 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Interval
+from sqlalchemy import Boolean, Integer, Interval, LargeBinary, String
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from db.rewards import offered_sql
 from db.statements import statement
 from domain.addresses import address_key
+from domain.eligibility import RefusalCode
 from domain.redemptions import REJECTION_KEPT
+from domain.reward_terms import Pricing
+
+
+class WrongSpending(Exception):
+    """The points to spend are missing for variable pricing, or given for fixed pricing. No key is claimed.
+
+    `code`: which of the two.
+    """
+
+    def __init__(self, code: RefusalCode) -> None:
+        super().__init__(code)
+        self.code = code
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,22 +56,21 @@ class Claim:
 
 # The key of a concurrent request can be missing in the result: its row is committed after this statement's snapshot.
 _CLAIM = statement(
-    """
+    f"""
     WITH buyer AS (
         SELECT id, excluded FROM customers WHERE shop_id = :shop_id AND id = :identifier
         UNION ALL
         SELECT id, excluded FROM customers WHERE shop_id = :shop_id AND email_key = :email_key
     ), offer AS (
-        SELECT name, points_cost, updated_at FROM rewards
-        WHERE shop_id = :shop_id AND id = :reward_id AND is_active AND deleted_at IS NULL
+        SELECT name, points_cost, pricing, updated_at, (pricing = :variable) <> :names_points AS is_wrong FROM rewards w
+        WHERE shop_id = :shop_id AND id = :reward_id AND {offered_sql("w", "clock_timestamp()")}
     ), claimed AS (
         INSERT INTO idempotency_keys (
             shop_id, key, is_made, fingerprint, redemption_id, request_id, customer_id, actor
         )
-        VALUES (
-            :shop_id, :key, :is_made, :fingerprint, :redemption_id, :request_id,
-            (SELECT buyer.id FROM buyer, offer), :actor
-        )
+        SELECT :shop_id, :key, :is_made, :fingerprint, :redemption_id, :request_id,
+               (SELECT buyer.id FROM buyer, offer), :actor
+        WHERE NOT EXISTS (SELECT FROM offer WHERE is_wrong)
         -- A key without customer and answer was left by a request that did not end.
         ON CONFLICT (shop_id, key) DO UPDATE SET customer_id = EXCLUDED.customer_id
         WHERE idempotency_keys.customer_id IS NULL AND idempotency_keys.status IS NULL
@@ -70,7 +83,7 @@ _CLAIM = statement(
         WHERE shop_id = :shop_id AND key = :key AND NOT EXISTS (SELECT FROM claimed)
     )
     SELECT known.fingerprint, known.redemption_id, known.attempt, known.customer_id, known.status, known.body,
-           buyer.excluded, offer.name AS reward_name, offer.points_cost,
+           buyer.excluded, offer.name AS reward_name, offer.points_cost, offer.pricing,
            coalesce(r.status = ANY(:captured), false) AS is_captured, clock_timestamp() AS now,
            EXISTS (
                SELECT FROM redemptions f
@@ -82,9 +95,15 @@ _CLAIM = statement(
                  AND (f.rejected_at < known.created_at OR r.attempt < known.attempt)
            ) AS is_rejected,
            EXISTS (SELECT FROM webhook_subscriptions w WHERE w.shop_id = :shop_id AND w.is_active) AS has_subscriptions
-    FROM known LEFT JOIN buyer ON true LEFT JOIN offer ON true LEFT JOIN redemptions r ON r.id = known.redemption_id
+    FROM (SELECT) one LEFT JOIN known ON true LEFT JOIN buyer ON true LEFT JOIN offer ON true
+    LEFT JOIN redemptions r ON r.id = known.redemption_id
     """,
     rejection_kept=Interval,
+    **dict.fromkeys(("key", "redemption_id", "request_id", "actor"), String),
+    shop_id=Integer,
+    is_made=Boolean,
+    names_points=Boolean,
+    fingerprint=LargeBinary,
 )
 
 
@@ -100,8 +119,12 @@ async def claim_purchase(
     customer_identifier: str,
     reward_id: str,
     actor: str,
+    points_to_spend: int | None,
 ) -> Claim:
-    """Claim the key, or read it if it exists. A new key gets the fingerprint, the ids, the customer and the actor."""
+    """Claim the key, or read it if it exists. A new key gets the fingerprint, the ids, the customer and the actor.
+
+    Raises `WrongSpending`, unless the key exists.
+    """
     is_email = "@" in customer_identifier
     values = {
         "shop_id": shop_id,
@@ -115,8 +138,19 @@ async def claim_purchase(
         "reward_id": reward_id,
         "actor": actor,
         "rejection_kept": REJECTION_KEPT,
+        "variable": Pricing.VARIABLE,
+        "names_points": points_to_spend is not None,
     }
-    row = (await session.execute(_CLAIM, values)).mappings().one_or_none()
-    if row is None:
-        row = (await session.execute(_CLAIM, values)).mappings().one()
-    return Claim(**row)
+    claimed = dict((await session.execute(_CLAIM, values)).mappings().one())
+    if claimed["fingerprint"] is None and not _is_wrong(claimed["pricing"], points_to_spend):
+        claimed = dict((await session.execute(_CLAIM, values)).mappings().one())
+    pricing = claimed.pop("pricing")
+    if claimed["fingerprint"] is None:
+        is_variable = pricing == Pricing.VARIABLE
+        code = RefusalCode.POINTS_TO_SPEND_MISSING if is_variable else RefusalCode.POINTS_TO_SPEND_NOT_ALLOWED
+        raise WrongSpending(code)
+    return Claim(**claimed)
+
+
+def _is_wrong(pricing: str | None, points_to_spend: int | None) -> bool:
+    return pricing is not None and (pricing == Pricing.VARIABLE) != (points_to_spend is not None)

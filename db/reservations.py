@@ -1,7 +1,7 @@
 """The reservation of points: a lock, one statement that reads what it depends on, and two that write."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Self
@@ -11,11 +11,13 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.customers import hold_customer
+from db.rewards import ladder_of, limits_of, offered_sql
 from db.shopify_budgets import TAKE
 from db.statements import statement
 from db.tables import Reward
 from domain.discounts import DiscountType
 from domain.eligibility import Member, Offer
+from domain.ladder import Ladder
 from domain.points import Draw, Lot
 from domain.redemptions import RedemptionStatus
 from domain.shopify_budget import CREATION_COST
@@ -32,6 +34,9 @@ class PurchasedReward:
     minimum_spend: Decimal | None
     product_variant_id: str | None
     combines_with: list[str]
+    applies_to: dict[str, list[str]] | None
+    purchase_type: str | None
+    billing_cycles: int | None
     points_cost: int
     expiry_days: int | None
 
@@ -46,9 +51,16 @@ class PurchasedReward:
             minimum_spend=reward.minimum_spend,
             product_variant_id=reward.product_variant_id,
             combines_with=reward.combines_with,
+            applies_to=reward.applies_to,
+            purchase_type=reward.purchase_type,
+            billing_cycles=reward.billing_cycles,
             points_cost=reward.points_cost,
             expiry_days=reward.expiry_days,
         )
+
+    def spending(self, points: int, ladder: Ladder) -> Self:
+        """The reward as it is bought for this many points of the ladder: its price, and the value of the code."""
+        return replace(self, points_cost=points, discount_amount=ladder.value_of(points))
 
     def code_expiry(self, now: datetime) -> datetime | None:
         """When a code that is generated now expires. Shopify stores times to the second; ours must not differ."""
@@ -64,6 +76,7 @@ class Reservation:
     Attributes:
         attempt, status: of the redemption's row. None: there is none.
         member, offer, reward: None if there is no such customer, or no such active reward.
+        reward: with variable pricing, costs one step.
         lots: the spendable lots that cover the cost, oldest first; all of them if they do not.
     """
 
@@ -78,7 +91,8 @@ class Reservation:
 
 
 # Of many lots only those are returned that the cost is drawn from: the sum before each lot is less than the cost.
-_READ = statement("""
+_READ = statement(
+    f"""
     WITH at AS MATERIALIZED (SELECT clock_timestamp() AS now), lots AS (
         SELECT l.id, l.remaining, l.earned_at, l.expires_at,
                sum(l.remaining) OVER (ORDER BY l.earned_at, l.id) - l.remaining AS before
@@ -89,37 +103,53 @@ _READ = statement("""
     SELECT at.now, s.code_prefix, r.attempt, r.status, r.customer_id,
            c.excluded, c.vip_tier_id AS member_tier_id,
            w.id AS reward_id, w.name AS reward_name, w.discount_type, w.discount_amount, w.minimum_spend,
-           w.product_variant_id, w.combines_with, w.points_cost, w.expiry_days, w.max_redemptions, w.vip_tier_id,
-           t.name AS tier_name,
+           w.product_variant_id, w.combines_with, w.applies_to, w.purchase_type, w.billing_cycles, w.points_cost,
+           w.points_step, w.value_per_step, w.min_points, w.max_points, w.max_value, w.expiry_days,
+           w.max_redemptions, w.cooldown_days, w.max_per_customer, w.vip_tier_id, t.name AS tier_name,
            CASE WHEN w.max_redemptions IS NOT NULL THEN (
                SELECT count(*) FROM redemptions o
                WHERE o.shop_id = :shop_id AND o.reward_id = w.id AND o.status = ANY(:capped) AND NOT o.is_refunded
            ) END AS redemptions,
+           CASE WHEN coalesce(w.cooldown_days, w.max_per_customer) IS NOT NULL THEN (
+               SELECT json_build_array(count(*), max(coalesce(o.captured_at, o.updated_at))) FROM redemptions o
+               WHERE o.shop_id = :shop_id AND o.customer_id = :customer_id AND o.reward_id = w.id
+                 AND o.status = ANY(:capped) AND NOT o.is_refunded
+           ) END AS of_customer,
            (SELECT coalesce(sum(remaining), 0) FROM lots) AS balance,
            (SELECT json_agg(json_build_array(id, remaining, earned_at, expires_at) ORDER BY earned_at, id)
-            FROM lots WHERE before < w.points_cost) AS lots
+            FROM lots WHERE before < coalesce(:points_to_spend, w.points_cost)) AS lots
     FROM at JOIN shops s ON s.id = :shop_id
     LEFT JOIN customers c ON c.shop_id = s.id AND c.id = :customer_id
-    LEFT JOIN rewards w ON w.shop_id = s.id AND w.id = :reward_id AND w.is_active AND w.deleted_at IS NULL
+    LEFT JOIN rewards w ON w.shop_id = s.id AND w.id = :reward_id AND {offered_sql("w", "at.now")}
     LEFT JOIN vip_tiers t ON t.shop_id = s.id AND t.id = w.vip_tier_id
     LEFT JOIN redemptions r ON r.shop_id = s.id AND r.id = :redemption_id
-""").columns(lots=JSONB, combines_with=JSONB)
+    """,
+    points_to_spend=BigInteger,
+).columns(lots=JSONB, combines_with=JSONB, applies_to=JSONB, of_customer=JSONB)
 _LOCK_REWARD = text("SELECT FROM rewards WHERE shop_id = :shop_id AND id = :reward_id FOR UPDATE")
 
 
 async def lock_and_read(
-    session: AsyncSession, *, shop_id: int, customer_id: str, reward_id: str, redemption_id: str
+    session: AsyncSession,
+    *,
+    shop_id: int,
+    customer_id: str,
+    reward_id: str,
+    redemption_id: str,
+    points_to_spend: int | None,
 ) -> Reservation:
     """Lock the customer, and the reward if it has a cap, then read what the reservation depends on.
 
-    The read is a statement of its own: one that waits for a lock reads the other rows as they were before.
+    The read is a statement of its own: one that waits for a lock reads the other rows as they were before. The
+    customer's lock also guards the limits per customer.
     """
     ids = {"shop_id": shop_id, "customer_id": customer_id, "reward_id": reward_id, "redemption_id": redemption_id}
     is_held = await hold_customer(session, shop_id, customer_id)
-    row = (await session.execute(_READ, ids)).one()
+    values = {**ids, "points_to_spend": points_to_spend}
+    row = (await session.execute(_READ, values)).one()
     if row.max_redemptions is not None:
         await session.execute(_LOCK_REWARD, ids)
-        row = (await session.execute(_READ, ids)).one()
+        row = (await session.execute(_READ, values)).one()
     assert row.customer_id in (None, customer_id), "a redemption has one customer"
     return _reservation(row, is_held=is_held)
 
@@ -129,12 +159,17 @@ def _reservation(row: Any, *, is_held: bool) -> Reservation:
     if is_held:
         member = Member(excluded=row.excluded, vip_tier_id=row.member_tier_id, points=int(row.balance))
     if row.reward_id is not None:
+        redemptions, last_at = row.of_customer or (0, None)
         offer = Offer(
             points_cost=row.points_cost,
+            ladder=ladder_of(row),
             vip_tier_id=row.vip_tier_id,
             vip_tier=row.tier_name,
             max_redemptions=row.max_redemptions,
             redemptions=row.redemptions or 0,
+            limits=limits_of(
+                row, redemptions=redemptions, last_at=last_at and datetime.fromisoformat(last_at), now=row.now
+            ),
         )
         reward = PurchasedReward(**{name: getattr(row, name) for name in PurchasedReward.__dataclass_fields__})
     return Reservation(
@@ -162,19 +197,24 @@ _WRITE_REDEMPTION = statement(
     """
     INSERT INTO redemptions AS r (
         id, shop_id, customer_id, reward_id, attempt, status, deadline, reward_name, discount_type, discount_amount,
-        minimum_spend, product_variant_id, combines_with, points_spent, expires_at
+        minimum_spend, product_variant_id, combines_with, applies_to, purchase_type, billing_cycles, points_spent,
+        expires_at
     ) VALUES (
         :redemption_id, :shop_id, :customer_id, :reward_id, :attempt, :status, :deadline, :reward_name, :discount_type,
-        :discount_amount, :minimum_spend, :product_variant_id, :combines_with, :points_cost, :expires_at
+        :discount_amount, :minimum_spend, :product_variant_id, :combines_with, :applies_to, :purchase_type,
+        :billing_cycles, :points_cost, :expires_at
     )
     ON CONFLICT (id) DO UPDATE SET
         attempt = EXCLUDED.attempt, status = EXCLUDED.status, deadline = EXCLUDED.deadline,
         reward_name = EXCLUDED.reward_name, discount_type = EXCLUDED.discount_type,
         discount_amount = EXCLUDED.discount_amount, minimum_spend = EXCLUDED.minimum_spend,
         product_variant_id = EXCLUDED.product_variant_id, combines_with = EXCLUDED.combines_with,
+        applies_to = EXCLUDED.applies_to, purchase_type = EXCLUDED.purchase_type,
+        billing_cycles = EXCLUDED.billing_cycles,
         points_spent = EXCLUDED.points_spent, expires_at = EXCLUDED.expires_at, updated_at = now()
     """,
     combines_with=JSONB,
+    applies_to=JSONB(none_as_null=True),
 )
 
 

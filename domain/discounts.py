@@ -12,6 +12,7 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
+from domain.reward_terms import AppliesTo, PurchaseType
 from domain.states import State
 
 # Crockford's base 32: no I, L, O or U, so that a code survives being read aloud or typed from a phone.
@@ -63,6 +64,9 @@ class Discount:
         amount: in money for `FIXED_AMOUNT`, in percent for `PERCENTAGE`, else None.
         customer_id: Shopify's numeric customer id; only this customer can use the code.
         product_variant_id: Shopify's numeric variant id, for `FREE_PRODUCT`.
+        applies_to: the items that it is for. None: the whole order.
+        purchase_type: None: Shopify's default, one-time purchases.
+        billing_cycles: how many cycles of a subscription it is for. 0: all. None: Shopify's default, one.
         combines_with: the discount classes it can be combined with: `order`, `product`, `shipping`.
     """
 
@@ -78,6 +82,9 @@ class Discount:
     starts_at: datetime
     ends_at: datetime | None
     combines_with: tuple[str, ...] = ()
+    applies_to: AppliesTo | None = None
+    purchase_type: PurchaseType | None = None
+    billing_cycles: int | None = None
 
 
 def new_code(prefix: str) -> str:

@@ -27,9 +27,10 @@ def user_errors(argument: str, discount: Input, *, code_is_taken: bool) -> list[
     else:
         checks.append(_minimum(discount))
     if argument == "basicCodeDiscount":
-        checks.append(_amount(discount))
+        checks += [_amount(discount), _items(discount)]
+        checks.append(_purchases(discount, at(discount, "customerGets") or Input(), ["customerGets"]))
     if argument == "freeShippingCodeDiscount":
-        checks.append(_free_shipping(discount))
+        checks += [_free_shipping(discount), _purchases(discount, discount, [])]
     return [user_error([argument, *path], code, message) for check in checks for path, code, message in check]
 
 
@@ -91,6 +92,38 @@ def _amount(discount: Input) -> _Errors:
     if amount is not None and amount <= 0:
         # Inverted like Shopify's message: Shopify stores amounts as negative numbers.
         yield ["customerGets", "value", "discountAmount", "amount"], "LESS_THAN", "Value must be less than 0"
+
+
+def _items(discount: Input) -> _Errors:
+    items: Input = at(discount, "customerGets", "items") or Input()
+    if sum(bool(items.get(name)) for name in ("all", "collections", "products")) > 1:
+        yield ["customerGets", "items"], "CONFLICT", "Items can only be defined in one way"
+    products = at(items, "products") or Input()
+    for path, gids, resource in (
+        (["collections", "add"], at(items, "collections", "add"), "Collection"),
+        (["products", "productsToAdd"], products.get("productsToAdd"), "Product"),
+        (["products", "productVariantsToAdd"], products.get("productVariantsToAdd"), "ProductVariant"),
+    ):
+        if any(not gid.startswith(f"gid://shopify/{resource}/") for gid in gids or ()):
+            yield ["customerGets", "items", *path], "INVALID", f"{resource} with id is invalid."
+
+
+def _purchases(discount: Input, terms: Input, path: list[str]) -> _Errors:
+    """The kinds of purchases, which the discount or its `customerGets` has, and the billing cycles."""
+    on_one_time, on_subscription = (
+        terms.get("appliesOnOneTimePurchase", True),
+        terms.get("appliesOnSubscription", False),
+    )
+    if not on_one_time and not on_subscription:
+        yield [*path, "appliesOnSubscription"], "APPLIES_ON_NOTHING", "Applies on nothing"
+    limit: int | None = discount.get("recurringCycleLimit")
+    if limit is not None and limit < 0:
+        code = "RECURRING_CYCLE_LIMIT_NOT_A_VALID_INTEGER"
+        yield ["recurringCycleLimit"], code, "Recurring cycle limit must be a valid integer greater than or equal to 0"
+    elif limit not in (None, 1) and not on_subscription:
+        code = "MULTIPLE_RECURRING_CYCLE_LIMIT_FOR_NON_SUBSCRIPTION_ITEMS"
+        message = "Recurring cycle limit must be 1 when discount does not apply to subscription items"
+        yield ["recurringCycleLimit"], code, message
 
 
 def _free_shipping(discount: Input) -> _Errors:

@@ -214,10 +214,16 @@ def _context(customers: list[str] | None) -> dict[str, Any]:
 
 
 def _items(data: Input) -> dict[str, Any]:
-    variants: list[str] | None = at(data, "customerGets", "items", "products", "productVariantsToAdd")
-    if variants is None:
+    collections: list[str] | None = at(data, "customerGets", "items", "collections", "add")
+    if collections is not None:
+        nodes = [{"__typename": "Collection", "id": gid, "handle": gid.rsplit("/", 1)[-1]} for gid in collections]
+        return {"__typename": "DiscountCollections", "collections": {"nodes": nodes}}
+    products: Input | None = at(data, "customerGets", "items", "products")
+    if products is None:
         return {"__typename": "AllDiscountItems", "allItems": True}
-    return {"__typename": "DiscountProducts", "productVariants": {"nodes": [{"id": gid} for gid in variants]}}
+    added = {"products": "productsToAdd", "productVariants": "productVariantsToAdd"}
+    nodes = {name: {"nodes": [{"id": gid} for gid in products.get(field) or ()]} for name, field in added.items()}
+    return {"__typename": "DiscountProducts", **nodes}
 
 
 def _value(data: Input) -> dict[str, Any] | None:

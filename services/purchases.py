@@ -54,6 +54,7 @@ class Purchase:
         key_is_made: the client sent no key.
         render: makes the answer that is stored with the key.
         request_id: finds the redemption of a new key.
+        points_to_spend: as the customer chose it, for a reward with variable pricing.
     """
 
     shop: Shop
@@ -64,6 +65,12 @@ class Purchase:
     actor: str
     render: Callable[[Purchased | Refusal], DecidedAnswer]
     request_id: str
+    points_to_spend: int | None = None
+
+    @property
+    def fingerprint(self) -> bytes:
+        chosen = [] if self.points_to_spend is None else [str(self.points_to_spend)]
+        return idempotency.request_fingerprint(self.reward_id, self.customer_identifier, *chosen)
 
 
 class PurchaseUnavailable(Exception):
@@ -96,7 +103,7 @@ class Purchases:
     async def purchase(self, purchase: Purchase) -> Reply:
         """Purchase, or repeat the stored answer.
 
-        Raises `IdempotencyKeyReused`, `PurchaseRejected` or `PurchaseUnavailable`.
+        Raises `IdempotencyKeyReused`, `WrongSpending`, `PurchaseRejected` or `PurchaseUnavailable`.
         """
         began = time.monotonic()
         try:
@@ -126,21 +133,21 @@ class Purchases:
         return await _retried(lambda: self._conclude(purchase, claim, answer))
 
     async def _claim(self, purchase: Purchase) -> Claim:
-        fingerprint = idempotency.request_fingerprint(purchase.reward_id, purchase.customer_identifier)
         async with self._sessions() as session:
             claim = await claims.claim_purchase(
                 session,
                 purchase.shop.id,
                 key=purchase.key,
                 key_is_made=purchase.key_is_made,
-                fingerprint=fingerprint,
+                fingerprint=purchase.fingerprint,
                 redemption_id=new_redemption_id(),
                 request_id=purchase.request_id,
                 customer_identifier=purchase.customer_identifier,
                 reward_id=purchase.reward_id,
                 actor=purchase.actor,
+                points_to_spend=purchase.points_to_spend,
             )
-        if claim.fingerprint != fingerprint:
+        if claim.fingerprint != purchase.fingerprint:
             raise IdempotencyKeyReused
         bind_contextvars(redemption_id=claim.redemption_id)
         return claim
@@ -211,10 +218,11 @@ class Purchases:
             reward_id=purchase.reward_id,
             deadline=claim.now + time_left,
             channels=shops.channels_of(shop, has_subscriptions=claim.has_subscriptions),
+            points_to_spend=purchase.points_to_spend,
         )
         summary = purchase.reward_id
         if claim.reward_name is not None:
-            summary = f"{claim.points_cost} points → {claim.reward_name}"
+            summary = f"{purchase.points_to_spend or claim.points_cost} points → {claim.reward_name}"
         return WorkflowRequest(
             id=purchase_workflow_id(attempt.redemption_id, attempt.number),
             run=RedeemReward.run,

@@ -14,6 +14,7 @@ from api.schemas.purchases import PurchaseRequest
 from api.schemas.reward_history import RewardHistoryDocument, reward_history_entry
 from api.schemas.rewards import RewardId
 from api.state import RequestId, StateOf
+from db.claims import WrongSpending
 from db.idempotency import DecidedAnswer
 from domain.eligibility import Refusal, RefusalCode
 from domain.redemptions import REJECTION_KEPT
@@ -49,6 +50,9 @@ async def purchase_reward(
 ) -> Response:
     """Spend a customer's points on a reward. The response has the discount code.
 
+    For a reward with variable pricing, `points_to_spend` is one of the numbers that a quote returns as its ladder. The
+    code is worth `points_to_spend / points_step * value_per_step`.
+
     The oldest points are spent first. If no discount code can be generated, the points are released and the status is
     503: the request can be repeated with the same `Idempotency-Key`. A success or a refusal is final for its key.
 
@@ -73,9 +77,12 @@ async def purchase_reward(
         actor=caller.name,
         render=render,
         request_id=request_id,
+        points_to_spend=body.points_to_spend,
     )
     try:
         return idempotency.response(key, await state.purchases.purchase(purchase))
+    except WrongSpending as error:
+        raise ApiError(error.code) from None
     except PurchaseRejected:
         retry_after = int(REJECTION_KEPT.total_seconds())
         raise ApiError("shopify_rejected", retry_after=retry_after) from None

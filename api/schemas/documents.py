@@ -42,6 +42,10 @@ PlainText = Annotated[
 """Text that is not blank and has no control characters."""
 
 
+Absent = Field(exclude_if=lambda value: value is None)
+"""A field beyond Mage's API: left out if there is nothing to say, so that responses stay as in its reference."""
+
+
 def path_parameter(description: str, example: str, **schema: Any) -> Any:
     """A path parameter. The schema is documented but not enforced: an impossible id is unknown, 404."""
     return Path(description=description, examples=[example], json_schema_extra=schema)

@@ -1,13 +1,13 @@
 """Quotes: what a purchase would do."""
 
 from collections.abc import Iterable
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from api.errors import refusal_error
 from api.paging import ListQuery
-from api.schemas.documents import Document, ListDocument, Timestamp
+from api.schemas.documents import Absent, Document, ListDocument, Number, Timestamp
 from db.tables import Customer, Reward
 from domain.eligibility import Refusal
 from services import quotes
@@ -22,7 +22,9 @@ class Reason(BaseModel):
 
     model_config = ConfigDict(from_attributes=True)
 
-    code: Literal["customer_excluded", "vip_tier_required", "insufficient_points", "reward_sold_out"]
+    code: Literal[
+        "customer_excluded", "vip_tier_required", "insufficient_points", "reward_sold_out", "reward_limit_reached"
+    ]
     detail: str = Field(examples=["Customer has 200 points but this reward costs 500"])
 
 
@@ -36,10 +38,28 @@ class QuotedLot(BaseModel):
     expires_at: Timestamp | None
 
 
+class QuotedLadder(BaseModel):
+    """The possible `points_to_spend`: every multiple of `step` from `first` to `last`, `count` of them.
+
+    A reward without a maximum ends at the customer's balance; `last` is null if that is below `first`. `best`: the most
+    that the customer can spend now, or null.
+    """
+
+    first: int = Field(examples=[500])
+    last: int | None = Field(examples=[5_000])
+    step: int = Field(examples=[100])
+    count: int = Field(examples=[46])
+    best: int | None = Field(examples=[700])
+    value_per_step: Number = Field(examples=[1.0])
+
+
 class QuoteAttributes(BaseModel):
     """What a purchase would do now. If there is any reason against it: no lots, and an unchanged balance.
 
     The first reason is the one that the purchase would return. Lots are in the order in which they are drawn.
+
+    Only for a reward with variable pricing: `ladder`, and, for given `points_to_spend`, their `discount_value` in the
+    shop's currency. `points_cost` is then the price of one step.
     """
 
     customer_id: str = Field(examples=["6789012345"])
@@ -50,6 +70,9 @@ class QuoteAttributes(BaseModel):
     balance_before: int = Field(examples=[700])
     balance_after: int = Field(examples=[200])
     lots: list[QuotedLot]
+    points_to_spend: Annotated[int | None, Absent] = None
+    discount_value: Annotated[Number | None, Absent] = None
+    ladder: Annotated[QuotedLadder | None, Absent] = None
 
 
 class Quote(BaseModel):
@@ -94,8 +117,27 @@ def quote_resource(reward: Reward, customer: Customer, quote: quotes.Quote) -> Q
         balance_before=quote.balance,
         balance_after=quote.balance - sum(points for _, points in quote.draws),
         lots=[QuotedLot.model_validate({**vars(lot), "points": points}) for lot, points in quote.draws],
+        **_of_ladder(quote),
     )
     return Quote(id=reward.id, attributes=attributes)
+
+
+def _of_ladder(quote: quotes.Quote) -> dict[str, Any]:
+    ladder, points = quote.ladder, quote.points_to_spend
+    if ladder is None:
+        return {}
+    best = ladder.best(quote.balance)
+    last = best if ladder.last is None else ladder.last
+    quoted = QuotedLadder(
+        first=ladder.first,
+        last=last,
+        step=ladder.step,
+        count=0 if last is None else (last - ladder.first) // ladder.step + 1,
+        best=best,
+        value_per_step=ladder.value_per_step,
+    )
+    value = None if points is None else ladder.value_of(points)
+    return {"ladder": quoted, "points_to_spend": points, "discount_value": value}
 
 
 def customer_reward(reward: Reward, customer: Customer, refusals: Iterable[Refusal]) -> CustomerReward:

@@ -7,6 +7,7 @@ from pydantic.config import JsonDict
 
 from api.paging import ListQuery
 from api.schemas.documents import (
+    Absent,
     Changes,
     Document,
     ListDocument,
@@ -17,6 +18,8 @@ from api.schemas.documents import (
 )
 from db.tables import Reward
 from domain.discounts import DiscountType
+from domain.orders import CancelledOrderPolicy
+from domain.reward_terms import ItemKind, Pricing, PurchaseType
 from services.import_parts import Text
 from services.reward_format import RewardFields
 
@@ -52,6 +55,8 @@ class RewardAttributes(BaseModel):
 
     `discount_amount` is in the shop's currency, or in percent; null if the discount has no amount. A code expires
     `expiry_days` after the purchase; null: never. `max_redemptions` is for all customers together; null: unlimited.
+
+    Fields after `updated_at` are left out where they are not set; `pricing` is left out for a fixed price.
     """
 
     model_config = ConfigDict(from_attributes=True, json_schema_extra={"example": REWARD_EXAMPLE})
@@ -68,6 +73,20 @@ class RewardAttributes(BaseModel):
     expiry_days: int | None
     created_at: Timestamp
     updated_at: Timestamp
+    pricing: Annotated[Pricing, Field(exclude_if=lambda value: value == Pricing.FIXED)] = Pricing.FIXED
+    points_step: Annotated[int | None, Absent] = None
+    value_per_step: Annotated[Number | None, Absent] = None
+    min_points: Annotated[int | None, Absent] = None
+    max_points: Annotated[int | None, Absent] = None
+    max_value: Annotated[Number | None, Absent] = None
+    applies_to: Annotated[dict[ItemKind, list[str]] | None, Absent] = None
+    purchase_type: Annotated[PurchaseType | None, Absent] = None
+    billing_cycles: Annotated[int | None, Absent] = None
+    starts_at: Annotated[Timestamp | None, Absent] = None
+    ends_at: Annotated[Timestamp | None, Absent] = None
+    cooldown_days: Annotated[int | None, Absent] = None
+    max_per_customer: Annotated[int | None, Absent] = None
+    on_order_cancelled: Annotated[CancelledOrderPolicy | None, Absent] = None
 
 
 def _of_new_reward(schema: dict[str, Any]) -> None:
