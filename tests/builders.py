@@ -32,6 +32,13 @@ def a_free_product(variant_id: str = "99", **changes: Any) -> Json:
     return a_reward(discount_type="free_product", discount_amount=None, product_variant_id=variant_id, **changes)
 
 
+def a_variable_reward(reward_id: str = "reward_abc", **changes: Any) -> Json:
+    """£1 off for each 100 points."""
+    reward = a_reward(reward_id, pricing="variable", points_step=100, value_per_step="1.00", discount_amount=None)
+    del reward["points_cost"]
+    return {**reward, **changes}
+
+
 def a_lot(points: int, *, days_old: int = 10, lot_id: str | None = None, expires_in: timedelta | None = None) -> Json:
     now = datetime.now(UTC)
     return {

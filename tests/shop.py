@@ -38,9 +38,10 @@ class Shop:
         customer: str | None = None,
         key: str | None = None,
         api: httpx.AsyncClient | None = None,
+        **more: Any,
     ) -> httpx.Response:
         """Purchase a reward. `key` is the Idempotency-Key."""
-        body = {"customer_identifier": customer or self.customers[0]}
+        body = {"customer_identifier": customer or self.customers[0], **more}
         return await self.send("POST", f"/v1/rewards/{reward}/purchase", body, key=key, api=api)
 
     async def buy(self) -> str:
@@ -49,8 +50,8 @@ class Shop:
         assert await self.service.wait_for_purchase(redemption) == "COMPLETED"
         return redemption
 
-    async def quote(self, *, reward: str = "reward_abc", customer: str | None = None) -> httpx.Response:
-        body = {"customer_identifier": customer or self.customers[0]}
+    async def quote(self, *, reward: str = "reward_abc", customer: str | None = None, **more: Any) -> httpx.Response:
+        body = {"customer_identifier": customer or self.customers[0], **more}
         return await self.send("POST", f"/v1/rewards/{reward}/quote", body, api_key=self.read_key)
 
     async def refund(self, redemption_id: str, reason: str | None = None, *, key: str | None = None) -> httpx.Response:

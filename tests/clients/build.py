@@ -15,6 +15,7 @@ from clients.postscript import Postscript
 from clients.shopify import Shopify, Store
 from domain.discounts import Discount, DiscountType
 from domain.events import CustomerState, EventKind, RewardEvent
+from domain.reward_terms import AppliesTo, ItemKind, PurchaseType
 
 STORE = Store(domain="corner-shop.myshopify.com", access_token=SecretStr("shpat_0123456789abcdef"))
 KEYS = {"klaviyo": "pk_0123456789", "omnisend": "0123-abcdef", "postscript": "sk_0123456789"}
@@ -57,6 +58,10 @@ def a_discount(**changes: Any) -> Discount:
     return replace(_DISCOUNT, **changes)
 
 
+def items(kind: ItemKind, *ids: str) -> AppliesTo:
+    return AppliesTo(kind=kind, ids=ids)
+
+
 def an_event(**changes: Any) -> RewardEvent:
     """Customer 4711 redeemed 1000 points; none are left."""
     return replace(_EVENT, **changes)
@@ -68,8 +73,12 @@ EVERY_KIND = [
     a_discount(type=DiscountType.FREE_SHIPPING, amount=None),
     a_discount(type=DiscountType.FREE_PRODUCT, amount=None, product_variant_id="99"),
     a_discount(type=DiscountType.FREE_PRODUCT, amount=None, product_variant_id="99", minimum_spend=Decimal("30.00")),
+    a_discount(applies_to=items(ItemKind.COLLECTIONS, "7"), purchase_type=PurchaseType.BOTH, billing_cycles=3),
+    a_discount(applies_to=items(ItemKind.VARIANTS, "99"), purchase_type=PurchaseType.ONE_TIME),
+    a_discount(type=DiscountType.PERCENTAGE, amount=Decimal(15), applies_to=items(ItemKind.PRODUCTS, "8", "9")),
+    a_discount(type=DiscountType.FREE_SHIPPING, amount=None, purchase_type=PurchaseType.SUBSCRIPTION, billing_cycles=0),
 ]
-FREE_PRODUCT, FREE_PRODUCT_WITH_SPEND = EVERY_KIND[3:]
+FREE_PRODUCT, FREE_PRODUCT_WITH_SPEND, OFF_COLLECTION, OFF_VARIANT, OFF_PRODUCTS, SUBSCRIPTION_SHIPPING = EVERY_KIND[3:]
 
 
 def shopify_client(http: httpx.AsyncClient, version: str = "2026-10") -> Shopify:

@@ -18,8 +18,12 @@ from tests.clients.build import (
     EVERY_KIND,
     FREE_PRODUCT,
     FREE_PRODUCT_WITH_SPEND,
+    OFF_COLLECTION,
+    OFF_PRODUCTS,
+    OFF_VARIANT,
     STATE,
     STORE,
+    SUBSCRIPTION_SHIPPING,
     a_discount,
     a_status,
     shopify_client,
@@ -67,6 +71,63 @@ async def test_a_different_discount_does_not_match(shopify: Shopify, other: dict
     await shopify.create_discount(STORE, a_discount(**other))
 
     assert not (await find(shopify)).matches(a_discount())
+
+
+@pytest.mark.parametrize(
+    ("created", "wanted"),
+    [
+        (a_discount(), OFF_COLLECTION),
+        (OFF_COLLECTION, OFF_VARIANT),
+        (OFF_VARIANT, replace(OFF_VARIANT, amount=Decimal("10.01"))),
+        (OFF_COLLECTION, FREE_PRODUCT),
+    ],
+    ids=["whole order", "collection", "amount", "free product"],
+)
+async def test_a_discount_off_other_items_does_not_match(shopify: Shopify, created: Discount, wanted: Discount) -> None:
+    await shopify.create_discount(STORE, created)
+
+    assert not (await find(shopify)).matches(wanted)
+
+
+@pytest.mark.parametrize(
+    ("discount", "terms"),
+    [
+        (
+            OFF_COLLECTION,
+            {
+                "items": {"collections": {"add": ["gid://shopify/Collection/7"]}},
+                "appliesOnOneTimePurchase": True,
+                "appliesOnSubscription": True,
+                "recurringCycleLimit": 3,
+            },
+        ),
+        (
+            OFF_VARIANT,
+            {
+                "items": {"products": {"productVariantsToAdd": ["gid://shopify/ProductVariant/99"]}},
+                "appliesOnOneTimePurchase": True,
+                "appliesOnSubscription": False,
+            },
+        ),
+        (
+            OFF_PRODUCTS,
+            {"items": {"products": {"productsToAdd": ["gid://shopify/Product/8", "gid://shopify/Product/9"]}}},
+        ),
+        (
+            SUBSCRIPTION_SHIPPING,
+            {"appliesOnOneTimePurchase": False, "appliesOnSubscription": True, "recurringCycleLimit": 0},
+        ),
+    ],
+    ids=["collection", "variant", "products", "shipping"],
+)
+async def test_shopify_gets_items_purchases_and_cycles(
+    shopify: Shopify, vendor_state: VendorState, discount: Discount, terms: dict[str, Any]
+) -> None:
+    asked = await create(shopify, vendor_state, discount)
+
+    named = {**asked, **asked.get("customerGets", {})}
+    names = ("items", "appliesOnOneTimePurchase", "appliesOnSubscription", "recurringCycleLimit")
+    assert {name: named[name] for name in names if name in named} == terms
 
 
 async def test_an_unused_code_is_not_found(shopify: Shopify) -> None:

@@ -15,7 +15,7 @@ from db.metafields import mark_stale
 from db.vault import Vault
 from services.import_format import InvalidImport, read_import
 from settings import Settings
-from tests.builders import Json, a_customer, a_free_product, a_lot, a_reward, a_shop
+from tests.builders import Json, a_customer, a_free_product, a_lot, a_reward, a_shop, a_variable_reward
 from tests.service import Service
 from tests.shop import Shop
 from tests.waiting import locks_waited_for, wait_until
@@ -39,6 +39,21 @@ DEMO_FILE = Path(__file__).parents[2] / "sandbox" / "demo_shop.json"
         (a_shop(rewards=[a_reward(discount_type="percentage", discount_amount="101")]), "at most 100"),
         (a_shop(rewards=[a_reward(discount_type="percentage", discount_amount="10.125")]), "at most 2 decimals"),
         (a_shop(rewards=[a_free_product("gid://shopify/Product/42")]), "$.shops[0].rewards[0].product_variant_id"),
+        (a_shop(rewards=[a_variable_reward(discount_type="percentage")]), "only possible for fixed_amount"),
+        (a_shop(rewards=[a_variable_reward(discount_amount="5.00")]), "discount_amount is not allowed for variable"),
+        (a_shop(rewards=[a_variable_reward(value_per_step=None)]), "value_per_step is required"),
+        (a_shop(rewards=[a_variable_reward(points_cost=50)]), "is the price of one step"),
+        (a_shop(rewards=[a_variable_reward(min_points=150)]), "min_points must be a multiple of points_step"),
+        (a_shop(rewards=[a_variable_reward(min_points=500, max_points=400)]), "max_points allows fewer points"),
+        (a_shop(rewards=[a_variable_reward(min_points=500, max_value="4.99")]), "max_value allows fewer points"),
+        (a_shop(rewards=[a_reward(pricing="fixed", max_points=500)]), "max_points is only allowed for variable"),
+        (a_shop(rewards=[a_free_product(applies_to={"products": ["1"]})]), "applies_to is not allowed"),
+        (a_shop(rewards=[a_reward(applies_to={})]), "one of collections, products and variants"),
+        (a_shop(rewards=[a_reward(applies_to={"variants": ["gid://shopify/Product/1"]})]), "applies_to.variants[0]"),
+        (a_shop(rewards=[a_reward(purchase_type="one_time", billing_cycles=2)]), "billing_cycles needs"),
+        (a_shop(rewards=[a_free_product(minimum_spend="9", purchase_type="both")]), "purchase_type is not allowed"),
+        (a_shop(rewards=[a_reward(starts_at="2026-02-01T00:00:00Z", ends_at="2026-01-01T00:00:00Z")]), "ends_at must"),
+        (a_shop(rewards=[a_reward(on_order_cancelled="refund")]), "$.shops[0].rewards[0].on_order_cancelled"),
         (a_shop(release_grace_days=0), "$.shops[0].release_grace_days"),
         (a_shop(rewards=[a_reward(), a_reward()]), "id 'reward_abc' appears 2 times"),
         (a_shop(rewards=[a_reward(point_cost=1)]), "$.shops[0].rewards[0].point_cost"),
