@@ -144,7 +144,9 @@ ERRORS = {
     "purchase_reward": {
         *(*BODY, *WRITE, "customer_identifier_missing", "customer_excluded", "vip_tier_required"),
         *("customer_not_found", "reward_not_found", "insufficient_points", "reward_sold_out"),
-        *("idempotency_key_reused", "shopify_unavailable", "shopify_rejected"),
+        *("points_to_spend_missing", "points_to_spend_not_allowed", "points_not_a_multiple", "below_minimum"),
+        *("above_maximum", "reward_limit_reached", "idempotency_key_reused"),
+        *("shopify_unavailable", "shopify_rejected"),
     },
     "refund_reward_history_entry": {
         *(*BODY, *WRITE, "reward_history_entry_not_found", "reward_already_used", "reward_not_redeemed"),
@@ -170,7 +172,7 @@ def test_operations_document_their_errors(document: Json) -> None:
 def test_attributes_have_complete_examples(document: Json) -> None:
     for noun in ("Reward", "Tier", "Customer", "EarningHistory", "RewardHistory", "Adjustment"):
         schema = document["components"]["schemas"][f"{noun}Attributes"]
-        never_null = {name for name, field in schema["properties"].items() if "null" not in str(field)}
+        never_null = {name for name in schema["required"] if "null" not in str(schema["properties"][name])}
         assert never_null <= set(schema["example"]) <= set(schema["properties"]), noun
 
 
