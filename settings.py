@@ -21,7 +21,7 @@ from pydantic_settings import (
 from redis.asyncio.connection import parse_url
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.service import TLSConfig
+from temporalio.service import GrpcCompression, TLSConfig
 
 from telemetry import sdk_runtime
 
@@ -209,6 +209,8 @@ async def connect_temporal(settings: Settings, *, lazy: bool = False) -> Client:
         tls=_tls(settings),
         data_converter=pydantic_data_converter,
         lazy=lazy,
+        # Messages are small, as they hold ids only: compressing them takes longer than sending them.
+        grpc_compression=GrpcCompression.NONE,
         runtime=sdk_runtime(),
     )
 

@@ -17,16 +17,13 @@ from activities.shopify_budgets import correct_budget
 from clients.outcomes import NotExecuted, Refused, Unknown
 from clients.shopify import CodeTaken, FoundDiscount, Shopify, Store
 from database import Sessions
-from db import captures, deliveries, discount_codes, redemptions, shops, transactions
-from db.activity_log import log_redemption
+from db import captures, discount_codes, redemptions, shops, transactions
 from db.captures import AttemptCode
 from db.customers import hold_contact
 from db.tables import DiscountCode
 from db.vault import Vault
-from domain.activity_log import ActivityKind
 from domain.discounts import CodeState, Discount, DiscountType, new_code
 from domain.errors import RedemptionClosed
-from domain.events import EventKind
 from domain.redemptions import Standing, standing
 from domain.reward_terms import PurchaseType, applies_to_of
 
@@ -174,17 +171,19 @@ class Discounts:
         async with self._sessions.begin() as session:
             # The customer first, like everything that moves points. The lock also makes the balance exact.
             contact = self._vault.seal_contact(await hold_contact(session, attempt.shop_id, attempt.customer_id))
-            if not await captures.capture(
-                session, **_ids(attempt), code_id=code.code_id, shopify_id=shopify_id, contact=contact
+            if await captures.capture(
+                session,
+                **_ids(attempt),
+                code_id=code.code_id,
+                shopify_id=shopify_id,
+                contact=contact,
+                facts=_facts(code),
+                channels=attempt.channels,
             ):
-                row = await discount_codes.lock_code(session, code.code_id)
-                # Perhaps captured by an overlapping execution of this activity.
-                return row.state is CodeState.LIVE and row.shopify_id == shopify_id
-            facts = {"reward_id": code.reward_id, "reward_name": code.reward_name, "points_spent": code.points_spent}
-            facts |= {"actor": code.actor}
-            log_redemption(session, attempt, ActivityKind.REWARD_REDEEMED, facts)
-            await deliveries.add_deliveries(session, attempt, attempt.channels, EventKind.REWARD_REDEEMED)
-            return True
+                return True
+            row = await discount_codes.lock_code(session, code.code_id)
+            # Perhaps captured by an overlapping execution of this activity.
+            return row.state is CodeState.LIVE and row.shopify_id == shopify_id
 
     async def _fence(self, request: CodeRequest) -> None:
         found = await self._shopify.find_discount(request.store, request.discount.code)
@@ -204,6 +203,12 @@ async def _replace(session: AsyncSession, code: DiscountCode, *, prefix: str) ->
     await session.flush()
     ids = {"shop_id": code.shop_id, "redemption_id": code.redemption_id, "attempt": code.attempt}
     session.add(DiscountCode(**ids, code=new_code(prefix)))
+
+
+def _facts(code: AttemptCode) -> dict[str, Any]:
+    """What the activity log keeps of a purchase."""
+    reward = {"reward_id": code.reward_id, "reward_name": code.reward_name}
+    return {**reward, "points_spent": code.points_spent, "actor": code.actor}
 
 
 def _discount(code: AttemptCode) -> Discount:

@@ -1,7 +1,7 @@
 """Reserve and release points. Each activity is one transaction, and idempotent by redemption id and attempt."""
 
 from dataclasses import replace
-from typing import Any
+from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
 from temporalio import activity
@@ -10,7 +10,7 @@ from activities.attempt import Attempt
 from database import Sessions
 from db import metafields, points, redemptions, reservations, shops, transactions
 from db.customers import hold_customer
-from db.reservations import PurchasedReward, Reservation
+from db.reservations import PurchasedReward, Reservation, Reserving
 from db.tables import Customer, FailedAttempt, Redemption, Reward
 from domain.discounts import new_code
 from domain.eligibility import Refusal, refusals
@@ -100,16 +100,9 @@ async def _reserve(session: AsyncSession, attempt: Attempt, reservation: Reserva
     if offer.ladder is not None and points_to_spend is not None:
         reward = reward.spending(points_to_spend, offer.ladder)
     draws = draw_fifo(reservation.lots, reward.points_cost, now=reservation.now)
-    await reservations.write_redemption(
-        session,
-        **_ids(attempt),
-        status=RedemptionStatus.PENDING,
-        deadline=attempt.deadline,
-        reward=reward,
-        now=reservation.now,
-    )
+    reserving = _reserving(attempt, reward, reservation.now)
     # The code is stored before the first call to Shopify: it makes that call safe to repeat.
-    turn = await reservations.reserve(session, draws, **_ids(attempt), code=new_code(reservation.code_prefix))
+    turn = await reservations.reserve(session, reserving, draws, code=new_code(reservation.code_prefix))
     if turn is None or turn <= attempt.deadline - CALL_TIME:
         return None
     await session.rollback()
@@ -131,11 +124,8 @@ async def _write_tombstone(session: AsyncSession, attempt: Attempt) -> None:
     customer = await session.get(Customer, (attempt.shop_id, attempt.customer_id))
     # Without reward or customer a late reservation is refused anyway.
     if row is not None and customer is not None:
-        now, status = await transactions.now(session), RedemptionStatus.FAILED
         reward = replace(PurchasedReward.of(row), points_cost=attempt.points_to_spend or row.points_cost)
-        await reservations.write_redemption(
-            session, **_ids(attempt), status=status, deadline=attempt.deadline, reward=reward, now=now
-        )
+        await reservations.write_failed(session, _reserving(attempt, reward, await transactions.now(session)))
         _record_failure(session, attempt)
 
 
@@ -153,10 +143,13 @@ def _record_failure(session: AsyncSession, attempt: Attempt) -> None:
         )
 
 
-def _ids(attempt: Attempt) -> dict[str, Any]:
-    return {
-        "shop_id": attempt.shop_id,
-        "customer_id": attempt.customer_id,
-        "redemption_id": attempt.redemption_id,
-        "attempt": attempt.number,
-    }
+def _reserving(attempt: Attempt, reward: PurchasedReward, now: datetime) -> Reserving:
+    return Reserving(
+        shop_id=attempt.shop_id,
+        customer_id=attempt.customer_id,
+        redemption_id=attempt.redemption_id,
+        attempt=attempt.number,
+        deadline=attempt.deadline,
+        reward=reward,
+        now=now,
+    )

@@ -35,6 +35,7 @@ from clients.targets import Targets
 from database import Sessions, connect
 from db.vault import Vault
 from services.admission import Admission
+from services.capture_listener import CaptureListener
 from services.gateway import Gateway
 from services.purchases import Purchases
 from services.refunds import Refunds
@@ -123,20 +124,25 @@ async def open_state(settings: Settings, temporal: Client | None) -> AsyncGenera
     """The collaborators of the endpoints, closed at the end of the block."""
     engine = connect(settings.database_url)
     webhooks_engine = connect(settings.database_url, connections=WEBHOOK_CONNECTIONS)
+    captures_engine = connect(settings.database_url, connections=1)
     # Lazy, so that the API starts and reports that it is not ready while Temporal cannot be reached.
     client = temporal or await connect_temporal(settings, lazy=True)
-    state = _state(settings, client, Sessions(engine), Sessions(webhooks_engine))
-    yield state
+    captures = CaptureListener(captures_engine)
+    state = _state(settings, client, Sessions(engine), Sessions(webhooks_engine), captures)
+    async with captures.running():
+        yield state
     await state.rate_limits.close()
-    await engine.dispose()
-    await webhooks_engine.dispose()
+    for each in (engine, webhooks_engine, captures_engine):
+        await each.dispose()
 
 
 async def _root() -> dict[str, str]:
     return {"name": "Pointsaga", "documentation": "/docs", "openapi": "/openapi.json"}
 
 
-def _state(settings: Settings, temporal: Client, sessions: Sessions, webhook_sessions: Sessions) -> State:
+def _state(
+    settings: Settings, temporal: Client, sessions: Sessions, webhook_sessions: Sessions, captures: CaptureListener
+) -> State:
     queue = settings.temporal_task_queue
     gateway, vault = Gateway(temporal, task_queue=queue), Vault(settings.encryption_keys)
     admission = Admission(settings.purchases_in_progress)
@@ -146,7 +152,7 @@ def _state(settings: Settings, temporal: Client, sessions: Sessions, webhook_ses
         temporal=temporal,
         task_queue=queue,
         rate_limits=RateLimits(settings.rate_limit, settings.rate_limit_storage_url),
-        purchases=Purchases(sessions, gateway, admission, deadline=settings.purchase_deadline),
+        purchases=Purchases(sessions, gateway, admission, captures, deadline=settings.purchase_deadline),
         refunds=Refunds(sessions, gateway, timeout=settings.purchase_deadline),
         subscriptions=Subscriptions(sessions=sessions, vault=vault, targets=targets),
         webhook_intake=WebhookIntake(webhook_sessions, vault, gateway, secrets=settings.shopify_webhook_secrets),

@@ -23,6 +23,11 @@ class OfRedemption(Protocol):
     def redemption_id(self) -> str: ...
 
 
+ADD_ENTRY = """INSERT INTO activity_log (shop_id, customer_id, redemption_id, kind, facts)
+    SELECT r.shop_id, r.customer_id, r.id, :entry, :facts FROM redemption r"""
+"""Adds an entry within a statement that has the redemption's row as `redemption`."""
+
+
 def log_shop(session: AsyncSession, shop_id: int, kind: ActivityKind, facts: dict[str, Any]) -> None:
     """Add an entry about a whole shop."""
     session.add(ActivityLog(shop_id=shop_id, kind=kind, facts=facts))

@@ -1,17 +1,27 @@
 """Requests for discount codes, and their capture. Each is one statement, to save round trips."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
-from sqlalchemy import LargeBinary, TextualSelect
+from sqlalchemy import ARRAY, LargeBinary, String, TextualSelect
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from db.activity_log import ADD_ENTRY
+from db.deliveries import ADD_DELIVERIES, delivery_values
 from db.points import balance_sql
 from db.shopify_budgets import BUDGET_COLUMNS, pop_budget
 from db.statements import statement
+from domain.activity_log import ActivityKind
+from domain.channels import Channel
+from domain.events import EventKind
 from domain.shopify_budget import ShopifyBudget
+
+NOTIFICATIONS = "pointsaga_captured"
+"""The channel of PostgreSQL on which a committed capture is notified, with the redemption's id."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,13 +121,19 @@ _CAPTURE = statement(
         FROM code
         WHERE r.id = :redemption_id AND r.shop_id = :shop_id AND r.attempt = :attempt AND r.status = :pending
           AND r.deadline > clock_timestamp()
-        RETURNING code.id
-    )
-    UPDATE discount_codes c SET state = :live, shopify_id = :shopify_id, updated_at = now()
-    FROM redemption WHERE c.id = redemption.id
-    RETURNING c.id
+        RETURNING r.id, r.shop_id, r.customer_id, code.id AS code_id
+    ), live AS (
+        UPDATE discount_codes c SET state = :live, shopify_id = :shopify_id, updated_at = now()
+        FROM redemption WHERE c.id = redemption.code_id
+    ), entry AS ({ADD_ENTRY}), added AS ({ADD_DELIVERIES})
+    SELECT pg_notify(:notifications, id) FROM redemption
 """,
     contact=LargeBinary,
+    entry=String,
+    facts=JSONB,
+    channels=ARRAY(String),
+    erased=String,
+    notifications=String,
 )
 
 
@@ -130,12 +146,17 @@ async def capture(
     code_id: int,
     shopify_id: str,
     contact: bytes,
+    facts: dict[str, Any],
+    channels: Iterable[Channel],
 ) -> bool:
     """`pending` → `active`, `planned` → `live`: the pivot. The customer must be locked, so that the balance is exact.
 
-    Balance, currency and contact data (encrypted) are what every delivery of the event sends.
+    Adds the entry of the activity log, with these facts, and the deliveries. Balance, currency and contact data
+    (encrypted) are what every delivery of the event sends.
     False: the attempt has failed, was superseded or is past its deadline, or the code was replaced.
     """
     ids = {"shop_id": shop_id, "redemption_id": redemption_id, "attempt": attempt}
-    values = {**ids, "code_id": code_id, "shopify_id": shopify_id, "contact": contact}
-    return (await session.execute(_CAPTURE, values)).scalar_one_or_none() is not None
+    code = {"code_id": code_id, "shopify_id": shopify_id, "contact": contact}
+    entry = {"entry": ActivityKind.REWARD_REDEEMED, "facts": facts, "notifications": NOTIFICATIONS}
+    values = {**ids, **code, **entry, **delivery_values(channels, EventKind.REWARD_REDEEMED)}
+    return (await session.execute(_CAPTURE, values)).first() is not None

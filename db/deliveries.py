@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from sqlalchemy import ARRAY, Boolean, ColumnElement, Float, Interval, String, select, update
 from sqlalchemy.dialects.postgresql import JSONB
@@ -19,13 +20,18 @@ from domain.shopify_budget import METAFIELD_RESERVE, ShopifyBudget
 ERASED = "the customer was erased"
 """Why a delivery is skipped."""
 
-_ADD = statement(
-    """
-    INSERT INTO deliveries (redemption_id, shop_id, event, channel, status, last_error)
-    SELECT :redemption_id, :shop_id, :event, channel,
+ADD_DELIVERIES = """INSERT INTO deliveries (redemption_id, shop_id, event, channel, status, last_error)
+    SELECT r.id, r.shop_id, :event, channel,
            CASE WHEN c.erased_at IS NULL THEN :undelivered ELSE :skipped END,
            CASE WHEN c.erased_at IS NOT NULL THEN :erased END
-    FROM unnest(:channels) channel JOIN customers c ON c.shop_id = :shop_id AND c.id = :customer_id
+    FROM redemption r JOIN customers c ON c.shop_id = r.shop_id AND c.id = r.customer_id
+    CROSS JOIN unnest(:channels) channel"""
+"""Adds deliveries within a statement that has the redemption's row as `redemption`. See `add_deliveries`."""
+
+_ADD = statement(
+    f"""
+    WITH redemption AS (SELECT id, shop_id, customer_id FROM redemptions WHERE id = :redemption_id)
+    {ADD_DELIVERIES}
     """,
     channels=ARRAY(String),
     erased=String,
@@ -39,8 +45,12 @@ async def add_deliveries(
 
     The customer must be locked, so that an erasure comes either before this or finds the deliveries.
     """
-    ids = {name: getattr(redemption, name) for name in ("redemption_id", "shop_id", "customer_id")}
-    await session.execute(_ADD, {**ids, "event": event, "channels": list(channels), "erased": ERASED})
+    await session.execute(_ADD, {"redemption_id": redemption.redemption_id, **delivery_values(channels, event)})
+
+
+def delivery_values(channels: Iterable[str], event: EventKind) -> dict[str, Any]:
+    """The parameters of `ADD_DELIVERIES`."""
+    return {"event": event, "channels": list(channels), "erased": ERASED}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The reservation of points: a lock, one statement that reads what it depends on, and two that write."""
+"""The reservation of points: a lock, one statement that reads what it depends on, and one that writes."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -193,9 +193,7 @@ def _lot(lot_id: int, remaining: int, earned_at: str, expires_at: str | None) ->
     )
 
 
-_WRITE_REDEMPTION = statement(
-    """
-    INSERT INTO redemptions AS r (
+_REDEMPTION = """INSERT INTO redemptions AS r (
         id, shop_id, customer_id, reward_id, attempt, status, deadline, reward_name, discount_type, discount_amount,
         minimum_spend, product_variant_id, combines_with, applies_to, purchase_type, billing_cycles, points_spent,
         expires_at
@@ -211,45 +209,50 @@ _WRITE_REDEMPTION = statement(
         product_variant_id = EXCLUDED.product_variant_id, combines_with = EXCLUDED.combines_with,
         applies_to = EXCLUDED.applies_to, purchase_type = EXCLUDED.purchase_type,
         billing_cycles = EXCLUDED.billing_cycles,
-        points_spent = EXCLUDED.points_spent, expires_at = EXCLUDED.expires_at, updated_at = now()
-    """,
-    combines_with=JSONB,
-    applies_to=JSONB(none_as_null=True),
-)
+        points_spent = EXCLUDED.points_spent, expires_at = EXCLUDED.expires_at, updated_at = now()"""
+"""Writes the redemption's row for an attempt. An earlier attempt must have failed."""
+
+_TYPES = {"combines_with": JSONB, "applies_to": JSONB(none_as_null=True)}
+_WRITE_FAILED = statement(_REDEMPTION, **_TYPES)
 
 
-async def write_redemption(
-    session: AsyncSession,
-    *,
-    shop_id: int,
-    customer_id: str,
-    redemption_id: str,
-    attempt: int,
-    status: RedemptionStatus,
-    deadline: datetime,
-    reward: PurchasedReward,
-    now: datetime,
-) -> None:
-    """Write the redemption's row for this attempt. An earlier attempt must have failed."""
-    has_amount = DiscountType(reward.discount_type).has_amount
-    values = {
-        **asdict(reward),
-        "discount_amount": reward.discount_amount if has_amount else None,
-        "shop_id": shop_id,
-        "customer_id": customer_id,
-        "redemption_id": redemption_id,
-        "attempt": attempt,
-        "status": status,
-        "deadline": deadline,
-        "expires_at": reward.code_expiry(now),
-    }
-    await session.execute(_WRITE_REDEMPTION, values)
+@dataclass(frozen=True, kw_only=True)
+class Reserving:
+    """The attempt that a redemption's row is written for."""
+
+    shop_id: int
+    customer_id: str
+    redemption_id: str
+    attempt: int
+    deadline: datetime
+    reward: PurchasedReward
+    now: datetime
+
+    def values(self, status: RedemptionStatus) -> dict[str, Any]:
+        """The parameters of `_REDEMPTION`."""
+        has_amount = DiscountType(self.reward.discount_type).has_amount
+        return {
+            **asdict(self.reward),
+            "discount_amount": self.reward.discount_amount if has_amount else None,
+            "shop_id": self.shop_id,
+            "customer_id": self.customer_id,
+            "redemption_id": self.redemption_id,
+            "attempt": self.attempt,
+            "status": status,
+            "deadline": self.deadline,
+            "expires_at": self.reward.code_expiry(self.now),
+        }
+
+
+async def write_failed(session: AsyncSession, reserving: Reserving) -> None:
+    """Write the row of an attempt that has failed before it reserved points."""
+    await session.execute(_WRITE_FAILED, reserving.values(RedemptionStatus.FAILED))
 
 
 # The turn is calculated as `ShopifyBudget.wait_for` and `take` do, but with the row as it is once it is locked.
 _RESERVE = statement(
     f"""
-    WITH budget AS (
+    WITH redemption AS ({_REDEMPTION}), budget AS (
         {TAKE}
         RETURNING full_at - make_interval(secs => greatest(maximum, :shopify_cost) / restore_rate) AS turn
     ), code AS (
@@ -268,32 +271,21 @@ _RESERVE = statement(
     )
     SELECT not_before FROM code
     """,
+    **_TYPES,
     lot_ids=ARRAY(BigInteger),
     points=ARRAY(Integer),
     shopify_cost=Float,
 )
 
 
-async def reserve(
-    session: AsyncSession,
-    draws: Sequence[Draw],
-    *,
-    shop_id: int,
-    customer_id: str,
-    redemption_id: str,
-    attempt: int,
-    code: str,
-) -> datetime | None:
-    """Write the attempt's planned code, its draws, the lots and the ledger entries. The customer must be locked.
+async def reserve(session: AsyncSession, reserving: Reserving, draws: Sequence[Draw], *, code: str) -> datetime | None:
+    """Write the redemption, its planned code, its draws, the lots and the ledger entries. The customer must be locked.
 
     Takes the code's cost from the shop's Shopify budget, and returns the attempt's turn. None: there is no limit. The
     budget stays locked until the transaction ends, so nothing else may follow in it.
     """
     values = {
-        "shop_id": shop_id,
-        "customer_id": customer_id,
-        "redemption_id": redemption_id,
-        "attempt": attempt,
+        **reserving.values(RedemptionStatus.PENDING),
         "code": code,
         "lot_ids": [draw.lot_id for draw in draws],
         "points": [draw.points for draw in draws],

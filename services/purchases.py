@@ -22,6 +22,7 @@ from domain.eligibility import Member, Refusal, refusals
 from domain.ids import new_redemption_id, purchase_workflow_id
 from domain.redemptions import RedemptionStatus
 from services.admission import Admission, NotAdmitted
+from services.capture_listener import CaptureListener
 from services.gateway import PAUSE_SECONDS, Gateway, WorkflowRequest
 from services.idempotency import IdempotencyKeyReused, Reply
 from workflows.current_details import static_details
@@ -94,11 +95,22 @@ class PurchaseRejected(Exception):
 class Purchases:
     """Purchases rewards."""
 
-    def __init__(self, sessions: Sessions, gateway: Gateway, admission: Admission, *, deadline: timedelta) -> None:
+    def __init__(
+        self,
+        sessions: Sessions,
+        gateway: Gateway,
+        admission: Admission,
+        captures: CaptureListener,
+        *,
+        deadline: timedelta,
+    ) -> None:
         self._sessions = sessions
         self._gateway = gateway
         self._admission = admission
+        self._captures = captures
         self._deadline = deadline
+        self._calls: set[asyncio.Future[PurchaseAnswer | None]] = set()
+        """Keeps calls from garbage collection that end after their purchase is answered."""
 
     async def purchase(self, purchase: Purchase) -> Reply:
         """Purchase, or repeat the stored answer.
@@ -128,9 +140,22 @@ class Purchases:
             answer = PurchaseAnswer(outcome=PurchaseOutcome.PURCHASED)
         else:
             workflow = self._workflow(purchase, claim, claim.customer_id, time_left)
-            answer = await self._gateway.answer(workflow)
+            answer = await self._answer(workflow)
         # The purchase may have happened, so its answer is not lost to a restart of the database.
         return await _retried(lambda: self._conclude(purchase, claim, answer))
+
+    async def _answer(self, workflow: WorkflowRequest[PurchaseAnswer]) -> PurchaseAnswer | None:
+        """The workflow's answer. A captured purchase is answered before its workflow reports it."""
+        with self._captures.expect(workflow.attempt.redemption_id) as captured:
+            call = asyncio.ensure_future(self._gateway.answer(workflow))
+            self._calls.add(call)
+            call.add_done_callback(self._calls.discard)
+            await asyncio.wait((call, captured), return_when=asyncio.FIRST_COMPLETED)
+        if not captured.done():
+            return await call
+        # Not at once: Temporal would count a failed request for every purchase.
+        asyncio.get_running_loop().call_later(GRACE.total_seconds(), call.cancel)
+        return PurchaseAnswer(outcome=PurchaseOutcome.PURCHASED)
 
     async def _claim(self, purchase: Purchase) -> Claim:
         async with self._sessions() as session:
