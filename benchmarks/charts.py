@@ -32,6 +32,8 @@ def draw_latency(measured: Sequence[Latency], path: Path) -> None:
         logarithmic=True,
         zero=10,
         range=(10, max(max(one.product.p99, one.floor.p99) for one in measured) * 1.5),
+        # The default has ten labels per power of ten, which overlap.
+        y_labels=(10, 30, 100, 300, 1_000, 3_000),
         value_formatter="{:.0f}".format,
         x_title="purchases in flight, milliseconds that Shopify takes",
     )

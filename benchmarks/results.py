@@ -55,8 +55,17 @@ class Results:
         }
 
     def write(self, path: Path) -> None:
-        """Write the JSON document."""
-        path.write_text(json.dumps(self.document(), indent=2, ensure_ascii=False) + "\n")
+        """Write the JSON document. Sections that this run did not measure are kept if they are of the same commit."""
+        document = self.document()
+        earlier: dict[str, object] = json.loads(path.read_text()) if path.exists() else {}
+        if all(_identity(earlier.get(one)) == _identity(document[one]) for one in ("commit", "machine", "versions")):
+            # Results of an earlier section make the working tree dirty.
+            document = {**earlier, **document, "commit": earlier["commit"]}
+        path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
+
+def _identity(value: object) -> object:
+    return value.removesuffix("-dirty") if isinstance(value, str) else value
 
 
 def machine() -> dict[str, object]:

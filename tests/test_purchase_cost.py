@@ -97,7 +97,7 @@ async def workflow_of(service: Service, customer: str) -> str:
 async def test_a_purchase_with_four_channels(meter: Meter) -> None:
     measured = await meter.cheapest(lambda customer: purchase(meter.shop, customer))
 
-    measured.check(statements=30, transactions=14, events=22, vendor_calls=5)
+    measured.check(statements=22, transactions=14, events=20, vendor_calls=5)
 
 
 async def test_a_refused_purchase(meter: Meter) -> None:

@@ -6,6 +6,9 @@ from asyncio import create_subprocess_exec
 from asyncio.subprocess import PIPE, STDOUT
 from pathlib import Path
 
+from benchmarks.growth import Growth
+from benchmarks.results import Results
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -30,6 +33,18 @@ async def test_every_section_is_measured(tmp_path: Path) -> None:
     assert "reward history, used" in results["lists"]
     for chart in ("latency", "growth"):
         assert b"<script" not in (tmp_path / f"{chart}.svg").read_bytes()
+
+
+def test_sections_of_one_commit_are_kept(tmp_path: Path) -> None:
+    growth = Growth(name="lots", unit="ms", base=1, value=2)
+    Results(growth=[growth]).write(tmp_path / "latest.json")
+
+    Results().write(tmp_path / "latest.json")
+    assert json.loads((tmp_path / "latest.json").read_text())["growth"]
+
+    (tmp_path / "latest.json").write_text('{"commit": "another", "growth": []}')
+    Results().write(tmp_path / "latest.json")
+    assert "growth" not in json.loads((tmp_path / "latest.json").read_text())
 
 
 async def test_unknown_sections_are_rejected() -> None:
