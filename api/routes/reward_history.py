@@ -1,4 +1,4 @@
-"""/v1/customers/{identifier}/reward-history and /v1/reward-history/{id}"""
+"""/v1/reward-history, /v1/reward-history/{id} and /v1/customers/{identifier}/reward-history"""
 
 from typing import Annotated
 
@@ -9,15 +9,19 @@ from api.errors import ApiError
 from api.openapi import READ, errors
 from api.routes.customers import find_customer
 from api.schemas.customers import CustomerIdentifier
+from api.schemas.documents import Links
 from api.schemas.reward_history import (
     EntryId,
     RewardHistoryDocument,
     RewardHistoryList,
+    RewardHistoryPage,
     RewardHistoryQuery,
+    ShopHistoryQuery,
     reward_history_entry,
 )
 from api.state import StateOf
-from db import discount_codes, histories, redemptions
+from db import customers, discount_codes, histories, redemptions
+from db.reward_history import HistoryFilter, page_of_history
 
 router = APIRouter(tags=["Reward history"])
 
@@ -35,6 +39,41 @@ async def list_reward_history(
         customer = await find_customer(session, caller, identifier)
         rows, total = await histories.page_of_redemptions(session, customer, query.page(), status=query.status)
     return RewardHistoryList(data=[reward_history_entry(*row) for row in rows], meta=query.meta(total))
+
+
+@router.get("/v1/reward-history", summary="List the shop's reward history", responses=errors("invalid_request", *READ))
+async def list_shop_history(
+    query: Annotated[ShopHistoryQuery, Query()], caller: Reader, state: StateOf
+) -> RewardHistoryPage:
+    """List the redemptions of all customers, in every status, the newest first. Follow `links.next` to read all.
+
+    Entries that are created meanwhile neither repeat nor hide others. `sort=created_at` begins with the oldest, for
+    another system that keeps in step.
+    """
+    async with state.sessions.snapshot() as session:
+        customer_id = None
+        if query.customer is not None:
+            customer = await customers.find_customer(session, caller.shop.id, query.customer)
+            if customer is None:
+                return RewardHistoryPage(data=[], links=Links(next=None))
+            customer_id = customer.id
+        rows, following = await page_of_history(
+            session,
+            caller.shop.id,
+            HistoryFilter(
+                status=query.status,
+                reward_id=query.reward_id,
+                customer_id=customer_id,
+                created_from=query.created_from,
+                created_before=query.created_before,
+            ),
+            after=query.position,
+            size=query.size,
+            descending=query.sort == "-created_at",
+        )
+    return RewardHistoryPage(
+        data=[reward_history_entry(*row) for row in rows], links=Links(next=query.link_to(following))
+    )
 
 
 @router.get(

@@ -83,6 +83,24 @@ class ListDocument(BaseModel, Generic[Resource]):
         return f"{_stem(*params)}List"
 
 
+class Links(BaseModel):
+    """Paths of further pages. `next`: null on the last page."""
+
+    next: str | None = Field(examples=["/v1/reward-history?page%5Bafter%5D=1780315200000000_cr_4k1t9zq0m2x7c8v5b3n6"])
+
+
+class CursorDocument(BaseModel, Generic[Resource]):
+    """One page of a list that is read from a cursor."""
+
+    data: list[Resource]
+    links: Links
+
+    @classmethod
+    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
+        """Name in the OpenAPI document, such as `RewardHistoryPage`."""
+        return f"{_stem(*params)}Page"
+
+
 def _stem(resource: type[BaseModel]) -> str:
     return resource.__name__.removesuffix("Resource").removesuffix("Entry")
 

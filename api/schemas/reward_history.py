@@ -1,13 +1,18 @@
 """The reward history: redemptions as clients see them."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
+from urllib.parse import urlencode
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic.config import JsonDict
 
 from api.paging import ListQuery
-from api.schemas.documents import Document, ListDocument, Timestamp, path_parameter
+from api.schemas.documents import CursorDocument, Document, ListDocument, PlainText, Timestamp, path_parameter
+from api.schemas.shopify_webhooks import Time
+from db.reward_history import Position
 from db.tables import Redemption
+from domain.redemptions import RedemptionStatus
 
 EntryId = Annotated[str, path_parameter("The entry's id.", "cr_4k1t9zq0m2x7c8v5b3n6", pattern="^cr_[a-z0-9]{20}$")]
 
@@ -15,6 +20,65 @@ EntryId = Annotated[str, path_parameter("The entry's id.", "cr_4k1t9zq0m2x7c8v5b
 class RewardHistoryQuery(ListQuery):
     sort: Literal["created_at", "-created_at", "points_spent", "-points_spent"] = "-created_at"
     status: Annotated[Literal["active", "used", "expired"] | None, Field(alias="filter[status]")] = None
+
+
+def _moment(text: object) -> object:
+    # A `+` that is not escaped is read as a space.
+    return text.replace(" ", "+") if isinstance(text, str) else text
+
+
+_Moment = Annotated[Time, BeforeValidator(_moment)]
+_CURSOR = r"^[0-9]{1,16}_cr_[a-z0-9]{20}$"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SHOWN = timedelta(milliseconds=1)
+"""Resolution of times in responses."""
+
+
+class ShopHistoryQuery(BaseModel):
+    """Query parameters of the reward history of a shop. Unknown parameters are ignored."""
+
+    after: Annotated[
+        Annotated[str, StringConstraints(pattern=_CURSOR)] | None,
+        Field(alias="page[after]", description="Where the page begins: from `links.next` of the page before."),
+    ] = None
+    size: Annotated[int, Field(alias="page[size]", ge=1, le=100, description="Resources per page.")] = 20
+    sort: Literal["created_at", "-created_at"] = "-created_at"
+    status: Annotated[RedemptionStatus | None, Field(alias="filter[status]")] = None
+    reward_id: Annotated[PlainText | None, Field(alias="filter[reward_id]")] = None
+    customer: Annotated[
+        PlainText | None, Field(alias="filter[customer]", description="Shopify customer id or email address.")
+    ] = None
+    created_after: Annotated[
+        _Moment | None, Field(alias="filter[created_after]", description="Only entries that were created later.")
+    ] = None
+    created_before: Annotated[
+        _Moment | None, Field(alias="filter[created_before]", description="Only entries that were created earlier.")
+    ] = None
+
+    @property
+    def created_from(self) -> datetime | None:
+        """The first time that is listed: later than `created_after` as responses show times, in milliseconds."""
+        if self.created_after is None or self.created_after > datetime.max.replace(tzinfo=UTC) - 2 * _SHOWN:
+            return self.created_after
+        return self.created_after - (self.created_after - _EPOCH) % _SHOWN + _SHOWN
+
+    @property
+    def position(self) -> Position | None:
+        """Where the page begins. None: at the first entry."""
+        if self.after is None:
+            return None
+        microseconds, _, redemption_id = self.after.partition("_")
+        return Position(_EPOCH + timedelta(microseconds=int(microseconds)), redemption_id)
+
+    def link_to(self, position: Position | None) -> str | None:
+        """Path of the page at this position, with the same parameters."""
+        if position is None:
+            return None
+        cursor = f"{(position.created_at - _EPOCH) // timedelta(microseconds=1)}_{position.redemption_id}"
+        following = self.model_copy(update={"after": cursor})
+        named = {*self.model_fields_set, "after"}
+        parameters = following.model_dump(mode="json", by_alias=True, include=named, exclude_none=True)
+        return f"/v1/reward-history?{urlencode(parameters)}"
 
 
 _EXAMPLE: JsonDict = {
@@ -65,6 +129,7 @@ class RewardHistoryEntry(BaseModel):
 
 RewardHistoryDocument = Document[RewardHistoryEntry]
 RewardHistoryList = ListDocument[RewardHistoryEntry]
+RewardHistoryPage = CursorDocument[RewardHistoryEntry]
 
 
 def reward_history_entry(row: Redemption, code: str | None) -> RewardHistoryEntry:
