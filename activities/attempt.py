@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Self
 
 from pydantic import BaseModel
 
@@ -40,3 +41,7 @@ class Attempt(BaseModel):
     retry_channels: Sequence[Channel] = ()
     failure: Failure | None = None
     points_to_spend: int | None = None
+
+    def of(self, customer_id: str) -> Self:
+        """The attempt of this customer: the surviving one, if the customer was merged since."""
+        return self if customer_id == self.customer_id else self.model_copy(update={"customer_id": customer_id})

@@ -170,13 +170,15 @@ class Discounts:
         code = request.code
         async with self._sessions.begin() as session:
             # The customer first, like everything that moves points. The lock also makes the balance exact.
-            contact = self._vault.seal_contact(await hold_contact(session, attempt.shop_id, attempt.customer_id))
+            customer_id, contact = await hold_contact(session, attempt.shop_id, attempt.customer_id)
+            if customer_id != code.customer_id:
+                raise NotExecuted("Shopify", "the customer was merged while the code was created; retrying")
             if await captures.capture(
                 session,
                 **_ids(attempt),
                 code_id=code.code_id,
                 shopify_id=shopify_id,
-                contact=contact,
+                contact=self._vault.seal_contact(contact),
                 facts=_facts(code),
                 channels=attempt.channels,
             ):

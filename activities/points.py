@@ -53,7 +53,7 @@ class Points:
                 case Standing.CLOSED:
                     raise RedemptionClosed("this attempt was released or superseded")
                 case Standing.OPEN:
-                    return await _reserve(session, attempt, reservation)
+                    return await _reserve(session, attempt.of(reservation.customer_id), reservation)
 
     @activity.defn
     async def release_points(self, attempt: Attempt) -> bool:
@@ -66,7 +66,8 @@ class Points:
             EarlierAttemptPending: an earlier attempt still holds points; to be retried.
         """
         async with self._sessions.begin() as session:
-            await hold_customer(session, attempt.shop_id, attempt.customer_id)
+            held = await hold_customer(session, attempt.shop_id, attempt.customer_id)
+            attempt = attempt.of(held or attempt.customer_id)
             row = await redemptions.lock_redemption(session, attempt.shop_id, attempt.redemption_id)
             status, number = (row.status, row.attempt) if row else (None, None)
             match standing(attempt.number, row_attempt=number, row_status=status):

@@ -69,7 +69,7 @@ class Refunds:
         A conditional update of the redemption decides between a refund and a use at the same time.
         """
         async with self._sessions.begin() as session:
-            contact = await hold_contact(session, attempt.shop_id, attempt.customer_id)
+            _, contact = await hold_contact(session, attempt.shop_id, attempt.customer_id)
             if await redemptions.refund(session, attempt.redemption_id, attempt.number):
                 row = await session.get_one(Redemption, attempt.redemption_id)
                 await refunds.complete(session, row, contact=self._vault.seal_contact(contact))

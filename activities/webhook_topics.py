@@ -10,15 +10,17 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from clients.shopify_webhooks import (
     AppUninstalled,
     CustomerDeleted,
+    CustomerDisabled,
     CustomerProfile,
     CustomerRedacted,
+    CustomersMerged,
     DataRequested,
     Order,
     Person,
     ShopRedacted,
     Topic,
 )
-from db import customers, discount_codes, personal_data, redemptions, shops
+from db import customers, discount_codes, merges, personal_data, redemptions, shops
 from db.activity_log import log_customer, log_redemption_once
 from db.tables import DiscountCode, Redemption, Shop
 from domain.activity_log import ActivityKind
@@ -28,6 +30,9 @@ from domain.redemptions import RedemptionStatus
 
 # Batch size: keeps one transaction under about 5 s.
 CUSTOMERS_PER_BATCH = 200
+
+ACTOR = "Shopify"
+"""In the activity log."""
 
 log = structlog.stdlib.get_logger("webhooks")
 
@@ -96,6 +101,29 @@ async def _kind_of_use(session: AsyncSession, row: Redemption, code: DiscountCod
     return None if row.status is RedemptionStatus.USED else ActivityKind.CODE_USED_AFTER_EXPIRY
 
 
+async def _customer_created(session: AsyncSession, webhook: Webhook) -> None:
+    if webhook.shop.enroll_customers:
+        customer_id = CustomerProfile.model_validate_json(webhook.body).id
+        await personal_data.enroll_customer(session, webhook.shop.id, customer_id, actor=ACTOR)
+    await _customer_updated(session, webhook)
+
+
+async def _customer_disabled(session: AsyncSession, webhook: Webhook) -> None:
+    body = CustomerDisabled.model_validate_json(webhook.body)
+    if not (webhook.shop.exclude_disabled_customers and body.is_disabled):
+        return
+    row = await customers.lock_customer(session, webhook.shop.id, body.id)
+    if row is not None and not row.is_closed:
+        await customers.change(session, row, {"excluded": True}, actor=ACTOR)
+
+
+async def _customers_merged(session: AsyncSession, webhook: Webhook) -> None:
+    merge = CustomersMerged.model_validate_json(webhook.body)
+    if merge.is_completed:
+        ids = {"kept_id": merge.kept_id, "merged_id": merge.merged_id}
+        await merges.merge_customers(session, webhook.shop.id, **ids, actor=ACTOR)
+
+
 async def _customer_updated(session: AsyncSession, webhook: Webhook) -> None:
     profile = CustomerProfile.model_validate_json(webhook.body)
     changes = profile.model_dump(exclude_unset=True, exclude={"id", "updated_at"})
@@ -148,7 +176,10 @@ async def _shop_redacted(session: AsyncSession, webhook: Webhook) -> bool:
 HANDLERS: dict[Topic, Callable[[AsyncSession, Webhook], Awaitable[bool | None]]] = {
     Topic.ORDER_CREATED: _order_created,
     Topic.ORDER_CANCELLED: _order_cancelled,
+    Topic.CUSTOMER_CREATED: _customer_created,
     Topic.CUSTOMER_UPDATED: _customer_updated,
+    Topic.CUSTOMER_DISABLED: _customer_disabled,
+    Topic.CUSTOMERS_MERGED: _customers_merged,
     Topic.CUSTOMER_DELETED: _customer_deleted,
     Topic.DATA_REQUESTED: _data_requested,
     Topic.CUSTOMER_REDACTED: _customer_redacted,

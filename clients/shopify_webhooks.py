@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, SecretStr
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, SecretStr
 
 
 class Topic(StrEnum):
     ORDER_CREATED = "orders/create"
     ORDER_CANCELLED = "orders/cancelled"
+    CUSTOMER_CREATED = "customers/create"
     CUSTOMER_UPDATED = "customers/update"
+    CUSTOMER_DISABLED = "customers/disable"
+    CUSTOMERS_MERGED = "customers/merge"
     CUSTOMER_DELETED = "customers/delete"
     APP_UNINSTALLED = "app/uninstalled"
     DATA_REQUESTED = "customers/data_request"
@@ -51,7 +54,12 @@ class _Shape:
 _SHAPES = {
     Topic.ORDER_CREATED: _Shape(resource="Order"),
     Topic.ORDER_CANCELLED: _Shape(resource="Order", always=frozenset({"cancelled_at"})),
+    Topic.CUSTOMER_CREATED: _Shape(resource="Customer", always=frozenset({"updated_at"})),
     Topic.CUSTOMER_UPDATED: _Shape(resource="Customer"),
+    Topic.CUSTOMER_DISABLED: _Shape(resource="Customer", always=frozenset({"state"})),
+    Topic.CUSTOMERS_MERGED: _Shape(
+        always=frozenset({"admin_graphql_api_customer_kept_id", "admin_graphql_api_customer_deleted_id", "status"})
+    ),
     Topic.CUSTOMER_DELETED: _Shape(resource="Customer", never=frozenset({"created_at", "updated_at"})),
     Topic.APP_UNINSTALLED: _Shape(never=frozenset({"customer", "discount_codes", "shop_domain"})),
     Topic.DATA_REQUESTED: _Shape(always=frozenset({"customer", "data_request"})),
@@ -101,7 +109,7 @@ class Order(Body):
 
 
 class CustomerProfile(Body):
-    """`customers/update`. An absent field is unchanged, a null field is empty."""
+    """`customers/create`, `customers/update`. An absent field is unchanged, a null field is empty."""
 
     id: Text
     updated_at: AwareDatetime
@@ -109,6 +117,34 @@ class CustomerProfile(Body):
     phone: Text | None = None
     first_name: Text | None = None
     last_name: Text | None = None
+
+
+class CustomerDisabled(Body):
+    """`customers/disable`."""
+
+    id: Text
+    state: Text
+
+    @property
+    def is_disabled(self) -> bool:
+        """Whether the account is disabled. A body of another topic can show another state."""
+        return self.state.lower() == "disabled"
+
+
+CustomerGid = Annotated[Text, AfterValidator(lambda gid: gid.removeprefix("gid://shopify/Customer/"))]
+
+
+class CustomersMerged(Body):
+    """`customers/merge`. It is also sent for a merge that failed."""
+
+    kept_id: CustomerGid = Field(validation_alias="admin_graphql_api_customer_kept_id")
+    merged_id: CustomerGid = Field(validation_alias="admin_graphql_api_customer_deleted_id")
+    status: Text
+
+    @property
+    def is_completed(self) -> bool:
+        """Whether the customers are merged."""
+        return self.status.lower() == "completed"
 
 
 class CustomerDeleted(Body):

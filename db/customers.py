@@ -59,22 +59,32 @@ async def lock_customer(
     return (await session.execute(query.with_for_update(skip_locked=skip_locked))).scalar_one_or_none()
 
 
-_HOLD = text("SELECT id FROM customers WHERE shop_id = :shop_id AND id = :customer_id FOR UPDATE")
+_HOLD = text("SELECT merged_into FROM customers WHERE shop_id = :shop_id AND id = :customer_id FOR UPDATE")
 
 
-async def hold_customer(session: AsyncSession, shop_id: int, customer_id: str) -> bool:
-    """Lock the customer, like `lock_customer`, without reading the row. False: there is none."""
-    held = await session.execute(_HOLD, {"shop_id": shop_id, "customer_id": customer_id})
-    return held.first() is not None
+async def hold_customer(session: AsyncSession, shop_id: int, customer_id: str) -> str | None:
+    """Lock the customer, like `lock_customer`, without reading the row. Returns the id, or None: there is none.
+
+    A customer who was merged is locked together with the surviving one, whose id is returned. This cannot deadlock with
+    a merge, which locks only customers who are not merged yet.
+    """
+    row = (await session.execute(_HOLD, {"shop_id": shop_id, "customer_id": customer_id})).one_or_none()
+    if row is None:
+        return None
+    return customer_id if row.merged_into is None else await hold_customer(session, shop_id, row.merged_into)
 
 
-_HOLD_CONTACT = text("SELECT email, phone FROM customers WHERE shop_id = :shop_id AND id = :customer_id FOR UPDATE")
+_HOLD_CONTACT = text(
+    "SELECT email, phone, merged_into FROM customers WHERE shop_id = :shop_id AND id = :customer_id FOR UPDATE"
+)
 
 
-async def hold_contact(session: AsyncSession, shop_id: int, customer_id: str) -> Contact:
-    """Lock the customer, who exists, like `hold_customer`. Returns the contact data."""
-    held = await session.execute(_HOLD_CONTACT, {"shop_id": shop_id, "customer_id": customer_id})
-    return Contact(**held.mappings().one())
+async def hold_contact(session: AsyncSession, shop_id: int, customer_id: str) -> tuple[str, Contact]:
+    """Lock the customer, who exists, like `hold_customer`. Returns the id of the one locked, and the contact data."""
+    row = (await session.execute(_HOLD_CONTACT, {"shop_id": shop_id, "customer_id": customer_id})).one()
+    if row.merged_into is not None:
+        return await hold_contact(session, shop_id, row.merged_into)
+    return customer_id, Contact(email=row.email, phone=row.phone)
 
 
 _STATE = text(f"""

@@ -8,11 +8,15 @@ from typing import Any
 from sqlalchemy import ColumnElement, LargeBinary, Table, delete, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from db.activity_log import log_customer
 from db.customers import lock_customer
 from db.deliveries import ERASED, skip_unsent
+from db.imports import count_new_customers
 from db.metafields import delete_stale
 from db.pruning import delete_batch
+from db.shops import hold_shop
 from db.tables import Base, Customer, Delivery, IdempotencyKey, Redemption
+from domain.activity_log import ActivityKind
 from domain.addresses import address_key
 
 # Batch size: one takes about 100 ms.
@@ -25,12 +29,23 @@ async def update_profile(
     """Apply Shopify's profile of a known customer, unless a newer one was applied or the customer is erased."""
     email = changes.get("email") or None
     customer, owner = await _lock_with_owner(session, shop_id, customer_id, email)
-    if customer is None or customer.erased_at is not None or (customer.profile_as_of or as_of) > as_of:
+    if customer is None or customer.is_closed or (customer.profile_as_of or as_of) > as_of:
         return
     is_taken = owner is not None and not await _free_email(session, owner, as_of)
     for field, value in changes.items():
         setattr(customer, field, None if field == "email" and is_taken else value or None)
     customer.profile_as_of = as_of
+
+
+async def enroll_customer(session: AsyncSession, shop_id: int, customer_id: str, *, actor: str) -> None:
+    """Add a customer without profile and points, unless the shop has one with this id."""
+    # The shop before its customers, as everywhere.
+    await hold_shop(session, shop_id)
+    if await session.get(Customer, (shop_id, customer_id)) is None:
+        session.add(Customer(shop_id=shop_id, id=customer_id))
+        await session.flush()
+        log_customer(session, shop_id, customer_id, ActivityKind.CUSTOMER_CREATED, {"actor": actor})
+        await count_new_customers(session, shop_id, 1)
 
 
 async def _lock_with_owner(

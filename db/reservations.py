@@ -74,12 +74,14 @@ class Reservation:
     """What a reservation depends on, read with the customer locked.
 
     Attributes:
+        customer_id: the customer, or the surviving one if they were merged.
         attempt, status: of the redemption's row. None: there is none.
         member, offer, reward: None if there is no such customer, or no such active reward.
         reward: with variable pricing, costs one step.
         lots: the spendable lots that cover the cost, oldest first; all of them if they do not.
     """
 
+    customer_id: str
     now: datetime
     code_prefix: str
     attempt: int | None
@@ -143,18 +145,19 @@ async def lock_and_read(
     The read is a statement of its own: one that waits for a lock reads the other rows as they were before. The
     customer's lock also guards the limits per customer.
     """
+    held = await hold_customer(session, shop_id, customer_id)
+    customer_id = held or customer_id
     ids = {"shop_id": shop_id, "customer_id": customer_id, "reward_id": reward_id, "redemption_id": redemption_id}
-    is_held = await hold_customer(session, shop_id, customer_id)
     values = {**ids, "points_to_spend": points_to_spend}
     row = (await session.execute(_READ, values)).one()
     if row.max_redemptions is not None:
         await session.execute(_LOCK_REWARD, ids)
         row = (await session.execute(_READ, values)).one()
     assert row.customer_id in (None, customer_id), "a redemption has one customer"
-    return _reservation(row, is_held=is_held)
+    return _reservation(row, customer_id, is_held=held is not None)
 
 
-def _reservation(row: Any, *, is_held: bool) -> Reservation:
+def _reservation(row: Any, customer_id: str, *, is_held: bool) -> Reservation:
     member = offer = reward = None
     if is_held:
         member = Member(excluded=row.excluded, vip_tier_id=row.member_tier_id, points=int(row.balance))
@@ -173,6 +176,7 @@ def _reservation(row: Any, *, is_held: bool) -> Reservation:
         )
         reward = PurchasedReward(**{name: getattr(row, name) for name in PurchasedReward.__dataclass_fields__})
     return Reservation(
+        customer_id=customer_id,
         now=row.now,
         code_prefix=row.code_prefix,
         attempt=row.attempt,

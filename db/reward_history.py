@@ -6,14 +6,17 @@ As in `db.lists`, each status is a range of an index, and PostgreSQL merges the 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, not_, select, tuple_, union_all
+from sqlalchemy import ColumnElement, Select, func, not_, select, tuple_, union_all
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.discount_codes import customer_codes
 from db.tables import Redemption
 from domain.redemptions import RedemptionStatus
+
+_Query = Select[Any, Any]
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,8 @@ async def page_of_history(
     if after is not None:
         place, last = tuple_(Redemption.created_at, Redemption.id), tuple_(after.created_at, after.redemption_id)
         conditions.append(place < last if descending else place > last)
-    ranges = [_range(conditions, one, size, descending=descending) for one in _statuses(wanted.status)]
+    page = partial(_page, size=size, descending=descending)
+    ranges = [page(query) for query in _ranges(conditions, wanted.status)]
     ids = (await session.scalars(_merged(ranges, size, descending=descending))).all()
     # Only by primary key: with further conditions the planner may choose another index and read many rows.
     found = {row.id: row for row in await session.scalars(select(Redemption).where(Redemption.id.in_(ids)))}
@@ -71,28 +75,26 @@ async def page_of_history(
     return [(row, codes.get(row.id)) for row in shown], following
 
 
-def _statuses(status: RedemptionStatus | None) -> list[ColumnElement[bool]]:
-    """The ranges of the index that have the redemptions that are shown with this status."""
+def _ranges(conditions: list[ColumnElement[bool]], status: RedemptionStatus | None) -> list[_Query]:
+    """Id and time of the redemptions that are shown with this status, each a range of an index."""
+    every: _Query = select(Redemption.id, Redemption.created_at).where(*conditions)
     match status:
         case None:
-            return [Redemption.status == one for one in RedemptionStatus]
+            return [every.where(Redemption.status == one) for one in RedemptionStatus]
         case RedemptionStatus.ACTIVE:
-            return [and_(Redemption.status == status, not_(Redemption.has_ended))]
+            return [every.where(Redemption.status == status, not_(Redemption.has_ended))]
         case RedemptionStatus.EXPIRED:
-            # Those that have ended and are not swept yet are few, and have an index of their own.
-            return [Redemption.status == status, Redemption.id.in_(_ended())]
+            # Those that have ended and are not swept yet are few. Not sorted by the database, which would read all
+            # active ones in the order of their creation.
+            has_ended = (Redemption.status == RedemptionStatus.ACTIVE, Redemption.expires_at <= func.now())
+            ended = every.where(*has_ended).cte("ended").prefix_with("MATERIALIZED", dialect="*")
+            return [every.where(Redemption.status == status), select(ended.c.id, ended.c.created_at)]
         case _:
-            return [Redemption.status == status]
+            return [every.where(Redemption.status == status)]
 
 
-def _ended() -> Select[str]:
-    ended = select(Redemption.id).where(Redemption.has_ended).cte("ended").prefix_with("MATERIALIZED", dialect="*")
-    return select(ended.c.id)
-
-
-def _range(conditions: list[ColumnElement[bool]], status: ColumnElement[bool], size: int, *, descending: bool) -> Any:
-    query = select(Redemption.id, Redemption.created_at).where(*conditions, status)
-    return query.order_by(*_order(Redemption.created_at, Redemption.id, descending=descending)).limit(size + 1)
+def _page(query: _Query, *, size: int, descending: bool) -> Any:
+    return query.order_by(*_order(*query.selected_columns, descending=descending)).limit(size + 1)
 
 
 def _merged(ranges: list[Any], size: int, *, descending: bool) -> Select[str]:

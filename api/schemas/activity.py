@@ -21,6 +21,8 @@ _EXAMPLE: JsonDict = {
     "reward_history_entry_id": None,
     "details": {"earning_id": "cer_4k1t9zq0m2x7c8v5b3n6", "asked": 500, "points": 500, "note": "Late parcel"},
     "created_at": "2026-06-01T12:00:00.000Z",
+    "facts": {"earning_id": "cer_4k1t9zq0m2x7c8v5b3n6", "asked": 500, "points": 500, "note": "Late parcel"},
+    "at": "2026-06-01T12:00:00.000Z",
 }
 
 
@@ -34,6 +36,8 @@ class ActivityAttributes(BaseModel):
     reward_history_entry_id: str | None
     details: dict[str, Any]
     created_at: Timestamp
+    facts: dict[str, Any] = Field(description="The same as `details`.")
+    at: Timestamp = Field(description="The same as `created_at`.")
 
 
 class ActivityEntry(BaseModel):
@@ -56,5 +60,7 @@ def activity_entry(row: ActivityLog) -> ActivityEntry:
         reward_history_entry_id=row.redemption_id,
         details=details,
         created_at=row.created_at,
+        facts=details,
+        at=row.created_at,
     )
     return ActivityEntry(id=str(row.id), attributes=attributes)

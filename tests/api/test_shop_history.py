@@ -29,7 +29,7 @@ def entry_id(number: int) -> str:
 
 async def add(shop: Shop, *numbers: int, **columns: Any) -> None:
     """Add redemptions; each is created a second after the one with the number before, to the microsecond."""
-    usual = {
+    usual: dict[str, Any] = {
         "shop_id": (await shop.row()).id,
         "customer_id": shop.customers[0],
         "reward_id": "one",
