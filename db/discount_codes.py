@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import Row, Select, and_, exists, func, or_, select, tuple_, update
+from sqlalchemy import Row, Select, and_, bindparam, exists, func, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.tables import DiscountCode, Redemption, Refund, Shop
@@ -63,20 +63,23 @@ async def customer_codes(session: AsyncSession, redemptions: Iterable[Redemption
     return {row.redemption_id: row.code for row in await session.execute(query)}
 
 
+# Built once, as every purchase runs it.
+_CAPTURED = (
+    select(Redemption, DiscountCode.code)
+    .join(DiscountCode, DiscountCode.redemption_id == Redemption.id)
+    .where(
+        Redemption.shop_id == bindparam("shop_id"),
+        Redemption.id == bindparam("redemption_id"),
+        Redemption.status.in_(CAPTURED),
+        DiscountCode.attempt == Redemption.attempt,
+        DiscountCode.state != CodeState.FOREIGN,
+    )
+)
+
+
 async def find_captured(session: AsyncSession, shop_id: int, redemption_id: str) -> tuple[Redemption, str] | None:
     """A captured redemption with the code that the customer got. None: it is not captured."""
-    query = (
-        select(Redemption, DiscountCode.code)
-        .join(DiscountCode, DiscountCode.redemption_id == Redemption.id)
-        .where(
-            Redemption.shop_id == shop_id,
-            Redemption.id == redemption_id,
-            Redemption.status.in_(CAPTURED),
-            DiscountCode.attempt == Redemption.attempt,
-            DiscountCode.state != CodeState.FOREIGN,
-        )
-    )
-    row = (await session.execute(query)).one_or_none()
+    row = (await session.execute(_CAPTURED, {"shop_id": shop_id, "redemption_id": redemption_id})).one_or_none()
     return None if row is None else (row[0], row[1])
 
 

@@ -60,7 +60,8 @@ async def _store(
     mine = (IdempotencyKey.shop_id == shop_id, IdempotencyKey.key == key)
     store = update(IdempotencyKey).where(*mine, IdempotencyKey.status.is_(None), *conditions)
     store = store.values(status=answer.status, body=answer.body).returning(IdempotencyKey.key)
-    if (await session.execute(store)).first() is not None:
+    # No row is loaded that would have to be refreshed.
+    if (await session.execute(store.execution_options(synchronize_session=False))).first() is not None:
         return answer
     row = (await session.execute(select(IdempotencyKey.status, IdempotencyKey.body).where(*mine))).one_or_none()
     return answer if row is None else stored_answer(row.status, row.body)
