@@ -5,10 +5,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from prometheus_client import Gauge
 from pydantic import SecretStr
 from sqlalchemy import Connection, event
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from db.transactions import Snapshot
 
@@ -64,6 +66,14 @@ def connect(
     )
     event.listen(engine.sync_engine, "checkout", _replace_closed)
     return engine
+
+
+def observe_pool(engine: AsyncEngine, gauge: Gauge, pool: str) -> None:
+    """Show the engine's connections in the gauge, under this name."""
+    queue = engine.pool
+    assert isinstance(queue, AsyncAdaptedQueuePool)
+    gauge.labels(pool, "used").set_function(queue.checkedout)
+    gauge.labels(pool, "limit").set(queue.size())
 
 
 def _replace_closed(connection: Any, _record: object, _proxy: object) -> None:

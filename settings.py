@@ -117,6 +117,9 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = "json"
     """`json` for log collectors, `text` for a terminal."""
 
+    metrics_address: Annotated[str | None, Field(pattern=r"^[\w.-]+:\d{1,5}$")] = None
+    """host:port at which API and worker serve `GET /metrics` for Prometheus. None: they do not."""
+
     @property
     def idempotency_keys_kept_for(self) -> timedelta:
         return timedelta(days=self.idempotency_key_days)
@@ -199,8 +202,11 @@ def read_settings() -> Settings:
         raise SystemExit(2) from None
 
 
-async def connect_temporal(settings: Settings, *, lazy: bool = False) -> Client:
-    """Create a Temporal client. `lazy`: connect at the first call, so that the API can start before Temporal."""
+async def connect_temporal(settings: Settings, *, lazy: bool = False, sdk_metrics: str | None = None) -> Client:
+    """Create a Temporal client. `lazy`: connect at the first call, so that the API can start before Temporal.
+
+    `sdk_metrics`: address at which the SDK serves its metrics. Commands do not, whatever the settings say.
+    """
     key = settings.temporal_api_key
     return await Client.connect(
         settings.temporal_address,
@@ -211,7 +217,7 @@ async def connect_temporal(settings: Settings, *, lazy: bool = False) -> Client:
         lazy=lazy,
         # Messages are small, as they hold ids only: compressing them takes longer than sending them.
         grpc_compression=GrpcCompression.NONE,
-        runtime=sdk_runtime(),
+        runtime=sdk_runtime(sdk_metrics),
     )
 
 

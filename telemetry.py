@@ -14,7 +14,7 @@ from typing import Any, Literal, NoReturn, cast
 
 import structlog
 from temporalio.exceptions import FailureError
-from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, TelemetryConfig
+from temporalio.runtime import LogForwardingConfig, LoggingConfig, PrometheusConfig, Runtime, TelemetryConfig
 from temporalio.service import RPCError
 
 REPEATS_SHOWN = 5
@@ -164,10 +164,18 @@ def _add(record: logging.LogRecord, *, not_shown: int) -> None:
 
 
 @cache
-def sdk_runtime() -> Runtime:
-    """The SDK's runtime of this process. Its log lines become ours, instead of going to standard error as they are."""
+def sdk_runtime(metrics_address: str | None = None) -> Runtime:
+    """The SDK's runtime of this process. Its log lines become ours, instead of going to standard error as they are.
+
+    `metrics_address`: where it serves its metrics, see `metrics.endpoint`. None: it has none.
+    """
     forwarding = LogForwardingConfig(logger=logging.getLogger("temporalio"))
-    telemetry = TelemetryConfig(logging=LoggingConfig(LoggingConfig.default.filter, forwarding))
+    prometheus = metrics_address and PrometheusConfig(
+        bind_address=metrics_address, counters_total_suffix=True, unit_suffix=True, durations_as_seconds=True
+    )
+    telemetry = TelemetryConfig(
+        logging=LoggingConfig(LoggingConfig.default.filter, forwarding), metrics=prometheus or None
+    )
     return Runtime(telemetry=telemetry, worker_heartbeat_interval=HEARTBEAT_EVERY)
 
 

@@ -18,6 +18,7 @@ from temporalio.client import Client
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkerDeploymentConfig
 
+import metrics
 from activities.deliveries import Deliveries, Sender
 from activities.discounts import Discounts
 from activities.drift import Drift
@@ -34,9 +35,10 @@ from clients.shopify import PURCHASE_LIMITS
 from clients.subscribers import Subscribers
 from clients.targets import Targets
 from clients.vendor_http import tls_context
-from database import Sessions, connect
+from database import Sessions, connect, observe_pool
 from db.vault import Vault
 from domain.channels import Channel
+from metrics.endpoint import serve
 from services.deployments import ensure_current
 from settings import Settings, connect_temporal, read_settings
 from telemetry import configure_logging, exit_process
@@ -77,9 +79,10 @@ class Pools:
 
 
 @asynccontextmanager
-async def open_pools(settings: Settings, *, connections: int) -> AsyncGenerator[Pools]:
+async def open_pools(settings: Settings, *, name: str, connections: int) -> AsyncGenerator[Pools]:
     """The pools of one worker, closed at the end of the block. `connections`: to the database."""
     engine = connect(settings.database_url, connections=connections)
+    observe_pool(engine, metrics.CONNECTIONS[metrics.WORKER], name)
     try:
         async with httpx.AsyncClient(limits=CONNECTIONS, verify=tls_context()) as http:
             yield Pools(sessions=Sessions(engine), http=http)
@@ -216,10 +219,15 @@ async def run(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
-        client = await connect_temporal(settings)
+        sdk_metrics = stack.enter_context(serve(metrics.WORKER, settings.metrics_address))
+        client = await connect_temporal(settings, sdk_metrics=sdk_metrics)
         await check_search_attributes(client)
-        purchases = await stack.enter_async_context(open_pools(settings, connections=PURCHASE_CONNECTIONS))
-        background = await stack.enter_async_context(open_pools(settings, connections=BACKGROUND_CONNECTIONS))
+        purchases = await stack.enter_async_context(
+            open_pools(settings, name="purchases", connections=PURCHASE_CONNECTIONS)
+        )
+        background = await stack.enter_async_context(
+            open_pools(settings, name="background", connections=BACKGROUND_CONNECTIONS)
+        )
         await stack.enter_async_context(run_workers(client, settings, purchases, background))
         if deployment := _deployment(settings):
             await _join(client, deployment.version)

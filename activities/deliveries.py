@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from pydantic import BaseModel
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+import metrics
 from activities.failures import raise_alarm, retryable
 from clients.outcomes import NoRecipient, NotExecuted, Refused, Unknown
 from database import Sessions
@@ -113,6 +114,8 @@ class Deliveries:
             if isinstance(outcome, BaseException):
                 raise outcome
             outcomes[channel] = outcome
+        if all(_is_over(outcome) for outcome in outcomes.values()):
+            _observe_end(event)
         return outcomes
 
     @activity.defn
@@ -132,6 +135,8 @@ class Deliveries:
         outcome = await self._send(request, request.channel, event)
         if isinstance(outcome, Postponed):
             raise _failure(outcome)
+        if _is_over(outcome) and not await self._are_unsent(request):
+            _observe_end(event)
         return outcome
 
     @activity.defn
@@ -151,7 +156,18 @@ class Deliveries:
             ids = (request.shop_id, request.redemption_id, request.event)
             return await deliveries.begin_sends(session, *ids, rules)
 
+    async def _are_unsent(self, request: _Request) -> bool:
+        async with self._sessions() as session:
+            rows = await deliveries.list_unsent(session, [request.redemption_id])
+        return any(row.event == request.event for row in rows)
+
     async def _send(self, request: _Request, channel: Channel, event: EventToSend) -> DeliveryOutcome | Postponed:
+        outcome = await self._sent(request, channel, event)
+        counted = metrics.RETRIED if isinstance(outcome, Postponed) else outcome.status
+        metrics.DELIVERIES.labels(channel, counted).inc()
+        return outcome
+
+    async def _sent(self, request: _Request, channel: Channel, event: EventToSend) -> DeliveryOutcome | Postponed:
         sender = self._senders[channel]
         try:
             await sender.send(event)
@@ -215,6 +231,16 @@ def _is_first_execution(info: activity.Info) -> bool:
 def _failure(postponed: Postponed) -> ApplicationError:
     wait = None if postponed.seconds is None else timedelta(seconds=postponed.seconds)
     return retryable(postponed.failure, postponed.reason, retry_after=wait)
+
+
+def _is_over(outcome: DeliveryOutcome | Postponed) -> bool:
+    return isinstance(outcome, DeliveryOutcome) and outcome.status not in UNSENT
+
+
+def _observe_end(event: EventToSend) -> None:
+    """Observe that the event's last delivery has ended."""
+    age = datetime.now(UTC) - event.event.occurred_at
+    metrics.LAST_DELIVERY_SECONDS.observe(age.total_seconds())
 
 
 def _outcome(row: Delivery) -> DeliveryOutcome:

@@ -6,11 +6,13 @@ uses the same code, and the discount is recognised by its fingerprint.
 
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 from temporalio import activity
 
+import metrics
 from activities.attempt import Attempt
 from activities.credentials import store_of
 from activities.shopify_budgets import correct_budget
@@ -182,6 +184,7 @@ class Discounts:
                 facts=_facts(code),
                 channels=attempt.channels,
             ):
+                transactions.at_commit(session, partial(metrics.POINTS.labels("captured").inc, code.points_spent))
                 return True
             row = await discount_codes.lock_code(session, code.code_id)
             # Perhaps captured by an overlapping execution of this activity.

@@ -5,6 +5,7 @@ from datetime import timedelta
 import structlog
 from temporalio import activity
 
+import metrics
 from activities.credentials import store_of
 from activities.failures import raise_alarm
 from activities.shopify_budgets import leave_to_purchases
@@ -62,8 +63,11 @@ class Drift:
             if not has_drifted(code, found):
                 return False
             if found is None:
+                metrics.DRIFT_FOUND.labels("code_missing").inc()
                 return await self._report(code, ActivityKind.CODE_MISSING)
+            metrics.DRIFT_FOUND.labels("unpaid_code").inc()
             await self._shopify.delete_discount(await self._store(code), found.id)
+            metrics.DRIFT_SETTLED.labels("unpaid_code").inc()
             return await self._report(code, ActivityKind.UNPAID_CODE_REMOVED)
         except VendorError as error:
             # Compared again with a later batch. The other codes must not wait.

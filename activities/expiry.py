@@ -1,7 +1,10 @@
 """Expire points and redemptions. Each activity handles one batch and returns its size; 0 means that nothing is due."""
 
+from functools import partial
+
 from temporalio import activity
 
+import metrics
 from database import Sessions
 from db import metafields, points, redemptions, transactions
 from db.activity_log import log_customer
@@ -45,6 +48,7 @@ class Expiry:
             now = await transactions.now(session)
             expired = await points.expire_lots(session, shop_id, customer_id, now=now)
             if expired:
+                transactions.at_commit(session, partial(metrics.POINTS.labels("expired").inc, expired))
                 log_customer(session, shop_id, customer_id, ActivityKind.POINTS_EXPIRED, {"points": expired})
                 await metafields.mark_stale(session, shop_id, customer_id)
             return expired > 0

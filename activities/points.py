@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from sqlalchemy.ext.asyncio import AsyncSession
 from temporalio import activity
 
+import metrics
 from activities.attempt import Attempt
 from database import Sessions
 from db import metafields, points, redemptions, reservations, shops, transactions
@@ -105,6 +107,7 @@ async def _reserve(session: AsyncSession, attempt: Attempt, reservation: Reserva
     # The code is stored before the first call to Shopify: it makes that call safe to repeat.
     turn = await reservations.reserve(session, reserving, draws, code=new_code(reservation.code_prefix))
     if turn is None or turn <= attempt.deadline - CALL_TIME:
+        transactions.at_commit(session, partial(metrics.POINTS.labels("reserved").inc, reward.points_cost))
         return None
     await session.rollback()
     return NoTurn(wait=turn - reservation.now)
@@ -115,6 +118,7 @@ async def _release(session: AsyncSession, row: Redemption, attempt: Attempt) -> 
     shop = await shops.get_shop(session, row.shop_id)
     now = await transactions.now(session)
     await points.return_points(session, row, EntryKind.RELEASE, grace=shop.release_grace, now=now)
+    transactions.at_commit(session, partial(metrics.POINTS.labels("released").inc, row.points_spent))
     _record_failure(session, attempt)
     # Another redemption may have written the metafield with the lower balance while this one held its points.
     await metafields.mark_stale(session, row.shop_id, row.customer_id)

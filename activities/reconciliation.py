@@ -8,6 +8,7 @@ from functools import partial
 from temporalio import activity
 from temporalio.client import Client
 
+import metrics
 from activities.attempt import Attempt
 from activities.pruning import prune
 from clients.temporal import find_open_workflow, open_workflows_query
@@ -53,8 +54,10 @@ class Reconciliation:
             rows = await deliveries.list_unsent(session, [redemption_id for redemption_id, _ in waiting.values()])
         unsent = {(row.redemption_id, row.event) for row in rows}
         idle = [workflow_id for workflow_id, event in waiting.items() if event not in unsent]
+        metrics.DRIFT_FOUND.labels("idle_workflow").inc(len(idle))
         for workflow_id in idle:
             await self._temporal.get_workflow_handle(workflow_id).signal("recheck_deliveries")
+            metrics.DRIFT_SETTLED.labels("idle_workflow").inc()
         return len(idle)
 
     @activity.defn
@@ -81,6 +84,8 @@ class Reconciliation:
             if len(page) < BATCH_SIZE:
                 break
             open_ids = open_ids or await self._open_workflow_ids()
+        kind = "orphaned_redemption" if event is EventKind.REWARD_REDEEMED else "orphaned_refund"
+        metrics.DRIFT_FOUND.labels(kind).inc(len(orphaned))
         return orphaned
 
     async def _open_workflow_ids(self) -> set[str]:

@@ -4,15 +4,17 @@ The points must not be returned while the code can still be used.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 from temporalio import activity
 
+import metrics
 from activities.attempt import Attempt
 from activities.credentials import store_of
 from clients.outcomes import Unknown
 from clients.shopify import Shopify, Store
 from database import Sessions
-from db import redemptions, refunds, shops
+from db import redemptions, refunds, shops, transactions
 from db.customers import hold_contact
 from db.discount_codes import find_current_code
 from db.tables import Redemption, Refund
@@ -73,6 +75,7 @@ class Refunds:
             if await redemptions.refund(session, attempt.redemption_id, attempt.number):
                 row = await session.get_one(Redemption, attempt.redemption_id)
                 await refunds.complete(session, row, contact=self._vault.seal_contact(contact))
+                transactions.at_commit(session, partial(metrics.POINTS.labels("refunded").inc, row.points_spent))
                 return True
         return await self._refuse(attempt)
 

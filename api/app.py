@@ -7,6 +7,7 @@ from fastapi import Depends, FastAPI
 from fastapi_offline import FastAPIOffline
 from temporalio.client import Client
 
+import metrics
 from api import errors
 from api.middleware import AccessLog, HeadAsGet, RequestLimits, ResponseHeaders
 from api.openapi import TAGS, describe, operation_id
@@ -32,13 +33,15 @@ from api.routes import (
 )
 from api.state import State
 from clients.targets import Targets
-from database import Sessions, connect
+from database import Sessions, connect, observe_pool
 from db.vault import Vault
+from metrics.endpoint import serve
 from services.admission import Admission
 from services.capture_listener import CaptureListener
 from services.gateway import Gateway
 from services.purchases import Purchases
 from services.refunds import Refunds
+from services.samples import CHECK_TIMEOUT, Sampler
 from services.subscriptions import Subscriptions
 from services.webhook_intake import WebhookIntake
 from settings import Settings, connect_temporal, read_settings
@@ -80,6 +83,7 @@ _ROUTES = (
 
 # Of their own, as Shopify sends webhooks in bursts: a purchase always gets one of the others.
 WEBHOOK_CONNECTIONS = 5
+SAMPLE_CONNECTIONS = 2
 
 
 def create_app(settings: Settings | None = None, temporal: Client | None = None) -> FastAPI:
@@ -125,15 +129,32 @@ async def open_state(settings: Settings, temporal: Client | None) -> AsyncGenera
     engine = connect(settings.database_url)
     webhooks_engine = connect(settings.database_url, connections=WEBHOOK_CONNECTIONS)
     captures_engine = connect(settings.database_url, connections=1)
-    # Lazy, so that the API starts and reports that it is not ready while Temporal cannot be reached.
-    client = temporal or await connect_temporal(settings, lazy=True)
-    captures = CaptureListener(captures_engine)
-    state = _state(settings, client, Sessions(engine), Sessions(webhooks_engine), captures)
-    async with captures.running():
-        yield state
+    observe_pool(engine, metrics.CONNECTIONS[metrics.API], "api")
+    observe_pool(webhooks_engine, metrics.CONNECTIONS[metrics.API], "webhooks")
+    with serve(metrics.API, settings.metrics_address) as sdk_metrics:
+        # Lazy, so that the API starts and reports that it is not ready while Temporal cannot be reached.
+        client = temporal or await connect_temporal(settings, lazy=True, sdk_metrics=sdk_metrics)
+        captures = CaptureListener(captures_engine)
+        state = _state(settings, client, Sessions(engine), Sessions(webhooks_engine), captures)
+        async with captures.running(), _sampling(settings, client):
+            yield state
     await state.rate_limits.close()
     for each in (engine, webhooks_engine, captures_engine):
         await each.dispose()
+
+
+@asynccontextmanager
+async def _sampling(settings: Settings, client: Client) -> AsyncGenerator[None]:
+    """Take samples for the metrics, if there are any, on connections of their own."""
+    if settings.metrics_address is None:
+        yield
+        return
+    engine = connect(settings.database_url, connections=SAMPLE_CONNECTIONS, statement_timeout=CHECK_TIMEOUT)
+    try:
+        async with Sampler(store=Sessions(engine), temporal=client, task_queue=settings.temporal_task_queue).running():
+            yield
+    finally:
+        await engine.dispose()
 
 
 async def _root() -> dict[str, str]:

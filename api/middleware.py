@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from api.errors import ApiError
+from api.observation import observe_request
 
 MAX_BODY_BYTES = 16 * 1024
 
@@ -32,7 +33,7 @@ log = structlog.stdlib.get_logger("api.access")
 
 
 class AccessLog:
-    """Gives every request an id, and logs its method, route, status, error code and duration.
+    """Gives every request an id, counts it, and logs its method, route, status, error code and duration.
 
     Shop and redemption are on the line too, once they are known. Not the path: it can contain e-mail addresses.
     """
@@ -65,9 +66,12 @@ class AccessLog:
             return await self._app(scope, receive, record_status)
         finally:
             route = getattr(scope.get("route"), "path", None)
-            took_ms = round((time.monotonic() - began) * 1000)
-            code = {"error": _error_code(status, body)} if status >= 400 else {}
-            log.info("request", method=scope["method"], route=route, status=status, took_ms=took_ms, **code)
+            seconds, error = time.monotonic() - began, _error_code(status, body) if status >= 400 else None
+            code = {"error": error} if status >= 400 else {}
+            log.info(
+                "request", method=scope["method"], route=route, status=status, took_ms=round(seconds * 1000), **code
+            )
+            observe_request(route, status, error, seconds, scope["state"])
 
 
 def _request_id(given: str | None) -> str:

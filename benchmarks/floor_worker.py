@@ -18,7 +18,7 @@ async def work(ready: Path) -> None:
     """Run workers with the product's settings, for the floor's workflow and step only."""
     settings = read_settings()
     client = await connect_temporal(settings)
-    async with open_pools(settings, connections=1) as pools:
+    async with open_pools(settings, name="floor", connections=1) as pools:
         # Never run. One client cannot have two workers on one task queue, so the settings name an unused one.
         models = build_workers(client, settings, pools, pools)
     purchases, background = (cast("dict[str, Any]", model.config()) for model in models)

@@ -13,6 +13,7 @@ from secrets import SystemRandom
 import httpx
 import structlog
 
+import metrics
 from clients.outcomes import NotExecuted
 
 TIMEOUTS_TO_OPEN = 5
@@ -114,7 +115,9 @@ class Destination:
         return self._timeouts >= TIMEOUTS_TO_OPEN
 
     def _count_timeout(self) -> None:
-        self._timeouts += 1
+        was_open, self._timeouts = self._is_open, self._timeouts + 1
+        if self._is_open and not was_open:
+            metrics.OPEN_BREAKERS.labels(self._vendor.lower()).inc()
         if self._is_open:
             self._probe_at = _now() + self._limits.open_seconds
             log.warning("circuit breaker is open", vendor=self._vendor, time_outs=self._timeouts)
@@ -122,6 +125,7 @@ class Destination:
     def _close(self) -> None:
         if self._is_open:
             log.info("circuit breaker is closed", vendor=self._vendor)
+            metrics.OPEN_BREAKERS.labels(self._vendor.lower()).dec()
         self._timeouts = 0
 
 

@@ -17,7 +17,7 @@ from clients.marketing import (
     valid_email,
     valid_phone,
 )
-from clients.outcomes import Unknown
+from clients.outcomes import Unknown, observed_call
 from clients.vendor_http import Redactor, ResponseModel, VendorHttp, parse_body
 from domain.events import RewardEvent
 
@@ -38,7 +38,8 @@ class Klaviyo:
             Refused: the event is invalid, or (`alarm`) the key, its scope or the revision is.
             Unknown: Klaviyo failed, or its bot protection responded.
         """
-        await self._send(api_key, _event_body(event), event.email, event.phone, event.discount_code)
+        with observed_call("klaviyo", "send_event"):
+            await self._send(api_key, _event_body(event), event.email, event.phone, event.discount_code)
 
     async def check_key(self, api_key: SecretStr) -> None:
         """Find out whether Klaviyo accepts the key; see `accepts_key`."""

@@ -19,7 +19,7 @@ from clients.marketing import (
     event_properties,
     rfc3339,
 )
-from clients.outcomes import Unknown
+from clients.outcomes import Unknown, observed_call
 from clients.vendor_http import Redactor, ResponseModel, VendorHttp, parse_body, parse_seconds
 from domain.events import RewardEvent
 
@@ -53,7 +53,8 @@ class Omnisend:
             "contact": contact(self._http.vendor, event, phone_length=PHONE_LENGTH),
             "properties": event_properties(event),
         }
-        await self._send(api_key, body, event.email, event.phone, event.discount_code)
+        with observed_call("omnisend", "send_event"):
+            await self._send(api_key, body, event.email, event.phone, event.discount_code)
 
     async def check_key(self, api_key: SecretStr) -> None:
         """Find out whether Omnisend accepts the key; see `accepts_key`."""

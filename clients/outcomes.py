@@ -7,7 +7,13 @@ VendorError
  └── NoRecipient    there was no call: the customer has no address for this vendor, and no retry changes that
 """
 
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
+
+import metrics
 
 
 class VendorError(Exception):
@@ -52,3 +58,35 @@ class Unknown(VendorError):
 
 class NoRecipient(VendorError):
     """The vendor was not called, as it has no way to address the customer."""
+
+
+@dataclass
+class ObservedCall:
+    """A call in progress. `outcome`: one of `metrics.CALL_OUTCOMES`."""
+
+    outcome: str = "ok"
+
+
+@contextmanager
+def observed_call(vendor: str, operation: str) -> Generator[ObservedCall]:
+    """Count the call that the block makes by its outcome, and observe its duration unless it is held."""
+    began, call = time.perf_counter(), ObservedCall()
+    try:
+        yield call
+    except VendorError as error:
+        call.outcome = _label(error)
+        raise
+    finally:
+        metrics.VENDOR_CALLS.labels(vendor, operation, call.outcome).inc()
+        if call.outcome != "held":
+            metrics.VENDOR_CALL_SECONDS.labels(vendor, operation).observe(time.perf_counter() - began)
+
+
+def _label(error: VendorError) -> str:
+    match error:
+        case NotExecuted():
+            return "held" if error.is_held else "not_executed"
+        case Refused():
+            return "refused_configuration" if error.alarm else "refused"
+        case _:
+            return "unknown"

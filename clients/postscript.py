@@ -12,7 +12,7 @@ import httpx
 from pydantic import SecretStr
 
 from clients.marketing import CALL_SECONDS, EVENT_NAMES, INVALID_EVENT, LIMITS, accepts_key, contact, event_properties
-from clients.outcomes import NotExecuted, Unknown
+from clients.outcomes import NotExecuted, Unknown, observed_call
 from clients.vendor_http import Redactor, ResponseModel, VendorHttp, parse_body, retry_after_header
 from domain.events import RewardEvent
 
@@ -44,7 +44,8 @@ class Postscript:
             "external_id": str(event.event_id),
             "properties": event_properties(event),
         }
-        await self._send(api_key, body, event.email, event.phone, event.discount_code)
+        with observed_call("postscript", "send_event"):
+            await self._send(api_key, body, event.email, event.phone, event.discount_code)
 
     async def check_key(self, api_key: SecretStr) -> None:
         """Find out whether Postscript accepts the key; see `accepts_key`."""

@@ -18,7 +18,7 @@ from pydantic import AliasPath, Field, SecretStr, ValidationError
 from pydantic.alias_generators import to_snake
 
 from clients.destinations import Limits
-from clients.outcomes import NotExecuted, Refused, Unknown
+from clients.outcomes import NotExecuted, Refused, Unknown, observed_call
 from clients.shopify_discounts import (
     DiscountNode,
     FoundDiscount,
@@ -105,6 +105,10 @@ class Shopify:
 
     async def create_discount(self, store: Store, discount: Discount) -> str:
         """Create the discount and return its gid. Raises `CodeTaken` if the code exists."""
+        with observed_call("shopify", "create_discount"):
+            return await self._create_discount(store, discount)
+
+    async def _create_discount(self, store: Store, discount: Discount) -> str:
         match discount.type:
             case DiscountType.FREE_SHIPPING:
                 return await self._create(store, "FreeShipping", free_shipping_input(discount))
@@ -123,13 +127,15 @@ class Shopify:
         Raises:
             CodeTaken: the code exists; it may belong to the real discount or to this fence.
         """
-        return await self._create(store, "Basic", fence_input(discount))
+        with observed_call("shopify", "fence_code"):
+            return await self._create(store, "Basic", fence_input(discount))
 
     async def find_discount(self, store: Store, code: str) -> FoundDiscount | None:
         """The discount with this code, in upper or lower case, also if it has expired; None if there is none."""
         redactor = self._redactor(store, code)
-        node = await self._execute(store, "codeDiscountNodeByCode", {"code": code}, redactor)
-        return None if node is None else self._parse(DiscountNode, node).to_found_discount()
+        with observed_call("shopify", "find_discount"):
+            node = await self._execute(store, "codeDiscountNodeByCode", {"code": code}, redactor)
+            return None if node is None else self._parse(DiscountNode, node).to_found_discount()
 
     async def check_token(self, store: Store) -> None:
         """Find out whether Shopify accepts the token and lets it read discounts. Raises as `find_discount`."""
@@ -137,7 +143,8 @@ class Shopify:
 
     async def delete_discount(self, store: Store, gid: str) -> None:
         """Delete the discount. Does nothing if it does not exist."""
-        await self._end(store, "discountCodeDelete", gid)
+        with observed_call("shopify", "delete_discount"):
+            await self._end(store, "discountCodeDelete", gid)
 
     async def deactivate_discount(self, store: Store, gid: str) -> int | None:
         """Expire the discount now and return how often it was used; None if it does not exist.
@@ -145,13 +152,14 @@ class Shopify:
         An expired discount stays unchanged. Shopify counts uses asynchronously, so the number can be too low, never too
         high. Source: Admin API 2026-10, `asyncUsageCount`.
         """
-        payload = await self._end(store, "discountCodeDeactivate", gid)
-        if payload is None:
-            return None
-        node = payload.code_discount_node
-        if node is None or node.uses is None:
-            raise Unknown(self._http.vendor, "the response has neither a discount nor an error")
-        return node.uses
+        with observed_call("shopify", "deactivate_discount"):
+            payload = await self._end(store, "discountCodeDeactivate", gid)
+            if payload is None:
+                return None
+            node = payload.code_discount_node
+            if node is None or node.uses is None:
+                raise Unknown(self._http.vendor, "the response has neither a discount nor an error")
+            return node.uses
 
     async def set_loyalty_metafield(self, store: Store, customer_id: str, state: CustomerState) -> None:
         """Write the customer's state for the shop's theme. Retries are safe: the last write wins."""
@@ -162,8 +170,9 @@ class Shopify:
             "type": "json",
             "value": json.dumps(asdict(state)),
         }
-        payload = await self._mutate(store, "metafieldsSet", {"metafields": [metafield]}, self._redactor(store))
-        self._check_user_errors(payload, self._redactor(store))
+        with observed_call("shopify", "set_loyalty_metafield"):
+            payload = await self._mutate(store, "metafieldsSet", {"metafields": [metafield]}, self._redactor(store))
+            self._check_user_errors(payload, self._redactor(store))
 
     async def _create(self, store: Store, kind: str, discount: dict[str, Any]) -> str:
         redactor = self._redactor(store, discount["code"])

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from clients.destinations import Destinations, Limits
 from clients.marketing import rfc3339
-from clients.outcomes import NotExecuted, Unknown
+from clients.outcomes import NotExecuted, Unknown, observed_call
 from clients.targets import HostUnknown, TargetRefused, Targets
 from clients.vendor_http import CONNECT_SECONDS, tls_context
 from domain.events import EventKind, RewardEvent
@@ -75,6 +75,13 @@ class Subscribers:
             NotExecuted: no connection, the URL is not allowed, or the call is held.
             Unknown: the connection failed later, or the response took more than 10 s.
         """
+        with observed_call("subscriber", "send_webhook") as call:
+            status = await self._send(url, request, shop_id)
+            if not 200 <= status < 300:
+                call.outcome = "refused" if status < 500 else "unknown"
+            return status
+
+    async def _send(self, url: str, request: WebhookRequest, shop_id: int) -> int:
         try:
             target = self._targets.parse(url)
             async with self._hosts[f"{target.host} {shop_id}"].call(), asyncio.timeout(TOTAL_SECONDS):

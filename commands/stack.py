@@ -27,6 +27,14 @@ def up(
     temporal_port: Annotated[int, _port("Temporal")] = 7233,
     ui_port: Annotated[int, _port("the Temporal UI")] = 8233,
     vendor_port: Annotated[int, _port("the vendor sandbox")] = 8090,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=65534,
+            help="Port of the worker's metrics on 127.0.0.1; the API's is the next. Default: 9464, or any free ones.",
+        ),
+    ] = None,
     no_sandbox: Annotated[
         bool, typer.Option("--no-sandbox", help="Take vendor addresses from the environment, not the sandbox.")
     ] = False,
@@ -35,7 +43,7 @@ def up(
     """Run PostgreSQL, Temporal, worker, API and vendor sandbox in the foreground until Ctrl-C."""
     _require_stack()
     from local_stack import console
-    from local_stack.options import ALL_PARTS, StackOptions
+    from local_stack.options import ALL_PARTS, StackOptions, metrics_ports
 
     options = StackOptions(
         data_dir=data_dir,
@@ -43,6 +51,7 @@ def up(
         temporal_port=temporal_port,
         ui_port=ui_port,
         vendor_port=vendor_port,
+        metrics_ports=metrics_ports(metrics_port),
         parts=[part for part in ALL_PARTS if not (no_sandbox and part == "sandbox")],
         demo_data=not no_demo_data,
     )

@@ -69,7 +69,8 @@ _CODE_COLUMNS = (
     + BUDGET_COLUMNS
 )
 _COUNT_REQUEST = statement(f"""
-    UPDATE discount_codes c SET unknown_outcomes = c.unknown_outcomes + 1, updated_at = now()
+    UPDATE discount_codes c SET requested_at = coalesce(c.requested_at, clock_timestamp()),
+        unknown_outcomes = c.unknown_outcomes + 1, updated_at = now()
     FROM redemptions r JOIN shops s ON s.id = r.shop_id LEFT JOIN shopify_budgets b ON b.shop_id = s.id
     WHERE c.redemption_id = :redemption_id AND c.attempt = :attempt AND c.state = :planned
       AND (c.not_before IS NULL OR c.not_before <= clock_timestamp())
@@ -123,7 +124,7 @@ _CAPTURE = statement(
           AND r.deadline > clock_timestamp()
         RETURNING r.id, r.shop_id, r.customer_id, code.id AS code_id
     ), live AS (
-        UPDATE discount_codes c SET state = :live, shopify_id = :shopify_id, updated_at = now()
+        UPDATE discount_codes c SET state = :live, shopify_id = :shopify_id, updated_at = now(), answered_at = now()
         FROM redemption WHERE c.id = redemption.code_id
     ), entry AS ({ADD_ENTRY}), added AS ({ADD_DELIVERIES})
     SELECT pg_notify(:notifications, id) FROM redemption

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import Row, Select, and_, bindparam, exists, func, or_, select, tuple_, update
+from sqlalchemy import Interval, Row, Select, and_, bindparam, exists, func, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.tables import DiscountCode, Redemption, Refund, Shop
@@ -63,9 +63,17 @@ async def customer_codes(session: AsyncSession, redemptions: Iterable[Redemption
     return {row.redemption_id: row.code for row in await session.execute(query)}
 
 
+# From the first request to create the code, retries included, and before it the wait for the shop's rate limit.
+_SHOPIFY_TIME = func.coalesce(
+    DiscountCode.answered_at
+    - DiscountCode.requested_at
+    + func.greatest(DiscountCode.not_before - DiscountCode.created_at, timedelta()),
+    timedelta(),
+    type_=Interval,
+)
 # Built once, as every purchase runs it.
 _CAPTURED = (
-    select(Redemption, DiscountCode.code)
+    select(Redemption, DiscountCode.code, _SHOPIFY_TIME)
     .join(DiscountCode, DiscountCode.redemption_id == Redemption.id)
     .where(
         Redemption.shop_id == bindparam("shop_id"),
@@ -77,10 +85,12 @@ _CAPTURED = (
 )
 
 
-async def find_captured(session: AsyncSession, shop_id: int, redemption_id: str) -> tuple[Redemption, str] | None:
-    """A captured redemption with the code that the customer got. None: it is not captured."""
+async def find_captured(
+    session: AsyncSession, shop_id: int, redemption_id: str
+) -> tuple[Redemption, str, timedelta] | None:
+    """A captured redemption, the code that the customer got, and how long Shopify took. None: it is not captured."""
     row = (await session.execute(_CAPTURED, {"shop_id": shop_id, "redemption_id": redemption_id})).one_or_none()
-    return None if row is None else (row[0], row[1])
+    return None if row is None else (row[0], row[1], row[2])
 
 
 async def find_codes(session: AsyncSession, shop_id: int, codes: Iterable[str]) -> Sequence[Row[DiscountCode, str]]:

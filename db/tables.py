@@ -530,6 +530,10 @@ class DiscountCode(Base):
     """Creations at Shopify whose outcome is unknown. While there is one, the code may still appear."""
     not_before: Mapped[datetime | None]
     """The attempt's turn in the shop's Shopify budget. None: at once."""
+    requested_at: Mapped[datetime | None]
+    """Time of the first request to create it."""
+    answered_at: Mapped[datetime | None]
+    """When the answer to a request led to the capture."""
     checked_at: Mapped[datetime | None]
     """When it was last compared with Shopify."""
     created_at: Mapped[datetime] = _now()

@@ -1,16 +1,32 @@
 """The database's clock, snapshots, and whether an error means that the database is unreachable."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import event, func, select
 from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session
 
 
 async def now(session: AsyncSession) -> datetime:
     """The database's current time. Not the transaction's start: the transaction may have waited for a lock since."""
     return (await session.execute(select(func.clock_timestamp()))).scalar_one().astimezone(UTC)
+
+
+_ACTIONS = "at_commit"
+
+
+def at_commit(session: AsyncSession, action: Callable[[], object]) -> None:
+    """Do something once this transaction is committed, such as counting it."""
+    session.info.setdefault(_ACTIONS, []).append(action)
+
+
+@event.listens_for(Session, "after_commit")
+def _act(session: Session) -> None:
+    for action in session.info.pop(_ACTIONS, ()):
+        action()
 
 
 class Snapshot(AsyncSession):

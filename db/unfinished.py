@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from sqlalchemy import TextClause
+from sqlalchemy import Interval, TextClause
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.statements import statement
@@ -105,3 +105,59 @@ def _query(event: EventKind, among: Sequence[str] | None) -> TextClause:
     condition = "" if among is None else "AND r.id = ANY(CAST(:among AS text[]))"
     sql = _PAGE.format(unfinished=_UNFINISHED[event].format(among=condition), channels=_CHANNELS[event])
     return statement(sql) if among is None else statement(sql).bindparams(among=list(among))
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnfinishedCount:
+    """The unfinished redemptions of one kind. `overdue`: those that should have finished. `oldest`: its age.
+
+    Kinds: `undecided` (neither captured nor released), `undelivered`, `needs_attention` (a delivery was rejected),
+    `refunding`, `unfenced` (the points are released, the code could still appear).
+    """
+
+    kind: str
+    number: int
+    overdue: int
+    oldest: timedelta
+
+
+# Each part reads a partial index of the unfinished rows, so the number of finished ones does not matter.
+_COUNT = statement(
+    """
+    WITH unfinished AS (
+        SELECT 'undecided' AS kind, id, updated_at AS since, deadline < now() - :decided_within AS is_overdue
+        FROM redemptions WHERE status = :pending
+        UNION ALL
+        SELECT CASE WHEN status = :undelivered THEN 'undelivered' ELSE 'needs_attention' END, redemption_id,
+               CASE WHEN status = :undelivered THEN created_at ELSE updated_at END,
+               status <> :undelivered OR created_at < now() - :done_within
+        FROM deliveries WHERE status = ANY(:unsent)
+        UNION ALL
+        SELECT 'refunding', redemption_id, created_at, created_at < now() - :done_within
+        FROM refunds WHERE status = :requested
+        UNION ALL
+        SELECT 'unfenced', c.redemption_id, c.updated_at, c.updated_at < now() - :done_within
+        FROM discount_codes c JOIN redemptions r
+            ON r.id = c.redemption_id AND (r.status = :failed OR r.attempt > c.attempt)
+        WHERE c.state = :planned
+    )
+    SELECT kind, count(DISTINCT id) AS number, count(DISTINCT id) FILTER (WHERE is_overdue) AS overdue,
+           now() - min(since) AS oldest
+    FROM unfinished GROUP BY kind
+    """,
+    decided_within=Interval,
+    done_within=Interval,
+)
+
+
+async def count_unfinished(
+    session: AsyncSession, *, decided_within: timedelta, done_within: timedelta
+) -> list[UnfinishedCount]:
+    """What is unfinished now, by kind. A kind without any is left out.
+
+    Args:
+        decided_within: after its deadline, the time until a purchase is overdue.
+        done_within: the time until anything else is.
+    """
+    values = {"decided_within": decided_within, "done_within": done_within}
+    return [UnfinishedCount(**row) for row in (await session.execute(_COUNT, values)).mappings()]

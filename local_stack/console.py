@@ -104,6 +104,7 @@ def _addresses(stack: LocalStack) -> list[tuple[str, str]]:
         ("Temporal UI", stack.temporal_ui_url),
         ("Temporal", stack.temporal_address),
         ("Vendors", f"{stack.vendor_url}/_sandbox/shopify" if sandbox else "addresses from the environment"),
+        *((f"Metrics of the {part}", stack.metrics_url(part) or "") for part in stack.metrics),
         ("Database", stack.database_url),
         ("Settings and pids", str(stack.home / "stack.json")),
         ("Logs", str(stack.home / "logs")),

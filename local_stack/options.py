@@ -26,6 +26,8 @@ class StackOptions:
     temporal_port: int = 7233
     ui_port: int = 8233
     vendor_port: int = 8090
+    metrics_ports: tuple[int, int] | None = None
+    """Of worker and API. None: they serve no metrics."""
     parts: Collection[str] = ALL_PARTS
     """Without the sandbox, the vendors' addresses come from the environment."""
     demo_data: bool = True
@@ -63,7 +65,19 @@ class StackOptions:
             ("temporal", Claim(self.ui_port, "the Temporal UI", "--ui-port")),
             ("sandbox", Claim(self.vendor_port, "the vendor sandbox", "--vendor-port")),
         ]
+        if self.metrics_ports is not None:
+            worker, api = self.metrics_ports
+            claims += [
+                ("worker", Claim(worker, "the worker's metrics", "--metrics-port")),
+                ("api", Claim(api, "the API's metrics", "--metrics-port")),
+            ]
         return [claim for part, claim in claims if part in self.parts]
+
+
+def metrics_ports(first: int | None) -> tuple[int, int]:
+    """Ports of the metrics of worker and API. `first`: None for 9464, or any that are free."""
+    worker, api = ports.free_or((9464, 9465)) if first is None else (first, first + 1)
+    return worker, api
 
 
 def stack_settings(
@@ -72,6 +86,7 @@ def stack_settings(
     """Settings for worker, API and commands: defaults, overridden by the environment, overridden by the stack's own.
 
     The environment's Temporal and worker settings are ignored: the server is the stack's own, the worker unversioned.
+    So are those of metrics, as each process needs a port of its own.
     """
     defaults = {
         "ENCRYPTION_KEYS": encryption_key,
@@ -109,4 +124,4 @@ def process_environment(settings: Mapping[str, str]) -> dict[str, str]:
 
 
 def _belongs_to_stack(name: str) -> bool:
-    return name.startswith(("TEMPORAL_", "WORKER_"))
+    return name.startswith(("METRICS_", "TEMPORAL_", "WORKER_"))

@@ -51,6 +51,11 @@ def free(count: int) -> list[int]:
     return chosen
 
 
+def free_or(preferred: Iterable[int]) -> list[int]:
+    """These ports, each replaced by another one if it is not free."""
+    return [port if _reserve(port) else free(1)[0] for port in preferred]
+
+
 _chosen: set[int] = set()
 
 

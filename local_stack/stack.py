@@ -42,6 +42,8 @@ class LocalStack:
         self.temporal_address = f"{LOOPBACK}:{options.temporal_port}"
         self.temporal_ui_url = f"http://{LOOPBACK}:{options.ui_port}"
         self.vendor_url = f"http://{LOOPBACK}:{options.vendor_port}"
+        self.metrics = dict(zip(APPLICATION, options.metrics_ports or (), strict=False))
+        """Ports of the metrics, by part. Empty: there are none."""
         self.database_url = ""
         self.env: dict[str, str] = {}
         """Settings for further workers, APIs and commands on this stack."""
@@ -138,10 +140,17 @@ class LocalStack:
             "postgres": lambda: postgres(self.home, sockets, env),
             "temporal": lambda: parts.temporal(self.home, options.temporal_port, options.ui_port, env),
             "sandbox": lambda: parts.sandbox(self.home, options.vendor_port, env),
-            "worker": lambda: parts.worker(self.home, env),
-            "api": lambda: parts.api(options.api_port, env),
+            "worker": lambda: parts.worker(self.home, {**env, **self._metrics_settings("worker")}),
+            "api": lambda: parts.api(options.api_port, {**env, **self._metrics_settings("api")}),
         }
         return {name: factories[name] for name in options.parts}
+
+    def metrics_url(self, part: str) -> str | None:
+        """Where the part serves its metrics. None: it does not."""
+        return f"http://{LOOPBACK}:{self.metrics[part]}/metrics" if part in self.metrics else None
+
+    def _metrics_settings(self, part: str) -> dict[str, str]:
+        return {"METRICS_ADDRESS": f"{LOOPBACK}:{self.metrics[part]}"} if part in self.metrics else {}
 
     async def _keep(self, undo: AsyncExitStack, *chosen: Part) -> None:
         for part in chosen:
@@ -172,6 +181,7 @@ class LocalStack:
             "temporal_ui_url": self.temporal_ui_url,
             "database_url": self.database_url,
             "vendor_url": self.vendor_url,
+            "metrics_urls": {part: self.metrics_url(part) for part in self.metrics},
             "pids": self.pids,
             "env": self.env,
         }

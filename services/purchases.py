@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from structlog.contextvars import bind_contextvars
 from temporalio.common import WorkflowIDReusePolicy
 
+import metrics
 from activities.attempt import Attempt
 from database import Sessions
 from db import claims, discount_codes, idempotency, redemptions, shops, transactions
@@ -41,10 +42,11 @@ WAITING = 0.8
 
 @dataclass(frozen=True, kw_only=True)
 class Purchased:
-    """A captured redemption and its discount code."""
+    """A captured redemption and its discount code. `shopify_time`: how much of the purchase's time Shopify took."""
 
     redemption: Redemption
     code: str
+    shopify_time: timedelta
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +123,8 @@ class Purchases:
         try:
             async with self._admission.place(purchase.shop.id, within=self._deadline * WAITING):
                 admitted = time.monotonic()
-                reply = await self._purchase(purchase, self._deadline - timedelta(seconds=admitted - began))
+                with metrics.PURCHASES_ADMITTED.track_inprogress():
+                    reply = await self._purchase(purchase, self._deadline - timedelta(seconds=admitted - began))
                 if reply.answer.status == HTTPStatus.CREATED and not reply.replayed:
                     self._admission.observe(purchase.shop.id, timedelta(seconds=time.monotonic() - admitted))
                 return reply
@@ -264,7 +267,7 @@ class Purchases:
     async def _find_purchased(self, shop: Shop, redemption_id: str) -> Purchased | None:
         async with self._sessions() as session:
             found = await discount_codes.find_captured(session, shop.id, redemption_id)
-        return found and Purchased(redemption=found[0], code=found[1])
+        return found and Purchased(redemption=found[0], code=found[1], shopify_time=found[2])
 
 
 async def _retried(work: Callable[[], Awaitable[Result]]) -> Result:

@@ -68,6 +68,21 @@ async def queue_state(client: Client, task_queue: str, *, workflows: bool) -> Qu
     return QueueState(name=task_queue, dispatch=_dispatch(described, workers), workers=workers)
 
 
+async def backlog(client: Client, task_queue: str) -> int:
+    """Roughly, how many tasks of the queue wait for a worker. Raises `RPCError`."""
+    queue = TaskQueue(name=task_queue)
+    kinds = (TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY)
+    described = [
+        await client.workflow_service.describe_task_queue(
+            DescribeTaskQueueRequest(
+                namespace=client.namespace, task_queue=queue, task_queue_type=kind, report_stats=True
+            )
+        )
+        for kind in kinds
+    ]
+    return sum(one.stats.approximate_backlog_count for one in described)
+
+
 async def _heartbeats(client: Client, task_queue: str) -> list[WorkerHeartbeat]:
     """Heartbeats of the queue's workers. Empty if the server has none: then polls decide."""
     request = ListWorkersRequest(namespace=client.namespace, query=f"TaskQueue = '{task_queue}'", page_size=1000)

@@ -81,8 +81,8 @@ class Service:
     async def worker(self) -> AsyncGenerator[None]:
         """A worker."""
         async with (
-            open_pools(self.settings, connections=PURCHASE_CONNECTIONS) as purchases,
-            open_pools(self.settings, connections=BACKGROUND_CONNECTIONS) as background,
+            open_pools(self.settings, name="purchases", connections=PURCHASE_CONNECTIONS) as purchases,
+            open_pools(self.settings, name="background", connections=BACKGROUND_CONNECTIONS) as background,
         ):
             pools = [replace(one, http=self.worker_http) for one in (purchases, background)]
             async with run_workers(self.temporal, self.settings, *pools):

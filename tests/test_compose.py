@@ -22,7 +22,7 @@ OURS = sorted(name for name, service in SERVICES.items() if service["image"].sta
 LONG_RUNNING = sorted(name for name, service in SERVICES.items() if service.get("restart") == "unless-stopped")
 NOT_SETTINGS = {"WORKER_READY_FILE"}
 """Environment variables that are read outside `Settings`."""
-PINNED = re.compile(r"^[a-z0-9./-]+:\d+\.\d+(\.\d+)?(-[a-z0-9.-]+)?$")
+PINNED = re.compile(r"^[a-z0-9./-]+:v?\d+\.\d+(\.\d+)?(-[a-z0-9.-]+)?$")
 
 
 @pytest.mark.parametrize("name", OURS)

@@ -3,8 +3,9 @@
 import math
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends, Request, Response
 
+import metrics
 from api import idempotency
 from api.auth import Writer
 from api.bodies import json_body
@@ -47,6 +48,7 @@ async def purchase_reward(
     body: Annotated[PurchaseRequest, Depends(json_body(PurchaseRequest))],
     state: StateOf,
     request_id: RequestId,
+    request: Request,
 ) -> Response:
     """Spend a customer's points on a reward. The response has the discount code.
 
@@ -65,6 +67,7 @@ async def purchase_reward(
         if isinstance(outcome, Refusal):
             error = refusal_error(outcome, customer_identifier=customer, reward_id=reward_id)
             return DecidedAnswer(status=error.kind.status, body=error.body())
+        request.state.shopify_time = outcome.shopify_time
         document = RewardHistoryDocument(data=reward_history_entry(outcome.redemption, outcome.code))
         return DecidedAnswer(status=201, body=document.model_dump_json())
 
@@ -80,7 +83,10 @@ async def purchase_reward(
         points_to_spend=body.points_to_spend,
     )
     try:
-        return idempotency.response(key, await state.purchases.purchase(purchase))
+        with metrics.PURCHASES_OPEN.track_inprogress():
+            reply = await state.purchases.purchase(purchase)
+        request.state.replayed = reply.replayed
+        return idempotency.response(key, reply)
     except WrongSpending as error:
         raise ApiError(error.code) from None
     except PurchaseRejected:

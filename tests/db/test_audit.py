@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import text
 
 from database import Sessions
-from db.audit import INVARIANTS
+from db.audit import INVARIANTS, count_violations
 from tests.builders import a_customer, a_lot, a_shop
 from tests.service import Service
 from tests.shop import Shop
@@ -60,5 +60,10 @@ async def _violated(statement: str, service: Service, store: Sessions, shop: Sho
     async with store.begin() as session:
         await session.execute(text(statement), {"customer": shop.customers[0], "redemption": redemption})
         violated = {name for name, query in INVARIANTS.items() if (await session.execute(query)).first() is not None}
+        counts = {name: await count_violations(session, name, of_recent=False) for name in INVARIANTS}
+        recent = {name for name in INVARIANTS if await count_violations(session, name, of_recent=True)}
+        assert {name for name, number in counts.items() if number} == violated
+        # The customers of a shop are counted only with everything else.
+        assert recent == (set() if "UPDATE shops" in statement else violated)
         await session.rollback()
     return violated

@@ -1,6 +1,7 @@
-"""Which errors mean that the database is unreachable."""
+"""Which errors mean that the database is unreachable, and what is done at a commit."""
 
 import asyncio
+from functools import partial
 
 import pytest
 from sqlalchemy import text
@@ -8,6 +9,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from database import Sessions
+from db import transactions
 from db.transactions import is_unreachable
 from tests.waiting import locks_waited_for, wait_until
 
@@ -55,3 +57,20 @@ async def test_a_deadlock_is_a_bug_and_no_outage(store: Sessions) -> None:
         await waiting
 
     assert not is_unreachable(found.value)
+
+
+async def test_an_action_waits_for_the_commit(store: Sessions) -> None:
+    done: list[str] = []
+    async with store.begin() as session:
+        await session.execute(text("SELECT 1"))
+        transactions.at_commit(session, partial(done.append, "counted"))
+        assert done == []
+    assert done == ["counted"]
+
+
+async def test_a_rollback_does_no_action(store: Sessions) -> None:
+    done: list[str] = []
+    async with store.begin() as session:
+        transactions.at_commit(session, partial(done.append, "counted"))
+        await session.rollback()
+    assert done == []

@@ -1,12 +1,14 @@
 """Ports on loopback."""
 
+import socket
 import subprocess
 import sys
 
 import pytest
 
 from local_stack import Misuse, ports
-from local_stack.ports import Claim
+from local_stack.options import APPLICATION, StackOptions, metrics_ports
+from local_stack.ports import LOOPBACK, Claim
 
 
 def test_two_parts_cannot_share_a_port() -> None:
@@ -30,3 +32,20 @@ def test_two_processes_do_not_choose_the_same_port() -> None:
     other = subprocess.run([sys.executable, "-c", choice], capture_output=True, text=True, check=False)
 
     assert f"no free port between {port} and {port + 1}" in other.stderr
+
+
+def test_a_preferred_port_gives_way_to_a_free_one() -> None:
+    with socket.create_server((LOOPBACK, 0)) as listener:
+        port = listener.getsockname()[1]
+        assert ports.free_or([port]) != [port]
+
+    assert ports.free_or([port]) == [port]
+
+
+def test_metrics_have_two_ports() -> None:
+    port, _ = ports.free(2)
+
+    options = StackOptions(parts=APPLICATION, metrics_ports=metrics_ports(port))
+
+    claims = {claim.purpose: claim.port for claim in options.claims() if claim.option == "--metrics-port"}
+    assert claims == {"the worker's metrics": port, "the API's metrics": port + 1}

@@ -88,7 +88,8 @@ async def test_stack_json_is_complete_and_private(tmp_path: Path) -> None:
 
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert set(record) == {
-            "api_url", "temporal_address", "temporal_ui_url", "database_url", "vendor_url", "pids", "env",
+            "api_url", "temporal_address", "temporal_ui_url", "database_url", "vendor_url", "metrics_urls",
+            "pids", "env",
         }  # fmt: skip
         assert record["env"]["DATABASE_URL"] == record["database_url"] == stack.database_url
         assert record["pids"] == stack.pids
@@ -107,9 +108,10 @@ async def test_settings_of_another_deployment_are_ignored(tmp_path: Path, monkey
     monkeypatch.setenv("TEMPORAL_API_KEY", "cloud")
     monkeypatch.setenv("DATABASE_URL", "postgresql+asyncpg://production")
     monkeypatch.setenv("PURCHASE_DEADLINE_SECONDS", "7")
+    monkeypatch.setenv("METRICS_ADDRESS", "0.0.0.0:9464")
 
     async with local_stack(tmp_path) as stack:
-        assert "TEMPORAL_API_KEY" not in stack.env
+        assert not {"TEMPORAL_API_KEY", "METRICS_ADDRESS"} & set(stack.env)
         assert "production" not in stack.env["DATABASE_URL"]
         assert stack.env["PURCHASE_DEADLINE_SECONDS"] == "7"
 

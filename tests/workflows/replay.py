@@ -29,6 +29,8 @@ SANDBOX = SandboxedWorkflowRunner(
         "db",
         "domain",
         "httpx",
+        "metrics",
+        "prometheus_client",
         "pydantic",
         "sqlalchemy",
         "structlog",
