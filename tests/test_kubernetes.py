@@ -149,9 +149,21 @@ def test_workers_scale_by_both_task_queues_and_the_servers_address() -> None:
     assert {*(trigger["endpoint"] for trigger in triggers), connection["spec"]["hostPort"]} == {address}
 
 
-def test_only_the_api_accepts_connections() -> None:
+def test_only_the_api_accepts_requests() -> None:
     apps = {one["spec"]["template"]["metadata"]["labels"]["app"] for one in WITH_PODS}
     by_name = {one["metadata"]["name"]: one["spec"]["podSelector"] for one in of_kind("NetworkPolicy")}
 
     assert set(by_name["pointsaga-no-ingress"]["matchExpressions"][0]["values"]) == apps - {"pointsaga-api"}
     assert set(by_name["pointsaga-egress"]["matchExpressions"][0]["values"]) == apps
+
+
+def test_prometheus_finds_the_port_of_the_metrics() -> None:
+    [config] = of_kind("ConfigMap")
+    port = config["data"]["METRICS_ADDRESS"].rpartition(":")[2]
+    services = [one for one in WITH_PODS if one["kind"] != "Job"]
+
+    for one in services:
+        assert one["spec"]["template"]["metadata"]["annotations"]["prometheus.io/port"] == port
+        assert int(port) in [named["containerPort"] for named in container(one)["ports"]]
+    [policy] = [one for one in of_kind("NetworkPolicy") if one["metadata"]["name"] == "pointsaga-metrics"]
+    assert [one["port"] for one in policy["spec"]["ingress"][0]["ports"]] == [int(port)]
