@@ -10,6 +10,7 @@ from commands.audit import audit
 from commands.credentials import credentials
 from commands.customers import customers
 from commands.deployment import migrate, schedules
+from commands.doctor import doctor, shopify
 from commands.imports import customer_data, import_file
 from commands.keys import keys
 from commands.options import choose_stack
@@ -76,6 +77,8 @@ app.command(rich_help_panel=OPERATING)(audit)
 app.command("import", rich_help_panel=ADMINISTRATION)(import_file)
 app.command(rich_help_panel=ADMINISTRATION)(migrate)
 app.command("customer-data", rich_help_panel=ADMINISTRATION)(customer_data)
+app.command(rich_help_panel=ADMINISTRATION)(doctor)
+app.add_typer(shopify, name="shopify", rich_help_panel=ADMINISTRATION)
 app.add_typer(shops, name="shops", rich_help_panel=ADMINISTRATION)
 app.add_typer(rewards, name="rewards", rich_help_panel=ADMINISTRATION)
 app.add_typer(customers, name="customers", rich_help_panel=ADMINISTRATION)

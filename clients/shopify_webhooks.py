@@ -24,6 +24,12 @@ class Topic(StrEnum):
     SHOP_REDACTED = "shop/redact"
 
     @property
+    def in_graphql(self) -> str | None:
+        """Its name in the Admin API. None: a compliance topic, which only the app's configuration subscribes."""
+        is_compliance = self in (Topic.DATA_REQUESTED, Topic.CUSTOMER_REDACTED, Topic.SHOP_REDACTED)
+        return None if is_compliance else self.upper().replace("/", "_")
+
+    @property
     def erases(self) -> bool:
         """Whether its webhooks delete personal data for good."""
         return self in (Topic.CUSTOMER_DELETED, Topic.CUSTOMER_REDACTED, Topic.SHOP_REDACTED)

@@ -16,6 +16,10 @@ from sandbox.discount_rules import Input, user_error, user_errors
 from sandbox.vendor import at
 
 NO_DISCOUNT = user_error(["id"], "INVALID", "Code discount does not exist.")
+ALL_SCOPES = (
+    *("read_discounts", "write_discounts", "read_customers", "write_customers", "read_customer_merge"),
+    *("read_orders", "read_products"),
+)
 USUAL_PRICE = Decimal("10.00")
 ALL_PRODUCTS = {"__typename": "Collection", "id": "gid://shopify/Collection/1", "handle": "all"}
 
@@ -101,6 +105,10 @@ class Shop:
     prices: dict[str, Decimal | None] = field(default_factory=dict[str, Decimal | None])
     """Gid of a product variant → price. None: it does not exist."""
     discounts: dict[str, Discount] = field(default_factory=dict[str, Discount])
+    scopes: list[str] = field(default_factory=lambda: list(ALL_SCOPES))
+    """Access scopes of the token."""
+    webhooks: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
+    """Gid → webhook subscription."""
     metafields: dict[tuple[str, str, str], dict[str, Any]] = field(default_factory=dict[tuple[str, str, str], Any])
     _live: dict[str, Discount] = field(default_factory=dict[str, Discount])
     _ids: "count[int]" = field(default_factory=partial(count, 1))
@@ -117,6 +125,9 @@ class Shop:
             "discountCodeDeactivate": self._deactivate,
             "discountCodeDelete": self._delete,
             "metafieldsSet": self._set_metafields,
+            "currentAppInstallation": {"accessScopes": [{"handle": scope} for scope in self.scopes]},
+            "webhookSubscriptions": self._subscriptions,
+            "webhookSubscriptionCreate": self._subscribe,
         }
 
     def restore(self, value: Discount | dict[str, Any]) -> None:
@@ -128,6 +139,10 @@ class Shop:
                 self._live[value.code.casefold()] = value
         else:
             gid = value["id"]
+            if "topic" in value:
+                self.webhooks[gid] = value
+                self._ids = count(max(int(gid.rpartition("/")[2]) + 1, next(self._ids)))
+                return
             self.metafields[value["ownerId"], value["namespace"], value["key"]] = value
         number = int(gid.rpartition("/")[2])
         self._ids = count(max(number + 1, next(self._ids)))
@@ -193,6 +208,22 @@ class Shop:
         self.save(found.gid, found)
         return {"deletedCodeDiscountId": found.gid, "userErrors": []}
 
+    def _subscriptions(self, _info: object, **_page: object) -> dict[str, Any]:
+        return {"nodes": list(self.webhooks.values())}
+
+    def _subscribe(self, _info: object, topic: str, webhookSubscription: Input) -> dict[str, Any]:  # noqa: N803 - Shopify's
+        uri = webhookSubscription.get("uri") or ""
+        if topic == "CUSTOMERS_MERGE" and "read_customer_merge" not in self.scopes:
+            return _unsubscribed("topic", "The topic requires the scope read_customer_merge")
+        if not uri.startswith("https://"):
+            return _unsubscribed("uri", "Address protocol http:// is not supported")
+        if any((one["topic"], one["uri"]) == (topic, uri) for one in self.webhooks.values()):
+            return _unsubscribed("uri", "Address for this topic has already been taken")
+        gid = f"gid://shopify/WebhookSubscription/{next(self._ids)}"
+        self.webhooks[gid] = {"id": gid, "topic": topic, "uri": uri}
+        self.save(gid, self.webhooks[gid])
+        return {"webhookSubscription": self.webhooks[gid], "userErrors": []}
+
     def _set_metafields(self, _info: object, metafields: list[Input]) -> dict[str, Any]:
         errors = [error for index, data in enumerate(metafields) for error in _metafield_errors(index, data)]
         if errors:
@@ -205,6 +236,13 @@ class Shop:
         self.metafields[key] = {"id": gid, "updatedAt": datetime.now(UTC), **data}
         self.save(gid, self.metafields[key])
         return self.metafields[key]
+
+
+def _unsubscribed(argument: str, message: str) -> dict[str, Any]:
+    return {
+        "webhookSubscription": None,
+        "userErrors": [{"field": ["webhookSubscription", argument], "message": message}],
+    }
 
 
 def _context(customers: list[str] | None) -> dict[str, Any]:

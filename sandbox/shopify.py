@@ -32,11 +32,12 @@ ERRORS = {
 
 
 class ShopSettings(BaseModel):
-    """Settings of one shop: the only valid token, and the points restored per second."""
+    """Settings of one shop: the only valid token, its access scopes, and the points restored per second."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     access_token: str | None = None
+    scopes: list[str] | None = None
     restore_rate: Annotated[float, Field(gt=0)] = STANDARD_RATE
 
 
@@ -156,6 +157,8 @@ class Shopify(Vendor):
     async def _set_up(self, shop_domain: str, settings: ShopSettings) -> None:
         account = self._account(shop_domain)
         account.token = settings.access_token
+        if settings.scopes is not None:
+            account.shop.scopes = settings.scopes
         account.bucket = Bucket(settings.restore_rate, settings.restore_rate * BUCKET_SECONDS)
 
     async def _use(self, shop_domain: str, use: Use) -> None:

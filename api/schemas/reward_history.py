@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 from urllib.parse import urlencode
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic.config import JsonDict
 
 from api.paging import ListQuery
@@ -27,7 +27,15 @@ def _moment(text: object) -> object:
     return text.replace(" ", "+") if isinstance(text, str) else text
 
 
-_Moment = Annotated[Time, BeforeValidator(_moment)]
+def _in_utc(moment: datetime) -> datetime:
+    # The first and last hours of the calendar have no time in UTC.
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        return datetime(1, 1, 1, tzinfo=UTC) if moment.year == 1 else datetime(9999, 12, 31, tzinfo=UTC)
+
+
+_Moment = Annotated[Time, BeforeValidator(_moment), AfterValidator(_in_utc)]
 _CURSOR = r"^[0-9]{1,16}_cr_[a-z0-9]{20}$"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SHOWN = timedelta(milliseconds=1)

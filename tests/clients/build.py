@@ -17,6 +17,7 @@ from domain.discounts import Discount, DiscountType
 from domain.events import CustomerState, EventKind, RewardEvent
 from domain.reward_terms import AppliesTo, ItemKind, PurchaseType
 
+URL_TEMPLATE = "https://sandbox/{shop_domain}/admin/api/{version}/graphql.json"
 STORE = Store(domain="corner-shop.myshopify.com", access_token=SecretStr("shpat_0123456789abcdef"))
 KEYS = {"klaviyo": "pk_0123456789", "omnisend": "0123-abcdef", "postscript": "sk_0123456789"}
 STATE = CustomerState(points_balance=250, lifetime_points=1250, redeemed_points=1000, vip_tier="Gold", status="member")
@@ -82,8 +83,7 @@ FREE_PRODUCT, FREE_PRODUCT_WITH_SPEND, OFF_COLLECTION, OFF_VARIANT, OFF_PRODUCTS
 
 
 def shopify_client(http: httpx.AsyncClient, version: str = "2026-10") -> Shopify:
-    template = "https://sandbox/{shop_domain}/admin/api/{version}/graphql.json"
-    return Shopify(http, url_template=template, api_version=version)
+    return Shopify(http, url_template=URL_TEMPLATE, api_version=version)
 
 
 async def send_event(vendor: str, http: httpx.AsyncClient, *, key: str | None = None, **changes: Any) -> None:

@@ -27,10 +27,12 @@ from graphql.execution.values import get_variable_values
 from jsonschema import Draft4Validator, Draft202012Validator
 from jsonschema.protocols import Validator
 
+from clients.shopify_app import ShopifyApp
+from clients.shopify_webhooks import Topic
 from domain.events import EventKind
 from sandbox.app import create_app
 from sandbox.transport import SandboxTransport
-from tests.clients.build import EVERY_KIND, STATE, STORE, a_discount, send_event, shopify_client
+from tests.clients.build import EVERY_KIND, STATE, STORE, URL_TEMPLATE, a_discount, send_event, shopify_client
 
 SCHEMAS = os.environ.get("VENDOR_SCHEMAS")
 SKIP_REASON = """set VENDOR_SCHEMAS to a folder with
@@ -84,6 +86,11 @@ async def every_shopify_call(http: httpx.AsyncClient) -> None:
     assert found is not None
     await shopify.delete_discount(STORE, found.id)
     await shopify.set_loyalty_metafield(STORE, "4711", STATE)
+    app = ShopifyApp(http, url_template=URL_TEMPLATE, api_version="2026-10")
+    await app.access_scopes(STORE)
+    for topic in filter(None, (topic.in_graphql for topic in Topic)):
+        assert await app.subscribe(STORE, topic, "https://points.example/webhooks/shopify") is None
+    assert len(await app.webhook_subscriptions(STORE)) > 5
 
 
 async def test_shopifys_schema_accepts_all_variables() -> None:

@@ -23,7 +23,7 @@ COMMANDS = [
     *(["up"], ["demo"], ["env"]),
     *(["shops", one] for one in ("create", "show", "edit", "list")),
     *(["rewards", one] for one in ("create", "list", "show", "edit", "pause", "delete")),
-    ["customers", "upsert"],
+    *(["customers", "upsert"], ["doctor"], ["shopify", "subscribe"]),
 ]
 
 
