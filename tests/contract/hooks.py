@@ -38,3 +38,9 @@ def _sign(request: Any) -> Any:
 
 def _body(content: str | bytes | None) -> bytes:
     return content.encode() if isinstance(content, str) else content or b""
+
+
+@schemathesis.serializer("application/jsonl", "application/x-ndjson")
+def _lines(_: Any, value: Any) -> bytes:
+    """The body of a bulk request: text."""
+    return value if isinstance(value, bytes) else str(value).encode(errors="replace")
