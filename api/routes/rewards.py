@@ -77,7 +77,7 @@ async def add_reward(
     summary="Update a reward",
     response_model=RewardDocument,
     responses=errors(*BODY, *ADMIN, "reward_not_found", "idempotency_key_reused"),
-    openapi_extra=body_schema(RewardChanges, {"is_active": False}),
+    openapi_extra=body_schema(RewardChanges, {"points_cost": 400}),
 )
 async def update_reward(
     reward_id: RewardId,

@@ -41,14 +41,32 @@ class Request:
             self.method,
             path,
             params={one["name"]: values[one["name"]] for one in named if one["in"] == "query"},
-            headers={"Authorization": shop.admin_key, "Idempotency-Key": str(uuid4()), **headers},
-            json=_filled(example_body(self.operation), values),
+            headers={
+                "Authorization": shop.admin_key,
+                "Idempotency-Key": str(uuid4()),
+                **headers,
+                **_media_type(self.operation),
+            },
+            **_body(self.operation, values),
         )
+
+
+def _body(operation: Json, values: dict[str, str]) -> dict[str, Any]:
+    """The arguments that send the operation's example."""
+    content = operation.get("requestBody", {}).get("content", {})
+    if "application/jsonl" in content:
+        return {"content": content["application/jsonl"]["example"]}
+    return {"json": _filled(example_body(operation), values)}
+
+
+def _media_type(operation: Json) -> dict[str, str]:
+    content = operation.get("requestBody", {}).get("content", {})
+    return {"Content-Type": "application/jsonl"} if "application/jsonl" in content else {}
 
 
 def example_body(operation: Json) -> Any:
     content = operation.get("requestBody", {}).get("content", {})
-    return content["application/json"].get("example") if content else None
+    return content.get("application/json", {}).get("example")
 
 
 def _filled(body: Any, values: dict[str, str]) -> Any:
@@ -95,6 +113,8 @@ async def ids_of(shop: Shop, reward: str) -> Ids:
         "identifier": people,
         "customer_identifier": people,
         "filter[email]": people[1:],
+        "filter[customer]": people,
+        "filter[reward_id]": [reward],
         "X-Shopify-Shop-Domain": [shop.domain],
     }
 
@@ -106,10 +126,12 @@ UNKNOWN: Ids = {
     "identifier": ["1", "unknown@shopper.io"],
     "customer_identifier": ["1", "unknown@shopper.io"],
     "filter[email]": ["unknown@shopper.io"],
+    "filter[customer]": ["1", "unknown@shopper.io"],
+    "filter[reward_id]": ["reward_unknown"],
     "X-Shopify-Shop-Domain": ["unknown.myshopify.com"],
 }
 
-EMPTY = {"filter[email]": 200, "X-Shopify-Shop-Domain": 401}
+EMPTY = {"filter[email]": 200, "filter[customer]": 200, "filter[reward_id]": 200, "X-Shopify-Shop-Domain": 401}
 """Status for an unknown id where it is not 404: an empty list, and an unsigned webhook."""
 
 # A subscription that gets no requests.
