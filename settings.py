@@ -88,6 +88,9 @@ class Settings(BaseSettings):
     purchase_deadline_seconds: Annotated[float, Field(gt=0, le=300)] = 25.0
     """Seconds until a purchase without a discount code fails and its points are released."""
 
+    async_purchase_deadline_seconds: Annotated[float, Field(gt=0, le=86_400)] = 900.0
+    """The same for a purchase with `Prefer: respond-async`, which waits for its turn at Shopify."""
+
     purchases_in_progress: Annotated[int, Field(ge=1)] = 8
     """Purchases that an API process has in progress at a time. Others wait, and shops are admitted in turn."""
 
@@ -184,6 +187,11 @@ class Settings(BaseSettings):
             return given
         values = {name.lower(): value for name, value in stack.settings().items()}
         return init_settings, env_settings, InitSettingsSource(settings_cls, values), dotenv_settings
+
+    @property
+    def async_purchase_deadline(self) -> timedelta:
+        """Maximum duration of a queued purchase before the pivot."""
+        return timedelta(seconds=self.async_purchase_deadline_seconds)
 
     @property
     def purchase_deadline(self) -> timedelta:

@@ -115,7 +115,7 @@ def build_workers(client: Client, settings: Settings, purchases: Pools, backgrou
 def _purchase_worker(client: Client, settings: Settings, pools: Pools, shared: dict[str, Any]) -> Worker:
     """The worker of workflows, and of the activities that a customer waits for."""
     vault, shopify = Vault(settings.encryption_keys), shopify_client(settings, pools.http, PURCHASE_LIMITS)
-    points = Points(pools.sessions)
+    points = Points(pools.sessions, vault)
     discounts = Discounts(pools.sessions, vault, shopify)
     refunds = Refunds(pools.sessions, vault, shopify)
     return Worker(

@@ -28,6 +28,7 @@ class Attempt(BaseModel):
         retry_channels: the channels whose failed deliveries a recovery workflow retries.
         points_to_spend: as the customer chose it, for a reward with variable pricing.
         failure: why the attempt is compensated. None before the compensation.
+        is_queued: the client does not wait for the code, which is created at its turn in the shop's Shopify budget.
     """
 
     shop_id: int
@@ -41,6 +42,7 @@ class Attempt(BaseModel):
     retry_channels: Sequence[Channel] = ()
     failure: Failure | None = None
     points_to_spend: int | None = None
+    is_queued: bool = False
 
     def of(self, customer_id: str) -> Self:
         """The attempt of this customer: the surviving one, if the customer was merged since."""

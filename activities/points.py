@@ -10,29 +10,43 @@ from temporalio import activity
 import metrics
 from activities.attempt import Attempt
 from database import Sessions
-from db import metafields, points, redemptions, reservations, shops, transactions
-from db.customers import hold_customer
+from db import (
+    deliveries,
+    discount_codes,
+    metafields,
+    points,
+    redemptions,
+    reservations,
+    shops,
+    subscriptions,
+    transactions,
+)
+from db.customers import hold_contact, hold_customer
 from db.reservations import PurchasedReward, Reservation, Reserving
 from db.tables import Customer, FailedAttempt, Redemption, Reward
+from db.vault import Vault
+from domain.channels import Channel
 from domain.discounts import new_code
 from domain.eligibility import Refusal, refusals
 from domain.errors import EarlierAttemptPending, RedemptionClosed
+from domain.events import EventKind
 from domain.points import EntryKind, draw_fifo
 from domain.redemptions import RedemptionStatus, Standing, standing
-from domain.shopify_budget import CALL_TIME, NoTurn
+from domain.shopify_budget import CALL_TIME, NoTurn, Turn
 
 
 class Points:
     """Reserves and releases points."""
 
-    def __init__(self, sessions: Sessions) -> None:
+    def __init__(self, sessions: Sessions, vault: Vault) -> None:
         self._sessions = sessions
+        self._vault = vault
 
     @activity.defn
-    async def reserve_points(self, attempt: Attempt) -> Refusal | NoTurn | None:
+    async def reserve_points(self, attempt: Attempt) -> Refusal | NoTurn | Turn | None:
         """Validate, then draw the purchase's cost, oldest lot first. Takes a turn in the shop's Shopify budget, too.
 
-        A refusal, and no turn before the deadline, are results and change nothing.
+        A refusal, and no turn before the deadline, are results and change nothing. A queued purchase returns its turn.
 
         Raises:
             EarlierAttemptPending: an earlier attempt still holds points; to be retried.
@@ -48,6 +62,9 @@ class Points:
                 points_to_spend=attempt.points_to_spend,
             )
             match standing(attempt.number, row_attempt=reservation.attempt, row_status=reservation.status):
+                case Standing.HELD if attempt.is_queued:
+                    code = await discount_codes.find_current_code(session, attempt.redemption_id, attempt.number)
+                    return _turn(code and code.not_before, reservation.now)
                 case Standing.HELD | Standing.CAPTURED:
                     return None
                 case Standing.OCCUPIED:
@@ -79,6 +96,8 @@ class Points:
                 case Standing.HELD:
                     assert row is not None
                     await _release(session, row, attempt)
+                    if row.is_queued:
+                        await self._add_event(session, row)
                 case Standing.OPEN:
                     await _write_tombstone(session, attempt)
                 case Standing.OCCUPIED:
@@ -88,8 +107,18 @@ class Points:
                     pass
             return True
 
+    async def _add_event(self, session: AsyncSession, row: Redemption) -> None:
+        """Add the delivery that tells webhook subscribers of the failure. Nobody waits for the answer."""
+        if await subscriptions.has_active_subscriptions(session, row.shop_id):
+            _, contact = await hold_contact(session, row.shop_id, row.customer_id)
+            row.contact = self._vault.seal_contact(contact)
+            await session.flush()
+            now = await transactions.now(session)
+            row.balance_after = await points.balance(session, row.shop_id, row.customer_id, now=now)
+            await deliveries.add_deliveries(session, row, [Channel.WEBHOOKS], EventKind.PURCHASE_FAILED)
 
-async def _reserve(session: AsyncSession, attempt: Attempt, reservation: Reservation) -> Refusal | NoTurn | None:
+
+async def _reserve(session: AsyncSession, attempt: Attempt, reservation: Reservation) -> Refusal | NoTurn | Turn | None:
     if reservation.now >= attempt.deadline:
         raise RedemptionClosed("the deadline has passed")
     offer, points_to_spend = reservation.offer, attempt.points_to_spend
@@ -108,9 +137,13 @@ async def _reserve(session: AsyncSession, attempt: Attempt, reservation: Reserva
     turn = await reservations.reserve(session, reserving, draws, code=new_code(reservation.code_prefix))
     if turn is None or turn <= attempt.deadline - CALL_TIME:
         transactions.at_commit(session, partial(metrics.POINTS.labels("reserved").inc, reward.points_cost))
-        return None
+        return _turn(turn, reservation.now) if attempt.is_queued else None
     await session.rollback()
     return NoTurn(wait=turn - reservation.now)
+
+
+def _turn(not_before: datetime | None, now: datetime) -> Turn:
+    return Turn(at=not_before or now)
 
 
 async def _release(session: AsyncSession, row: Redemption, attempt: Attempt) -> None:
@@ -155,6 +188,7 @@ def _reserving(attempt: Attempt, reward: PurchasedReward, now: datetime) -> Rese
         redemption_id=attempt.redemption_id,
         attempt=attempt.number,
         deadline=attempt.deadline,
+        is_queued=attempt.is_queued,
         reward=reward,
         now=now,
     )

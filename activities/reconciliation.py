@@ -49,11 +49,11 @@ class Reconciliation:
         A refund, an erasure or an uninstallation can skip the deliveries that such a workflow waits for.
         """
         query = f"{self._open_workflows} AND RedemptionStage = 'NeedsAttention'"
-        waiting = {one.id: _delivered_event(one.id) async for one in self._temporal.list_workflows(query)}
+        waiting = {one.id: _subject(one.id) async for one in self._temporal.list_workflows(query)}
         async with self._sessions() as session:
             rows = await deliveries.list_unsent(session, [redemption_id for redemption_id, _ in waiting.values()])
-        unsent = {(row.redemption_id, row.event) for row in rows}
-        idle = [workflow_id for workflow_id, event in waiting.items() if event not in unsent]
+        unsent = {(row.redemption_id, row.event == EventKind.REWARD_REFUNDED) for row in rows}
+        idle = [workflow_id for workflow_id, subject in waiting.items() if subject not in unsent]
         metrics.DRIFT_FOUND.labels("idle_workflow").inc(len(idle))
         for workflow_id in idle:
             await self._temporal.get_workflow_handle(workflow_id).signal("recheck_deliveries")
@@ -98,9 +98,9 @@ class Reconciliation:
                 yield Attempt.model_validate(asdict(one))
 
 
-def _delivered_event(workflow_id: str) -> tuple[str, EventKind]:
-    """Redemption id and event of a workflow that waits for an operator."""
+def _subject(workflow_id: str) -> tuple[str, bool]:
+    """Redemption id of a workflow that waits for an operator, and whether it is a refund."""
     parsed = parse_workflow_id(workflow_id)
     assert parsed is not None, f"{workflow_id} delivers no event"
     redemption_id, attempt = parsed
-    return redemption_id, EventKind.REWARD_REFUNDED if attempt is None else EventKind.REWARD_REDEEMED
+    return redemption_id, attempt is None

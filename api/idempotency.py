@@ -1,11 +1,12 @@
 """The `Idempotency-Key` header of requests, and the responses to requests that have one."""
 
+from http import HTTPStatus
 from typing import Annotated
 from uuid import uuid4
 
 from fastapi import Depends, Header, Request, Response
 
-from api.errors import ApiError, ErrorSource
+from api.errors import RETRY_AFTER_SECONDS, ApiError, ErrorSource
 from services.idempotency import Reply
 
 _HEADER = "Idempotency-Key"
@@ -44,7 +45,14 @@ KeyIsMade = Annotated[bool, Depends(_key_is_made)]
 """Whether the client sent no key."""
 
 
+def headers(key: str, *, replayed: bool = False) -> dict[str, str]:
+    """Headers of the response to a request with this key."""
+    return {_HEADER: key} | ({"Idempotency-Replayed": "true"} if replayed else {})
+
+
 def response(key: str, reply: Reply) -> Response:
     """The decided answer, byte for byte."""
-    headers = {_HEADER: key} | ({"Idempotency-Replayed": "true"} if reply.replayed else {})
-    return Response(reply.answer.body, reply.answer.status, headers, media_type="application/json")
+    status, named = reply.answer.status, headers(key, replayed=reply.replayed)
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        named["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return Response(reply.answer.body, status, named, media_type="application/json")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import timedelta
+from http import HTTPStatus
 from typing import Any
 
 import metrics
@@ -15,7 +16,8 @@ def observe_request(
 ) -> None:
     """Count a request. `error`: the error's code. `state`: what the endpoint has recorded."""
     metrics.HTTP_REQUESTS.labels(route or "unknown", status).inc()
-    if route == PURCHASE_ROUTE:
+    # A queued purchase is observed with the request that gets its outcome.
+    if route == PURCHASE_ROUTE and status != HTTPStatus.ACCEPTED:
         _observe_purchase(error, seconds, state.get("shopify_time", timedelta()), replayed=state.get("replayed", False))
 
 

@@ -48,6 +48,13 @@ _CHALLENGE = {
     "WWW-Authenticate": {**_header("The scheme that is accepted.", CHALLENGE, type="string"), "required": True}
 }
 _HEADERS_OF = {401: _CHALLENGE, 429: _RETRY_AFTER, 503: _RETRY_AFTER}
+QUEUED_HEADERS = {
+    "Retry-After": _header("Estimate of the seconds until the code.", 41, type="integer", minimum=1),
+    "Location": _header(
+        "The entry, which has the outcome.", "/v1/reward-history/cr_4k1t9zq0m2x7c8v5b3n6", type="string"
+    ),
+    "Preference-Applied": _header("The preference of the request.", "respond-async", type="string"),
+}
 _ALLOWANCE = {
     "RateLimit-Limit": _header("Requests that the key may send in the window.", 50, type="integer", minimum=0),
     "RateLimit-Remaining": _header("Requests left in the window.", 49, type="integer", minimum=0),

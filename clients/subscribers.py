@@ -28,7 +28,11 @@ TOTAL_SECONDS = 10.0
 LIMITS = Limits(in_flight=5, open_seconds=30)
 
 _VENDOR = "Subscriber"
-_POINTS = {EventKind.REWARD_REDEEMED: "points_redeemed", EventKind.REWARD_REFUNDED: "points_refunded"}
+_POINTS = {
+    EventKind.REWARD_REDEEMED: "points_redeemed",
+    EventKind.REWARD_REFUNDED: "points_refunded",
+    EventKind.PURCHASE_FAILED: "points_released",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +123,12 @@ class Subscribers:
 
 
 def webhook_body(shop_domain: str, event: RewardEvent) -> bytes:
-    """The JSON body, in the format of Mage's `points.redeemed`; `points.refunded` follows it."""
+    """The JSON body, in the format of Mage's `points.redeemed`; the other events follow it.
+
+    A failed purchase has no code; its client knows the id of the reward history entry.
+    """
+    failed = event.kind is EventKind.PURCHASE_FAILED
+    subject = {"reward_history_entry_id": event.redemption_id} if failed else {"discount_code": event.discount_code}
     content = {
         "event": SENT_EVENTS[event.kind],
         "shop": shop_domain.removesuffix(".myshopify.com"),
@@ -131,7 +140,7 @@ def webhook_body(shop_domain: str, event: RewardEvent) -> bytes:
             "points_balance": event.points_balance,
             "reward_name": event.reward_name,
             "reward_id": event.reward_id,
-            "discount_code": event.discount_code,
+            **subject,
         },
     }
     return json.dumps(content, ensure_ascii=False).encode()

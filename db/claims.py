@@ -34,6 +34,7 @@ class Claim:
         excluded: of the customer with this identifier. None: there is none.
         reward_name, points_cost: of the active reward. None: there is none.
         is_captured: whether the key's redemption is captured.
+        is_queued: whether the attempt is a queued purchase that has reserved its points.
         is_rejected: whether Shopify has recently rejected a code for this customer and reward permanently. False for a
             key whose workflow may be open.
         has_subscriptions: whether the shop has a webhook subscription that is not paused.
@@ -49,6 +50,7 @@ class Claim:
     reward_name: str | None
     points_cost: int | None
     is_captured: bool
+    is_queued: bool
     is_rejected: bool
     has_subscriptions: bool
     now: datetime
@@ -85,6 +87,7 @@ _CLAIM = statement(
     SELECT known.fingerprint, known.redemption_id, known.attempt, known.customer_id, known.status, known.body,
            buyer.excluded, offer.name AS reward_name, offer.points_cost, offer.pricing,
            coalesce(r.status = ANY(:captured), false) AS is_captured, clock_timestamp() AS now,
+           coalesce(r.is_queued AND r.attempt = known.attempt, false) AS is_queued,
            EXISTS (
                SELECT FROM redemptions f
                WHERE f.shop_id = :shop_id AND f.customer_id = known.customer_id AND f.status = :failed

@@ -112,9 +112,10 @@ _BEGIN = statement(
               coalesce(r.currency, s.currency) AS currency,
               r.reward_id, r.reward_name, c.id AS customer_id, c.email, c.phone, r.points_spent AS points,
               r.discount_type, k.code AS discount_code, r.discount_amount AS discount_value,
-              CASE WHEN d.event = :redeemed THEN r.contact ELSE f.contact END AS contact,
-              CASE WHEN d.event = :redeemed THEN r.captured_at ELSE f.refunded_at END AS occurred_at,
-              CASE WHEN d.event = :redeemed THEN r.balance_after ELSE f.balance_after END AS points_balance,
+              CASE WHEN d.event = :refunded THEN f.contact ELSE r.contact END AS contact,
+              CASE d.event WHEN :redeemed THEN r.captured_at WHEN :refunded THEN f.refunded_at
+                   ELSE d.created_at END AS occurred_at,
+              CASE WHEN d.event = :refunded THEN f.balance_after ELSE r.balance_after END AS points_balance,
               CASE WHEN d.event = :redeemed THEN r.expires_at END AS expires_at
     """,
     channels=ARRAY(String),

@@ -48,6 +48,13 @@ async def find_current_code(
     return (await session.execute(query)).scalar_one_or_none()
 
 
+async def queue_position(session: AsyncSession, code: DiscountCode) -> int:
+    """Number of the shop's codes that are requested from Shopify before this one, plus one."""
+    earlier = (DiscountCode.shop_id == code.shop_id, DiscountCode.state == CodeState.PLANNED)
+    query = select(func.count()).where(*earlier, DiscountCode.not_before < code.not_before)
+    return 1 + (await session.execute(query)).scalar_one()
+
+
 async def customer_code(session: AsyncSession, redemption: Redemption) -> str | None:
     """The code that the customer got, even if it no longer works. None before the capture."""
     return (await customer_codes(session, [redemption])).get(redemption.id)

@@ -1,5 +1,6 @@
 """Queries about redemptions. Every status change is a conditional update: the first of two concurrent ones wins."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import Update, and_, func, or_, select, update
@@ -49,6 +50,12 @@ async def refund(session: AsyncSession, redemption_id: str, attempt: int) -> boo
         )
         .values(status=RedemptionStatus.EXPIRED, is_refunded=True),
     )
+
+
+async def queued_among(session: AsyncSession, redemption_ids: Sequence[str]) -> set[str]:
+    """The redemptions among these that wait for their turn, before their deadline."""
+    waiting = (Redemption.is_queued, Redemption.status == RedemptionStatus.PENDING, Redemption.deadline > func.now())
+    return set(await session.scalars(select(Redemption.id).where(Redemption.id.in_(redemption_ids), *waiting)))
 
 
 async def record_rejection(session: AsyncSession, redemption_id: str, attempt: int) -> None:

@@ -200,11 +200,11 @@ def _lot(lot_id: int, remaining: int, earned_at: str, expires_at: str | None) ->
 _REDEMPTION = """INSERT INTO redemptions AS r (
         id, shop_id, customer_id, reward_id, attempt, status, deadline, reward_name, discount_type, discount_amount,
         minimum_spend, product_variant_id, combines_with, applies_to, purchase_type, billing_cycles, points_spent,
-        expires_at
+        expires_at, is_queued
     ) VALUES (
         :redemption_id, :shop_id, :customer_id, :reward_id, :attempt, :status, :deadline, :reward_name, :discount_type,
         :discount_amount, :minimum_spend, :product_variant_id, :combines_with, :applies_to, :purchase_type,
-        :billing_cycles, :points_cost, :expires_at
+        :billing_cycles, :points_cost, :expires_at, :is_queued
     )
     ON CONFLICT (id) DO UPDATE SET
         attempt = EXCLUDED.attempt, status = EXCLUDED.status, deadline = EXCLUDED.deadline,
@@ -213,7 +213,8 @@ _REDEMPTION = """INSERT INTO redemptions AS r (
         product_variant_id = EXCLUDED.product_variant_id, combines_with = EXCLUDED.combines_with,
         applies_to = EXCLUDED.applies_to, purchase_type = EXCLUDED.purchase_type,
         billing_cycles = EXCLUDED.billing_cycles,
-        points_spent = EXCLUDED.points_spent, expires_at = EXCLUDED.expires_at, updated_at = now()"""
+        points_spent = EXCLUDED.points_spent, expires_at = EXCLUDED.expires_at, is_queued = EXCLUDED.is_queued,
+        updated_at = now()"""
 """Writes the redemption's row for an attempt. An earlier attempt must have failed."""
 
 _TYPES = {"combines_with": JSONB, "applies_to": JSONB(none_as_null=True)}
@@ -229,6 +230,7 @@ class Reserving:
     redemption_id: str
     attempt: int
     deadline: datetime
+    is_queued: bool
     reward: PurchasedReward
     now: datetime
 
@@ -244,6 +246,7 @@ class Reserving:
             "attempt": self.attempt,
             "status": status,
             "deadline": self.deadline,
+            "is_queued": self.is_queued,
             "expires_at": self.reward.code_expiry(self.now),
         }
 

@@ -37,6 +37,7 @@ _STATES: Mapping[str, str | Sequence[str]] = {
     "redeemed": EventKind.REWARD_REDEEMED,
     "refunded": EventKind.REWARD_REFUNDED,
     "configuration_rejected": FailureCode.CONFIGURATION_REJECTED,
+    "purchase_failed": EventKind.PURCHASE_FAILED,
 }
 
 

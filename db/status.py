@@ -19,7 +19,8 @@ class Purchases:
     """Purchases of a shop with the same outcome and reason. The names are keys of `status --json`.
 
     Attributes:
-        outcome: `purchased`, `refused`, `failed`, `in_progress`, or `unanswered` (503 without a reservation).
+        outcome: `purchased`, `refused`, `failed`, `in_progress`, `queued` (waits for its turn at Shopify), or
+            `unanswered` (503 without a reservation).
         code: of a refusal, the error's code; of a failure, its `FailureCode`.
         reason: of a failure, in the vendor's words.
         last: id of the latest one's redemption.
@@ -82,7 +83,9 @@ _PURCHASES = statement(
     """
     WITH requested AS (
         SELECT k.shop_id, k.redemption_id, k.created_at AS at,
-               CASE WHEN r.status = ANY(:captured) THEN 'purchased' WHEN k.status IS NOT NULL THEN 'refused'
+               CASE WHEN r.status = ANY(:captured) THEN 'purchased' WHEN r.status = :failed THEN NULL
+                    WHEN k.status IS NOT NULL THEN 'refused'
+                    WHEN r.status = :pending AND r.is_queued THEN 'queued'
                     WHEN r.status = :pending THEN 'in_progress'
                     WHEN r.id IS NULL AND (k.attempt > 1 OR k.created_at < now() - :deadline) THEN 'unanswered'
                     WHEN r.id IS NULL THEN 'in_progress' END AS outcome,
@@ -131,7 +134,8 @@ _FAILING_DELIVERIES = statement("""
 """)
 _BACKLOG = statement("""
     WITH unfinished AS (
-        SELECT shop_id, id, created_at AS since FROM redemptions WHERE status = :pending
+        SELECT shop_id, id, created_at AS since FROM redemptions
+        WHERE status = :pending AND (NOT is_queued OR deadline < now())
         UNION ALL
         SELECT shop_id, redemption_id, created_at FROM deliveries WHERE status = ANY(:unsent)
         UNION ALL

@@ -55,7 +55,7 @@ async def load_details(session: AsyncSession, event: EventKind, page: Sequence[U
     ids = [one.redemption_id for one in page]
     undelivered: dict[str, list[Delivery]] = defaultdict(list)
     for delivery in await list_unsent(session, ids):
-        if delivery.event == event:
+        if (delivery.event == EventKind.REWARD_REFUNDED) is (event is EventKind.REWARD_REFUNDED):
             undelivered[delivery.redemption_id].append(delivery)
     return await _DETAILS[event](session, page, undelivered)
 
@@ -89,7 +89,7 @@ def _purchase(
         undecided=row.status is RedemptionStatus.PENDING and is_current,
         since=row.captured_at if is_captured and row.captured_at else attempt.deadline,
         unknown_outcomes=code.unknown_outcomes if code else 0,
-        undelivered=undelivered[row.id] if is_captured else [],
+        undelivered=undelivered[row.id] if is_current else [],
     )
 
 

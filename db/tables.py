@@ -475,15 +475,20 @@ class Redemption(Base):
     """When the discount code expires."""
     captured_at: Mapped[datetime | None]
     balance_after: Mapped[int | None] = mapped_column(BigInteger)
-    """The customer's balance right after the capture, as every delivery reports it."""
+    """The customer's balance right after the capture or the failure, as every delivery reports it."""
     currency: Mapped[str | None] = mapped_column(String(3))
     """The shop's currency at the capture, as every delivery reports it. None: not captured, or by an older version."""
     contact: Mapped[bytes | None] = _personal()
-    """The encrypted contact data at the capture, as every delivery addresses it. None: like `currency`, or erased."""
+    """The encrypted contact data at the capture or the failure, as every delivery addresses it.
+
+    None: like `currency`, or erased.
+    """
     discount_code_redeemed_at: Mapped[datetime | None]
     rejected_at: Mapped[datetime | None]
     """When Shopify rejected the code of an attempt permanently."""
     is_refunded: Mapped[bool] = mapped_column(server_default=text("false"))
+    is_queued: Mapped[bool] = mapped_column(server_default=text("false"))
+    """Whether the client does not wait for the code: it was answered with 202 once the points were reserved."""
 
     has_ended: Mapped[bool] = column_property(
         and_(status == RedemptionStatus.ACTIVE, func.coalesce(expires_at <= func.now(), text("false")))

@@ -30,6 +30,7 @@ class Unfinished:
     reward_id: str
     deadline: datetime
     channels: list[str]
+    is_queued: bool
 
     @property
     def workflow_ids(self) -> tuple[str, ...]:
@@ -50,6 +51,9 @@ _UNFINISHED = {
         UNION
         SELECT r.id, r.attempt FROM deliveries d JOIN redemptions r ON r.id = d.redemption_id
         WHERE d.status = ANY(:unsent) AND d.event = :redeemed AND r.captured_at < :before {among}
+        UNION
+        SELECT r.id, r.attempt FROM deliveries d JOIN redemptions r ON r.id = d.redemption_id
+        WHERE d.status = ANY(:unsent) AND d.event = :purchase_failed AND d.created_at < :before {among}
     """,
     EventKind.REWARD_REFUNDED: """
         SELECT r.id, r.attempt FROM refunds f JOIN redemptions r ON r.id = f.redemption_id
@@ -59,6 +63,9 @@ _UNFINISHED = {
         WHERE d.status = ANY(:unsent) AND d.event = :refunded AND d.created_at < :before {among}
     """,
 }
+EVENTS = tuple(_UNFINISHED)
+"""The events whose workflows can be unfinished. A failed purchase is the purchase's workflow."""
+
 _CHANNELS = {
     EventKind.REWARD_REDEEMED: """
         ARRAY(SELECT channel FROM deliveries d WHERE d.redemption_id = r.id AND d.event = :redeemed ORDER BY channel)
@@ -68,7 +75,7 @@ _CHANNELS = {
 _PAGE = """
     WITH unfinished AS ({unfinished})
     SELECT r.shop_id, s.domain AS shop_domain, r.id AS redemption_id, u.attempt AS number,
-           r.customer_id, r.reward_id, r.deadline, {channels} AS channels
+           r.customer_id, r.reward_id, r.deadline, {channels} AS channels, r.is_queued
     FROM unfinished u JOIN redemptions r USING (id) JOIN shops s ON s.id = r.shop_id
     WHERE CAST(:deadline AS timestamptz) IS NULL
        OR (r.deadline, r.id, u.attempt) > (CAST(:deadline AS timestamptz), :id, CAST(:attempt AS integer))

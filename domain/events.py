@@ -14,11 +14,14 @@ class EventKind(StrEnum):
 
     REWARD_REDEEMED = "reward_redeemed"
     REWARD_REFUNDED = "reward_refunded"
+    PURCHASE_FAILED = "purchase_failed"
+    """A queued purchase got no discount code. For webhook subscribers only."""
 
 
 def channel_label(channel: str, event: str) -> str:
-    """The channel's name for people. A refund's delivery is marked as such."""
-    return f"{channel} (refund)" if event == EventKind.REWARD_REFUNDED else channel
+    """The channel's name for people. A delivery of another event than the purchase is marked as such."""
+    marks = {EventKind.REWARD_REFUNDED: " (refund)", EventKind.PURCHASE_FAILED: " (failed purchase)"}
+    return channel + marks.get(EventKind(event), "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,10 +38,10 @@ class RewardEvent:
 
     Attributes:
         customer_id: Shopify's numeric customer id.
-        points: spent, or refunded.
+        points: spent, refunded, or released.
         points_balance: the customer's balance right after the event.
         discount_value: in the shop's currency, or in percent; None for a discount without an amount.
-        occurred_at: when the redemption was captured, or refunded, UTC.
+        occurred_at: when the redemption was captured, refunded, or failed, UTC.
         expires_at: when the code stops working; None if it never expires or is already removed.
     """
 

@@ -6,7 +6,7 @@ the database what they are about to use.
 """
 
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 # Source: Admin API 2026-10, 10 per mutation.
 CREATION_COST = 10
@@ -28,6 +28,13 @@ class NoTurn:
     """The purchase cannot have its turn before its deadline. `wait`: until its turn."""
 
     wait: timedelta
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """When a queued purchase may create its code."""
+
+    at: datetime
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,7 +26,7 @@ class WebhookDeliveryStatus(State):
 
 
 class WebhookEvent(StrEnum):
-    """Events that can be subscribed to. Only `points.redeemed` and `points.refunded` are sent.
+    """Events that can be subscribed to. Those in `SENT_EVENTS` are sent.
 
     `points.earned`, `customer.tier_upgrade` and `customer.tier_downgrade` are accepted for compatibility with clients
     of Mage's API, and never sent.
@@ -34,6 +34,7 @@ class WebhookEvent(StrEnum):
 
     POINTS_REDEEMED = "points.redeemed"
     POINTS_REFUNDED = "points.refunded"
+    PURCHASE_FAILED = "points.purchase_failed"
     POINTS_EARNED = "points.earned"
     TIER_UPGRADE = "customer.tier_upgrade"
     TIER_DOWNGRADE = "customer.tier_downgrade"
@@ -42,6 +43,7 @@ class WebhookEvent(StrEnum):
 SENT_EVENTS = {
     EventKind.REWARD_REDEEMED: WebhookEvent.POINTS_REDEEMED,
     EventKind.REWARD_REFUNDED: WebhookEvent.POINTS_REFUNDED,
+    EventKind.PURCHASE_FAILED: WebhookEvent.PURCHASE_FAILED,
 }
 
 

@@ -229,11 +229,12 @@ class Actions:
         if action.workflow_id is not None:
             await self._update(action, DeliversEvent.skip_deliveries, [[action.channel], reason])
             return
+        assert action.delivery is not None
         attempt = action.details.attempt
         skip = SkipDelivery(
             shop_id=attempt.shop_id,
             redemption_id=attempt.redemption_id,
-            event=attempt.event,
+            event=EventKind(action.delivery.event),
             channel=action.channel,
             reason=reason,
         )

@@ -27,7 +27,6 @@ Message = TypeVar("Message")
 
 PAUSE_SECONDS = 0.5
 
-# The same for every request, so that all get the same answer, even after the workflow is closed.
 UPDATE_ID = "answer"
 
 _PERMANENT = (RPCStatusCode.INVALID_ARGUMENT, RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENTICATED)
@@ -41,6 +40,7 @@ class WorkflowRequest(Generic[Answer]):
 
     Attributes:
         answer: the workflow's update that waits for the answer.
+        update_id: the same for every request, so that all get the same answer, even after the workflow is closed.
         reuse_policy: whether a closed workflow can be followed by another with its id.
         timeout: how long to wait for the answer.
     """
@@ -54,6 +54,7 @@ class WorkflowRequest(Generic[Answer]):
     timeout: timedelta
     summary: str
     details: str
+    update_id: str = UPDATE_ID
 
 
 class Gateway:
@@ -152,11 +153,11 @@ class Gateway:
             static_summary=request.summary,
             static_details=request.details,
             search_attributes=attempt_attributes(request.attempt, request.stage),
-            priority=priority_of(request.attempt.shop_id, is_awaited=True),
+            priority=priority_of(request.attempt.shop_id, is_awaited=not request.attempt.is_queued),
         )
         try:
             return await self._temporal.execute_update_with_start_workflow(  # pyright: ignore[reportUnknownMemberType]
-                request.answer, id=UPDATE_ID, start_workflow_operation=operation
+                request.answer, id=request.update_id, start_workflow_operation=operation
             )
         except WorkflowUpdateFailedError as error:
             if isinstance(error.cause, ApplicationError) and error.cause.type == "AcceptedUpdateCompletedWorkflow":

@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncSession
 from structlog.contextvars import bind_contextvars
 from temporalio.common import WorkflowIDReusePolicy
 
@@ -18,13 +19,14 @@ from database import Sessions
 from db import claims, discount_codes, idempotency, redemptions, shops, transactions
 from db.claims import Claim
 from db.idempotency import DecidedAnswer
-from db.tables import Redemption, Shop
+from db.tables import FailedAttempt, Redemption, Shop
 from domain.eligibility import Member, Refusal, refusals
+from domain.failures import FailureCode
 from domain.ids import new_redemption_id, purchase_workflow_id
 from domain.redemptions import RedemptionStatus
 from services.admission import Admission, NotAdmitted
 from services.capture_listener import CaptureListener
-from services.gateway import PAUSE_SECONDS, Gateway, WorkflowRequest
+from services.gateway import PAUSE_SECONDS, UPDATE_ID, Gateway, WorkflowRequest
 from services.idempotency import IdempotencyKeyReused, Reply
 from workflows.current_details import static_details
 from workflows.outcomes import PurchaseAnswer, PurchaseOutcome
@@ -58,6 +60,7 @@ class Purchase:
         render: makes the answer that is stored with the key.
         request_id: finds the redemption of a new key.
         points_to_spend: as the customer chose it, for a reward with variable pricing.
+        is_queued: the client prefers an answer without the code, once the points are reserved.
     """
 
     shop: Shop
@@ -66,14 +69,29 @@ class Purchase:
     reward_id: str
     customer_identifier: str
     actor: str
-    render: Callable[[Purchased | Refusal], DecidedAnswer]
+    render: Callable[[Purchased | Refusal | FailureCode], DecidedAnswer]
     request_id: str
     points_to_spend: int | None = None
+    is_queued: bool = False
 
     @property
     def fingerprint(self) -> bytes:
         chosen = [] if self.points_to_spend is None else [str(self.points_to_spend)]
         return idempotency.request_fingerprint(self.reward_id, self.customer_identifier, *chosen)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Queued:
+    """A purchase that has reserved its points and waits for its turn at Shopify.
+
+    Attributes:
+        position: among the shop's purchases that wait, from 1.
+        wait: until its turn. 0: it is in progress.
+    """
+
+    redemption: Redemption
+    position: int
+    wait: timedelta
 
 
 class PurchaseUnavailable(Exception):
@@ -105,16 +123,18 @@ class Purchases:
         captures: CaptureListener,
         *,
         deadline: timedelta,
+        queued_deadline: timedelta,
     ) -> None:
         self._sessions = sessions
         self._gateway = gateway
         self._admission = admission
         self._captures = captures
         self._deadline = deadline
+        self._queued_deadline = queued_deadline
         self._calls: set[asyncio.Future[PurchaseAnswer | None]] = set()
         """Keeps calls from garbage collection that end after their purchase is answered."""
 
-    async def purchase(self, purchase: Purchase) -> Reply:
+    async def purchase(self, purchase: Purchase) -> Reply | Queued:
         """Purchase, or repeat the stored answer.
 
         Raises `IdempotencyKeyReused`, `WrongSpending`, `PurchaseRejected` or `PurchaseUnavailable`.
@@ -125,23 +145,24 @@ class Purchases:
                 admitted = time.monotonic()
                 with metrics.PURCHASES_ADMITTED.track_inprogress():
                     reply = await self._purchase(purchase, self._deadline - timedelta(seconds=admitted - began))
-                if reply.answer.status == HTTPStatus.CREATED and not reply.replayed:
+                if isinstance(reply, Reply) and reply.answer.status == HTTPStatus.CREATED and not reply.replayed:
                     self._admission.observe(purchase.shop.id, timedelta(seconds=time.monotonic() - admitted))
                 return reply
         except NotAdmitted as error:
             raise PurchaseUnavailable(for_shopify=False, retry_after=error.retry_after) from None
 
-    async def _purchase(self, purchase: Purchase, time_left: timedelta) -> Reply:
+    async def _purchase(self, purchase: Purchase, time_left: timedelta) -> Reply | Queued:
         claim = await self._claim(purchase)
         if (answered := idempotency.stored_answer(claim.status, claim.body)) is not None:
             return Reply(answer=answered, replayed=True)
         if claim.customer_id is None:
             return await self._refuse_unknown(purchase, claim)
-        if claim.is_rejected:
+        if claim.is_rejected and not claim.is_queued:
             raise PurchaseRejected
+        answer = None
         if claim.is_captured:
             answer = PurchaseAnswer(outcome=PurchaseOutcome.PURCHASED)
-        else:
+        elif not claim.is_queued:
             workflow = self._workflow(purchase, claim, claim.customer_id, time_left)
             answer = await self._answer(workflow)
         # The purchase may have happened, so its answer is not lost to a restart of the database.
@@ -195,15 +216,18 @@ class Purchases:
             raise PurchaseUnavailable(for_shopify=False)
         return Reply(answer=stored, replayed=False)
 
-    async def _conclude(self, purchase: Purchase, claim: Claim, answer: PurchaseAnswer | None) -> Reply:
+    async def _conclude(self, purchase: Purchase, claim: Claim, answer: PurchaseAnswer | None) -> Reply | Queued:
         """Decide from the workflow's answer, or from the redemption's row if there is none."""
         if answer is not None and answer.refusal is not None:
             return await self._decide(purchase, answer.refusal)
         if answer is None:
             await self._wait_until_decided(purchase.shop, claim)
-        purchased = await self._find_purchased(purchase.shop, claim.redemption_id)
-        if purchased is not None:
-            return await self._decide(purchase, purchased)
+        found = await self._find_purchased(purchase.shop, claim.redemption_id)
+        found = found or await self._find_queued(purchase.shop, claim)
+        if isinstance(found, Queued):
+            return found
+        if found is not None:
+            return await self._decide(purchase, found)
         is_permanent = answer is not None and answer.is_permanent
         async with self._sessions() as session:
             if is_permanent:
@@ -214,20 +238,44 @@ class Purchases:
         for_shopify = answer is not None and answer.outcome is PurchaseOutcome.SHOPIFY_UNAVAILABLE
         raise PurchaseUnavailable(for_shopify=for_shopify, retry_after=answer and answer.retry_after)
 
-    async def _decide(self, purchase: Purchase, outcome: Purchased | Refusal) -> Reply:
+    async def _decide(self, purchase: Purchase, outcome: Purchased | Refusal | FailureCode) -> Reply:
         async with self._sessions() as session:
             stored = await idempotency.store_answer(session, purchase.shop.id, purchase.key, purchase.render(outcome))
         return Reply(answer=stored, replayed=False)
 
+    async def _find_queued(self, shop: Shop, claim: Claim) -> Queued | Purchased | FailureCode | None:
+        """The queued purchase, or why it has failed. None: the attempt is no queued one."""
+        async with self._sessions() as session:
+            row = await redemptions.find_redemption(session, shop.id, claim.redemption_id)
+            if row is None or not row.is_queued or row.attempt != claim.attempt:
+                return None
+            if row.status.is_captured:
+                return await self._find_purchased(shop, row.id)
+            if row.status is RedemptionStatus.FAILED:
+                return await self._failure(session, row)
+            code = await discount_codes.find_current_code(session, row.id, row.attempt)
+            position = 1 if code is None else await discount_codes.queue_position(session, code)
+            turn, now = code and code.not_before, await transactions.now(session)
+        return Queued(redemption=row, position=position, wait=max(timedelta(), (turn or now) - now))
+
+    async def _failure(self, session: AsyncSession, row: Redemption) -> FailureCode:
+        failed = await session.get(FailedAttempt, (row.id, row.attempt))
+        code = FailureCode.ENGINE_UNAVAILABLE if failed is None else FailureCode(failed.code)
+        if code is FailureCode.REQUEST_REJECTED:
+            await redemptions.record_rejection(session, row.id, row.attempt)
+        return code
+
     async def _wait_until_decided(self, shop: Shop, claim: Claim) -> None:
         """Wait until the redemption is no longer pending, or until its deadline, after which it cannot be captured.
+
+        A queued one is not waited for.
 
         An activity can run to its end in the worker although its workflow is closed.
         """
         while True:
             async with self._sessions() as session:
                 row = await redemptions.find_redemption(session, shop.id, claim.redemption_id)
-                if row is None or row.status is not RedemptionStatus.PENDING:
+                if row is None or row.is_queued or row.status is not RedemptionStatus.PENDING:
                     return
                 if await transactions.now(session) > row.deadline:
                     return
@@ -244,9 +292,10 @@ class Purchases:
             number=claim.attempt,
             customer_id=customer_id,
             reward_id=purchase.reward_id,
-            deadline=claim.now + time_left,
+            deadline=claim.now + (self._queued_deadline if purchase.is_queued else time_left),
             channels=shops.channels_of(shop, has_subscriptions=claim.has_subscriptions),
             points_to_spend=purchase.points_to_spend,
+            is_queued=purchase.is_queued,
         )
         summary = purchase.reward_id
         if claim.reward_name is not None:
@@ -254,7 +303,8 @@ class Purchases:
         return WorkflowRequest(
             id=purchase_workflow_id(attempt.redemption_id, attempt.number),
             run=RedeemReward.run,
-            answer=RedeemReward.answer,
+            answer=RedeemReward.reservation if purchase.is_queued else RedeemReward.answer,
+            update_id="reservation" if purchase.is_queued else UPDATE_ID,
             attempt=attempt,
             stage=Stage.REDEEMING,
             # The default would start a second purchase once the first workflow is closed.

@@ -20,10 +20,10 @@ from clients.temporal import (
     search_workflow_ids,
 )
 from database import Sessions
-from db import transactions
+from db import redemptions, transactions
 from db.stuck import UnfinishedDetails, load_details
 from db.tables import Delivery
-from db.unfinished import Unfinished, list_unfinished
+from db.unfinished import EVENTS, Unfinished, list_unfinished
 from domain.deliveries import DeliveryStatus
 from domain.events import EventKind, channel_label
 from domain.ids import parse_workflow_id
@@ -31,8 +31,8 @@ from services.health import queue_states
 
 PAGE_SIZE = 500
 
-# Maximum of PURCHASE_DEADLINE_SECONDS.
-_MAX_DEADLINE = timedelta(minutes=5)
+# Maximum of ASYNC_PURCHASE_DEADLINE_SECONDS.
+_MAX_DEADLINE = timedelta(days=1)
 # What ended earlier is overdue, or was recovered.
 _ENDED_WITHIN = timedelta(minutes=15)
 
@@ -182,8 +182,11 @@ class StuckFinder:
         self, workflows: Iterable[OpenWorkflow], *, now: datetime, older_than: timedelta, is_working: bool
     ) -> AsyncGenerator[Stuck]:
         """Overdue workflows for which the ledger has nothing unfinished."""
+        queued = await self._queued(workflows)
         for one in workflows:
             redemption_id, attempt = parse_workflow_id(one.id) or (None, None)
+            if redemption_id in queued and not one.problem:
+                continue
             # Until its deadline a purchase may have written nothing to the ledger.
             limit = older_than if one.problem else max(older_than, self.deadline)
             # Refunds have no deadline, and their request is in the ledger before the workflow starts.
@@ -201,12 +204,18 @@ class StuckFinder:
                     why=problem or "the workflow has not started or not completed",
                 )
 
+    async def _queued(self, workflows: Iterable[OpenWorkflow]) -> set[str]:
+        """The redemptions of these workflows that wait for their turn."""
+        ids = [parsed[0] for one in workflows if (parsed := parse_workflow_id(one.id))]
+        async with self.store() as session:
+            return await redemptions.queued_among(session, ids)
+
 
 async def list_details(
     store: Sessions, *, before: datetime, among: Sequence[str] | None = None
 ) -> AsyncGenerator[list[UnfinishedDetails]]:
     """Pages of what should have finished before this time: attempts, then refunds. `among`: only these redemptions."""
-    for event in EventKind:
+    for event in EVENTS:
         after: Unfinished | None = None
         while True:
             async with store() as session:

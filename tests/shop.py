@@ -37,12 +37,13 @@ class Shop:
         reward: str = "reward_abc",
         customer: str | None = None,
         key: str | None = None,
+        prefer: str | None = None,
         api: httpx.AsyncClient | None = None,
         **more: Any,
     ) -> httpx.Response:
-        """Purchase a reward. `key` is the Idempotency-Key."""
+        """Purchase a reward. `key` is the Idempotency-Key, `prefer` the header `Prefer`."""
         body = {"customer_identifier": customer or self.customers[0], **more}
-        return await self.send("POST", f"/v1/rewards/{reward}/purchase", body, key=key, api=api)
+        return await self.send("POST", f"/v1/rewards/{reward}/purchase", body, key=key, prefer=prefer, api=api)
 
     async def buy(self) -> str:
         """Purchase, and wait until it is delivered. Returns the redemption id."""
@@ -75,10 +76,12 @@ class Shop:
         *,
         key: str | None = None,
         api_key: str | None = None,
+        prefer: str | None = None,
         api: httpx.AsyncClient | None = None,
     ) -> httpx.Response:
-        """Send a request with a JSON body, or None. `key` is the Idempotency-Key."""
+        """Send a request with a JSON body, or None. `key` is the Idempotency-Key, `prefer` the header `Prefer`."""
         headers = {"Authorization": api_key or self.full_key} | ({"Idempotency-Key": key} if key else {})
+        headers |= {"Prefer": prefer} if prefer else {}
         return await (api or self.service.api).request(method, path, headers=headers, json=body)
 
     async def administrate(self, method: str, path: str, body: Any = None, *, key: str | None = None) -> httpx.Response:

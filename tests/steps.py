@@ -89,7 +89,7 @@ async def steps_for(service: Service, *lots: Json) -> Steps:
     return Steps(
         service=service,
         shop=shop,
-        points=Points(service.store),
+        points=Points(service.store, vault),
         discounts=Discounts(service.store, vault, shopify),
         refunds=Refunds(service.store, vault, shopify),
         shopify=shopify,

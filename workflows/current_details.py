@@ -43,6 +43,7 @@ _NO_ACTION = "**Action:** none."
 _AFTER_PIVOT = {
     EventKind.REWARD_REDEEMED: "**Purchased.** The points are spent and the customer has the code.",
     EventKind.REWARD_REFUNDED: "**Refunded.** The code is removed and the points are returned.",
+    EventKind.PURCHASE_FAILED: "**Not purchased.** The points are released and the code cannot be used.",
 }
 
 
@@ -55,7 +56,7 @@ def static_details(attempt: Attempt) -> str:
     """Static details of a purchase."""
     return _paragraphs(
         f"Purchase: redemption `{attempt.redemption_id}`, attempt {attempt.number}, shop `{attempt.shop_domain}`.",
-        _recovered_by(settlement_workflow_id(attempt.redemption_id, attempt.number)),
+        _recovered_by(settlement_workflow_id(attempt.redemption_id, attempt.number), is_queued=attempt.is_queued),
         _where_to_look(attempt),
     )
 
@@ -106,9 +107,16 @@ def _redeeming(progress: Progress) -> list[str]:
     return [
         "**Purchase in progress.** The customer waits for a discount code. "
         f"Without one by {progress.attempt.deadline:%H:%M:%S} UTC, the points are released.",
+        _turn(progress),
         _steps(progress),
         f"{_NO_ACTION} {_PENDING_ACTIVITIES}",
     ]
+
+
+def _turn(progress: Progress) -> str:
+    if progress.turn is None:
+        return ""
+    return f"The code is requested at {progress.turn:%H:%M:%S} UTC, the purchase's turn in the shop's rate limit."
 
 
 def _compensating(progress: Progress) -> list[str]:
@@ -197,11 +205,11 @@ _STAGES: dict[Stage, Callable[[Progress], list[str]]] = {
 }
 
 
-def _recovered_by(workflow_id: str) -> str:
+def _recovered_by(workflow_id: str, *, is_queued: bool = False) -> str:
     # Static details are all that a terminated workflow shows: it has no current details any more.
     return (
         f"If this workflow was terminated, timed out or lost, the workflow `{workflow_id}` finishes its work. "
-        "The reconciler starts it within two minutes."
+        f"The reconciler starts it within two minutes{' after the deadline' if is_queued else ''}."
     )
 
 

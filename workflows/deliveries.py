@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -15,7 +16,7 @@ from domain.channels import Channel
 from domain.deliveries import DeliveryStatus
 from domain.events import EventKind
 from workflows.current_details import current_details
-from workflows.progress import Progress, Stage, StepState
+from workflows.progress import STEPS, Progress, Stage, StepState
 from workflows.saga import Step, insist
 
 Request = TypeVar("Request", Deliver, SkipDelivery)
@@ -57,6 +58,16 @@ class DeliversEvent:
             await asyncio.gather(
                 *(self._deliver_to(one, first.get(one), retry_failed=one in retry_failed) for one in channels)
             )
+
+    async def deliver_failure(self, *, retry_failed: Sequence[Channel] = ()) -> None:
+        """Deliver to webhook subscribers that the queued purchase has failed. Its points are released."""
+        self._event = EventKind.PURCHASE_FAILED
+        self._attempt = self._attempt.model_copy(update={"channels": [Channel.WEBHOOKS]})
+        undone = {name: self._progress.steps[name] for name in STEPS[EventKind.REWARD_REDEEMED]}
+        self._progress = replace(self._progress, attempt=self._attempt, event=self._event, steps=undone)
+        await self.deliver(retry_failed=retry_failed)
+        self._progress.finish()
+        await workflow.wait_condition(workflow.all_handlers_finished)
 
     async def _deliver_first(self, channels: Sequence[Channel]) -> dict[Channel, DeliveryOutcome | Postponed]:
         if not channels:

@@ -19,6 +19,8 @@ class PurchaseOutcome(StrEnum):
     """Outcome of an attempt."""
 
     PURCHASED = "purchased"
+    QUEUED = "queued"
+    """The points are reserved, and the code is created at its turn."""
     REFUSED = "refused"
     SHOPIFY_UNAVAILABLE = "shopify_unavailable"
     ENGINE_UNAVAILABLE = "engine_unavailable"

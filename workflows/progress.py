@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 
 from temporalio import workflow
@@ -37,6 +38,7 @@ AWAITED = 2
 STEPS = {
     EventKind.REWARD_REDEEMED: (Points.reserve_points.__name__, Discounts.generate_discount_code.__name__),
     EventKind.REWARD_REFUNDED: (Refunds.remove_discount_code.__name__, Refunds.refund_points.__name__),
+    EventKind.PURCHASE_FAILED: (),
 }
 """Activity names of the steps before the pivot, by the event that is delivered after it."""
 
@@ -80,6 +82,7 @@ class Progress:
     Attributes:
         event: the event that is delivered after the pivot.
         failure: why a purchase is compensated, or had no turn at Shopify.
+        turn: when a queued purchase may create its code.
         steps: by activity id, in order: the steps before the pivot, then the channels.
         render: current details as Markdown.
     """
@@ -90,6 +93,7 @@ class Progress:
     render: "Callable[[Progress], str]"
     failure: Failure | None = None
     refusal: Refusal | None = None
+    turn: datetime | None = None
     steps: dict[str, StepProgress] = field(default_factory=dict[str, StepProgress])
 
     def __post_init__(self) -> None:
@@ -135,6 +139,11 @@ class Progress:
             self.refusal = reason
         else:
             self.failure = _NO_TURN
+
+    def wait_for(self, turn: datetime) -> None:
+        """Record the turn of a queued purchase."""
+        self.turn = turn
+        self._show()
 
     def finish(self) -> None:
         """Record the last stage. Temporal's own status has it too, so it is upserted only after another stage was."""

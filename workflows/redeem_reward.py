@@ -4,18 +4,24 @@ reserve points ──> generate discount code + capture ──┃──> deliver
 undo: release      undo: void the code                ┃    Klaviyo, Omnisend, Postscript, metafields, webhooks
                                                       ┃
           before the pivot: everything can be undone  ┃  after the pivot: only forward
+
+A queued purchase is answered once the points are reserved, and waits for its turn before the second step.
 """
+
+from datetime import datetime
 
 from temporalio import workflow
 
 from activities.attempt import Attempt
 from activities.discounts import Discounts
 from activities.points import Points
+from domain.channels import Channel
 from domain.events import EventKind
+from domain.shopify_budget import Turn
 from workflows.deliveries import DeliversEvent
 from workflows.outcomes import PurchaseAnswer, PurchaseOutcome, not_reserved, unavailable
 from workflows.progress import Stage
-from workflows.saga import Saga, shielded
+from workflows.saga import UNWIND, Saga, shielded
 
 
 @workflow.defn
@@ -26,16 +32,27 @@ class RedeemReward(DeliversEvent):
     def __init__(self, attempt: Attempt) -> None:
         super().__init__(attempt, EventKind.REWARD_REDEEMED, Stage.REDEEMING)
         self._answer: PurchaseAnswer | None = None
+        self._is_queued = False
         self._saga = Saga(self._progress, deadline=attempt.deadline)
 
     @workflow.run
     async def run(self, attempt: Attempt) -> PurchaseAnswer:
         """Run the saga. Returns the answer that callers of the update got."""
+        try:
+            return await self._redeem(attempt)
+        except UNWIND:
+            if attempt.is_queued and Channel.WEBHOOKS in attempt.channels:
+                await shielded(self.deliver_failure())
+            raise
+
+    async def _redeem(self, attempt: Attempt) -> PurchaseAnswer:
         async with self._saga as saga:
-            unreserved = await saga.step(Points.reserve_points, attempt, undo=Points.release_points, local=True)
-            if unreserved is not None:
-                self._progress.record_unreserved(unreserved)
-                return await self._finish(not_reserved(unreserved))
+            reserved = await saga.step(Points.reserve_points, attempt, undo=Points.release_points, local=True)
+            if isinstance(reserved, Turn):
+                await self._wait_for(reserved.at)
+            elif reserved is not None:
+                self._progress.record_unreserved(reserved)
+                return await self._finish(not_reserved(reserved))
             await saga.step(Discounts.generate_discount_code, attempt, undo=Discounts.void_discount_code)
 
         # The pivot is passed: the points are spent and the customer has the code.
@@ -48,6 +65,20 @@ class RedeemReward(DeliversEvent):
         """Wait for the outcome, but neither for deliveries nor for the fence."""
         await workflow.wait_condition(lambda: self._answer is not None or self._saga.is_released)
         return self._answer or unavailable(self._saga.failure)
+
+    @workflow.update
+    async def reservation(self) -> PurchaseAnswer:
+        """Wait until a queued purchase has reserved its points, or for the outcome."""
+        await workflow.wait_condition(lambda: self._is_queued or self._answer is not None or self._saga.is_released)
+        if self._is_queued and self._answer is None and not self._saga.is_released:
+            return PurchaseAnswer(outcome=PurchaseOutcome.QUEUED)
+        return self._answer or unavailable(self._saga.failure)
+
+    async def _wait_for(self, turn: datetime) -> None:
+        self._is_queued = True
+        self._progress.wait_for(turn)
+        if turn > workflow.now():
+            await workflow.sleep(turn - workflow.now(), summary="turn in the shop's rate limit at Shopify")
 
     async def _finish(self, answer: PurchaseAnswer) -> PurchaseAnswer:
         self._answer = answer

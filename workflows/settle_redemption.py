@@ -36,10 +36,12 @@ class SettleRedemption(DeliversEvent):
         if await compensate(Points.reserve_points, attempt, undo=Points.release_points, progress=progress):
             code, void = Discounts.generate_discount_code, Discounts.void_discount_code
             await compensate(code, attempt, undo=void, progress=progress)
+            if attempt.is_queued:
+                await self.deliver_failure(retry_failed=attempt.retry_channels)
             outcome = "compensated"
         else:
             await self.deliver(retry_failed=attempt.retry_channels)
             outcome = "delivered"
-        progress.finish()
+        self._progress.finish()
         await workflow.wait_condition(workflow.all_handlers_finished)
         return outcome

@@ -1,27 +1,57 @@
 """POST /v1/rewards/{id}/purchase"""
 
 import math
+from dataclasses import replace
+from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Header, Request, Response
 
 import metrics
 from api import idempotency
 from api.auth import Writer
 from api.bodies import json_body
 from api.errors import KINDS, RETRY_AFTER_SECONDS, ApiError, refusal_error
-from api.openapi import BODY, WRITE, body_schema, errors
+from api.openapi import BODY, QUEUED_HEADERS, WRITE, body_schema, errors
 from api.schemas.purchases import PurchaseRequest
-from api.schemas.reward_history import RewardHistoryDocument, reward_history_entry
+from api.schemas.reward_history import (
+    QueuedPurchaseDocument,
+    QueuedPurchaseEntry,
+    QueueMeta,
+    RewardHistoryDocument,
+    reward_history_entry,
+)
 from api.schemas.rewards import RewardId
 from api.state import RequestId, StateOf
 from db.claims import WrongSpending
 from db.idempotency import DecidedAnswer
 from domain.eligibility import Refusal, RefusalCode
+from domain.failures import FailureCode
 from domain.redemptions import REJECTION_KEPT
-from services.purchases import Purchase, Purchased, PurchaseRejected, PurchaseUnavailable
+from services.purchases import Purchase, Purchased, PurchaseRejected, PurchaseUnavailable, Queued
 
 router = APIRouter(tags=["Rewards"])
+
+RESPOND_ASYNC = "respond-async"
+
+
+def _prefers_queue(
+    request: Request,
+    _prefer: Annotated[
+        str | None,
+        Header(
+            alias="Prefer",
+            description="`respond-async`: answer once the points are reserved. Others are ignored. Source: RFC 7240.",
+            examples=[RESPOND_ASYNC],
+        ),
+    ] = None,
+) -> bool:
+    preferences = ",".join(request.headers.getlist("Prefer")).split(",")
+    return any(one.partition(";")[0].strip().lower() == RESPOND_ASYNC for one in preferences)
+
+
+PrefersQueue = Annotated[bool, Depends(_prefers_queue)]
+"""Whether the client prefers an answer without the code."""
 
 
 @router.post(
@@ -29,21 +59,25 @@ router = APIRouter(tags=["Rewards"])
     summary="Purchase a reward",
     status_code=201,
     response_model=RewardHistoryDocument,
-    responses=errors(
-        "customer_identifier_missing",
-        *BODY,
-        *WRITE,
-        *RefusalCode,
-        "idempotency_key_reused",
-        "shopify_unavailable",
-        "shopify_rejected",
-    ),
+    responses={
+        202: {"model": QueuedPurchaseDocument, "description": "Queued", "headers": QUEUED_HEADERS},
+        **errors(
+            "customer_identifier_missing",
+            *BODY,
+            *WRITE,
+            *RefusalCode,
+            "idempotency_key_reused",
+            "shopify_unavailable",
+            "shopify_rejected",
+        ),
+    },
     openapi_extra=body_schema(PurchaseRequest, {"customer_identifier": "6789012345"}),
 )
 async def purchase_reward(
     reward_id: RewardId,
     key: idempotency.Key,
     key_is_made: idempotency.KeyIsMade,
+    is_queued: PrefersQueue,
     caller: Writer,
     body: Annotated[PurchaseRequest, Depends(json_body(PurchaseRequest))],
     state: StateOf,
@@ -60,12 +94,19 @@ async def purchase_reward(
 
     If Shopify rejects the discount itself, because it does not know the customer or the product, the code is
     `shopify_rejected`. A repetition fails too, and gets this answer at once for some minutes, whatever its key.
+
+    With `Prefer: respond-async` the answer is 202 once the points are reserved. Codes are created in the order of
+    arrival, as fast as Shopify grants the shop. `GET /v1/reward-history/{id}` has the outcome: `active` with the code,
+    or `failed` with the points back. The key gets 202 until then, and the outcome, 201 or 503, from then on.
     """
     customer = body.customer_identifier
 
-    def render(outcome: Purchased | Refusal) -> DecidedAnswer:
+    def render(outcome: Purchased | Refusal | FailureCode) -> DecidedAnswer:
         if isinstance(outcome, Refusal):
             error = refusal_error(outcome, customer_identifier=customer, reward_id=reward_id)
+            return DecidedAnswer(status=error.kind.status, body=error.body())
+        if isinstance(outcome, FailureCode):
+            error = _failed(outcome)
             return DecidedAnswer(status=error.kind.status, body=error.body())
         request.state.shopify_time = outcome.shopify_time
         document = RewardHistoryDocument(data=reward_history_entry(outcome.redemption, outcome.code))
@@ -81,10 +122,13 @@ async def purchase_reward(
         render=render,
         request_id=request_id,
         points_to_spend=body.points_to_spend,
+        is_queued=is_queued,
     )
     try:
         with metrics.PURCHASES_OPEN.track_inprogress():
             reply = await state.purchases.purchase(purchase)
+        if isinstance(reply, Queued):
+            return _queued(key, reply)
         request.state.replayed = reply.replayed
         return idempotency.response(key, reply)
     except WrongSpending as error:
@@ -103,6 +147,33 @@ _UNAVAILABLE = {
     (False, True): "Too many purchases are in progress. Repeat the request later.",
     (False, False): "The purchase was not completed in time. Reserved points are released.",
 }
+
+
+def _queued(key: str, queued: Queued) -> Response:
+    entry = QueuedPurchaseEntry.model_validate(reward_history_entry(queued.redemption, None))
+    document = QueuedPurchaseDocument(data=entry, meta=QueueMeta(queue_position=queued.position))
+    headers = {
+        **idempotency.headers(key),
+        "Location": f"/v1/reward-history/{queued.redemption.id}",
+        "Preference-Applied": RESPOND_ASYNC,
+        "Retry-After": str(max(1, math.ceil(queued.wait.total_seconds()))),
+    }
+    return Response(document.model_dump_json(), HTTPStatus.ACCEPTED, headers, media_type="application/json")
+
+
+_FAILED_QUEUED = {
+    FailureCode.REQUEST_REJECTED: "shopify_rejected",
+    FailureCode.CONFIGURATION_REJECTED: "shopify_unavailable",
+    FailureCode.SHOPIFY_UNAVAILABLE: "shopify_unavailable",
+}
+
+
+def _failed(code: FailureCode) -> ApiError:
+    """The answer of a queued purchase that failed. It is final for its key."""
+    error = ApiError(_FAILED_QUEUED.get(code, "engine_unavailable"), "The purchase failed. The points are released.")
+    if error.kind.retry == "same_key":
+        error.kind = replace(error.kind, retry="new_key")
+    return error
 
 
 def _unavailable(error: PurchaseUnavailable) -> ApiError:

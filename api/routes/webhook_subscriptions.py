@@ -40,8 +40,8 @@ async def create_webhook_subscription(
 ) -> SecretDocument:
     """Subscribe a public HTTPS URL to events. The response has the secret that signs the deliveries.
 
-    Only `points.redeemed` and `points.refunded` are sent. Mage's other events are accepted and never sent. A shop can
-    have 20 subscriptions, including paused ones.
+    Only `points.redeemed`, `points.refunded` and `points.purchase_failed` are sent. Mage's other events are accepted
+    and never sent. A shop can have 20 subscriptions, including paused ones.
     """
     created = await state.subscriptions.create(caller.shop, body.model_dump(), actor=caller.name)
     return SecretDocument(data=secret_resource(*created))

@@ -136,6 +136,40 @@ class RewardHistoryEntry(BaseModel):
 
 
 RewardHistoryDocument = Document[RewardHistoryEntry]
+
+
+class QueueMeta(BaseModel):
+    """Where a purchase waits. `queue_position`: among the shop's purchases that wait for their codes, from 1."""
+
+    queue_position: Annotated[int, Field(ge=1, examples=[17])]
+
+
+class QueuedPurchaseAttributes(RewardHistoryAttributes):
+    """A redemption that waits for its discount code."""
+
+    model_config = ConfigDict(
+        from_attributes=True,
+        json_schema_extra={"example": {**_EXAMPLE, "status": "pending", "discount_code": None}},
+    )
+
+
+class QueuedPurchaseEntry(BaseModel):
+    """A resource of type `reward_history_entry`."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    type: Literal["reward_history_entry"] = "reward_history_entry"
+    id: str = Field(examples=["cr_4k1t9zq0m2x7c8v5b3n6"])
+    attributes: QueuedPurchaseAttributes
+
+
+class QueuedPurchaseDocument(BaseModel):
+    """A purchase that waits for its discount code: `status` is `pending`, `discount_code` is null."""
+
+    data: QueuedPurchaseEntry
+    meta: QueueMeta
+
+
 RewardHistoryList = ListDocument[RewardHistoryEntry]
 RewardHistoryPage = CursorDocument[RewardHistoryEntry]
 

@@ -25,7 +25,7 @@ from domain.eligibility import Refusal
 from domain.errors import EarlierAttemptPending, RedemptionClosed
 from domain.ids import new_redemption_id
 from domain.refunds import RefundRefusal
-from domain.shopify_budget import NoTurn
+from domain.shopify_budget import NoTurn, Turn
 from sandbox.faults import Fault
 from sandbox.saved import Saved
 from sandbox.shopify import Shopify
@@ -75,7 +75,7 @@ class Backend:
         self.http = httpx.AsyncClient(transport=SandboxTransport(app), base_url="http://vendors")
         url, version = settings.shopify_admin_url, settings.shopify_api_version
         client = clients.shopify.Shopify(self.http, url_template=url, api_version=version)
-        self.points = Points(store)
+        self.points = Points(store, vault)
         self.discounts = Discounts(store, vault, client)
         self.expiry = Expiry(store)
         self.refunds = Refunds(store, vault, client)
@@ -199,7 +199,7 @@ class Implementation:
         script = fault.script(operation=operations.get(fault), times=times)
         self._backend.shopify.script.add(Fault.model_validate(script))
 
-    def _run(self, message: Message) -> Awaitable[Refusal | NoTurn | bool | None]:
+    def _run(self, message: Message) -> Awaitable[Refusal | NoTurn | Turn | bool | None]:
         attempt = self._attempt(message.redemption, message.attempt)
         match message:
             case Reserve():
@@ -225,8 +225,8 @@ class Implementation:
         )
 
 
-def _outcome_of(result: Refusal | NoTurn | bool | None) -> Outcome:
-    assert not isinstance(result, NoTurn), "the rate limit is larger than these purchases need"
+def _outcome_of(result: Refusal | NoTurn | Turn | bool | None) -> Outcome:
+    assert not isinstance(result, NoTurn | Turn), "the rate limit is larger than these purchases need"
     if isinstance(result, Refusal):
         return Outcome.REFUSED
     return Outcome.CAPTURED if result is False else Outcome.DONE

@@ -1,0 +1,263 @@
+"""Purchases with `Prefer: respond-async`: answered once the points are reserved, their codes at Shopify's pace."""
+
+from collections.abc import AsyncGenerator
+from datetime import timedelta
+from itertools import pairwise
+
+import httpx
+import pytest
+from sqlalchemy import select
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.testing import WorkflowEnvironment
+
+from db.shopify_budgets import lower_budget
+from db.tables import DiscountCode
+from domain.shopify_budget import ShopifyBudget
+from services.stuck import StuckFinder
+from settings import Settings
+from tests.builders import Json, a_customer, a_lot, a_reward, a_shop
+from tests.faults import CREATE_CODE, VendorFault
+from tests.receiver import Receiver, listening
+from tests.service import Service
+from tests.shop import Shop
+from tests.waiting import wait_for, wait_until
+
+PREFER = "respond-async"
+DEADLINE = 4
+QUEUED_DEADLINE = 8
+RATE = 40
+"""Query cost that a slow Shopify restores per second: four codes."""
+
+
+@pytest.fixture(scope="session")
+def settings(settings: Settings) -> Settings:
+    deadlines = {"purchase_deadline_seconds": DEADLINE, "async_purchase_deadline_seconds": QUEUED_DEADLINE}
+    return settings.model_copy(update={**deadlines, "webhook_allow_private_targets": True})
+
+
+@pytest.fixture
+async def temporal(temporal: WorkflowEnvironment) -> WorkflowEnvironment:
+    """The server, with a client whose workflows skip no time: the turns are of the database's clock."""
+    address = temporal.client.service_client.config.target_host
+    return WorkflowEnvironment.from_client(await Client.connect(address, data_converter=pydantic_data_converter))
+
+
+@pytest.fixture
+async def service(service: Service) -> AsyncGenerator[Service]:
+    yield service
+    assert await service.audit() == []
+
+
+@pytest.fixture
+async def shop(service: Service) -> Shop:
+    """A shop without marketing vendors. Its customer can purchase once."""
+    return await service.open_shop(a_shop(a_customer(a_lot(500)), vendors=["shopify"]))
+
+
+async def wait_at_shopify(shop: Shop, seconds: float) -> None:
+    """Let the next code's turn come after this time."""
+    rate, maximum = 100, 2000
+    full_in = timedelta(seconds=seconds - 10 / rate + maximum / rate)
+    budget = ShopifyBudget(maximum=maximum, restore_rate=rate, full_in=full_in)
+    async with shop.service.store() as session:
+        await lower_budget(session, (await shop.row()).id, budget)
+
+
+async def entry(shop: Shop, answer: httpx.Response) -> Json:
+    """The attributes of the entry that the response names."""
+    return (await shop.get(answer.headers["location"])).json()["data"]["attributes"]
+
+
+async def wait_for_status(shop: Shop, answer: httpx.Response, status: str) -> Json:
+    async def shown() -> str:
+        return (await entry(shop, answer))["status"]
+
+    await wait_for(shown, status)
+    return await entry(shop, answer)
+
+
+async def subscribe(shop: Shop, receiver: Receiver) -> None:
+    body = {"url": receiver.url, "events": ["points.redeemed", "points.purchase_failed"]}
+    assert (await shop.send("POST", "/v1/webhook-subscriptions", body)).status_code == 201
+
+
+async def check_failed(shop: Shop, queued: httpx.Response, receiver: Receiver) -> None:
+    """Check that the points are back, and that subscribers, entry and key say so."""
+    assert (await wait_for_status(shop, queued, "failed"))["discount_code"] is None
+    assert await shop.balance() == 500
+
+    async def received() -> int:
+        return len(receiver.received)
+
+    await wait_for(received, 1)
+    [content] = [one.content for one in receiver.received]
+    assert content["event"] == "points.purchase_failed"
+    entry_id = queued.json()["data"]["id"]
+    assert content["data"] == {
+        "shopify_customer_id": shop.customers[0],
+        "email": f"jane.{shop.customers[0]}@shopper.io",
+        "points_released": 500,
+        "points_balance": 500,
+        "reward_name": "£5 off your next order",
+        "reward_id": "reward_abc",
+        "reward_history_entry_id": entry_id,
+    }
+    repeated = [await shop.purchase(key="k", prefer=prefer) for prefer in (None, PREFER)]
+    assert [one.status_code for one in repeated] == [503, 503]
+    assert repeated[0].content == repeated[1].content
+    assert repeated[1].headers["idempotency-replayed"] == "true"
+    assert repeated[1].json()["errors"][0]["meta"] == {"retry": "new_key"}
+    assert await shop.discounts("ACTIVE") == []
+    assert await shop.service.wait_for_purchase(entry_id) != "RUNNING"
+
+
+async def test_a_queued_purchase_is_answered_before_its_code(shop: Shop) -> None:
+    await wait_at_shopify(shop, 2.5)
+
+    queued = await shop.purchase(key="k", prefer="wait=1, Respond-Async; foo=bar")
+
+    assert queued.status_code == 202, queued.text
+    body = queued.json()
+    assert queued.headers["location"] == f"/v1/reward-history/{body['data']['id']}"
+    assert queued.headers["preference-applied"] == PREFER
+    assert queued.headers["idempotency-key"] == "k"
+    assert 1 <= int(queued.headers["retry-after"]) <= 3
+    assert body["meta"] == {"queue_position": 1}
+    attributes = body["data"]["attributes"]
+    assert (attributes["status"], attributes["discount_code"], attributes["points_spent"]) == ("pending", None, 500)
+    assert await shop.balance() == 0, "the points are held at once"
+    for prefer in (None, PREFER):
+        again = await shop.purchase(key="k", prefer=prefer)
+        assert (again.status_code, again.json()["data"]["id"]) == (202, body["data"]["id"])
+    finder = StuckFinder(
+        store=shop.service.store,
+        temporal=shop.service.temporal,
+        task_queue=shop.service.settings.temporal_task_queue,
+        deadline=timedelta(),
+    )
+    assert [one async for one in finder.find()] == [], "nothing is stuck"
+
+    active = await wait_for_status(shop, queued, "active")
+    purchased = await shop.purchase(key="k", prefer=PREFER)
+    assert (purchased.status_code, purchased.json()["data"]["attributes"]) == (201, active)
+    [discount] = await shop.discounts()
+    assert active["discount_code"] == discount["code"]
+
+
+async def test_a_flash_sale_is_served_in_order_at_shopifys_pace(service: Service) -> None:
+    cap, buyers = 16, 20
+    limited = a_reward(max_redemptions=cap)
+    members = [a_customer(a_lot(500)) for _ in range(buyers)]
+    shop = await service.open_shop(a_shop(*members, rewards=[limited], vendors=["shopify"]))
+    other = await service.open_shop(a_shop(*(a_customer(a_lot(500)) for _ in range(6)), vendors=["shopify"]))
+    path, rate = f"/_sandbox/shopify/shops/{shop.domain}", {"restore_rate": RATE}
+    (await service.vendors.put(path, json=rate)).raise_for_status()
+    # An empty bucket: every code waits for its turn.
+    async with service.store() as session:
+        empty = ShopifyBudget(maximum=20 * RATE, restore_rate=RATE, full_in=timedelta(seconds=20))
+        await lower_budget(session, (await shop.row()).id, empty)
+
+    answers = [await shop.purchase(customer=one, prefer=PREFER) for one in shop.customers]
+    beside = [await other.purchase(customer=one) for one in other.customers]
+
+    assert [one.status_code for one in answers] == [202] * cap + [422] * (buyers - cap)
+    assert [one.status_code for one in beside] == [201] * len(beside)
+    for one in answers[:cap]:
+        await wait_for_status(shop, one, "active")
+    async with service.store() as session:
+        turns = {row.redemption_id: row.not_before for row in await session.scalars(select(DiscountCode))}
+    rows = {row.id: row for row in await shop.redemptions()}
+    arrived = [rows[one.json()["data"]["id"]] for one in answers[:cap]]
+    served = [turns[row.id] or row.created_at for row in arrived]
+    assert served == sorted(served), "first come, first served"
+    pace = [later - earlier for earlier, later in pairwise(served)]
+    assert max(pace) <= timedelta(seconds=10 / RATE + 0.5), "all that Shopify grants is used"
+    assert all(row.captured_at and row.captured_at >= turn for row, turn in zip(arrived, served, strict=True))
+    assert "THROTTLED" not in {call["outcome"] for call in (await service.vendor("shopify"))["calls"]}
+
+
+async def test_a_synchronous_purchase_does_not_wait_behind_the_queue(shop: Shop) -> None:
+    await wait_at_shopify(shop, DEADLINE + 3)
+
+    refused = await shop.purchase()
+
+    assert refused.status_code == 503
+    assert DEADLINE <= int(refused.headers["retry-after"]) <= DEADLINE + 4
+    assert await shop.balance() == 500
+    assert (await shop.purchase(prefer=PREFER)).status_code == 202
+
+
+async def test_no_turn_before_the_deadline_is_said_at_once(shop: Shop) -> None:
+    await wait_at_shopify(shop, QUEUED_DEADLINE + 60)
+
+    refused = await shop.purchase(prefer=PREFER)
+
+    assert refused.status_code == 503
+    assert QUEUED_DEADLINE <= int(refused.headers["retry-after"]) <= QUEUED_DEADLINE + 61
+    assert await shop.balance() == 500
+
+
+async def test_a_refusal_is_said_at_once(service: Service) -> None:
+    shop = await service.open_shop(a_shop(a_customer(a_lot(499))))
+
+    answers = [await shop.purchase(key="k", prefer=PREFER) for _ in range(2)]
+
+    assert [one.status_code for one in answers] == [422, 422]
+    assert answers[0].content == answers[1].content
+
+
+@pytest.mark.parametrize("fault", [VendorFault.UNAUTHORIZED, VendorFault.DOWN])
+async def test_points_are_back_when_shopify_gives_no_code(shop: Shop, fault: VendorFault) -> None:
+    await wait_at_shopify(shop, 1)
+    await shop.service.inject("shopify", fault, operation=CREATE_CODE, times=None)
+    async with listening() as receiver:
+        await subscribe(shop, receiver)
+        queued = await shop.purchase(key="k", prefer=PREFER)
+        assert queued.status_code == 202, queued.text
+        await check_failed(shop, queued, receiver)
+
+
+@pytest.mark.recorded
+async def test_an_operator_can_cancel_a_queued_purchase(shop: Shop) -> None:
+    await wait_at_shopify(shop, QUEUED_DEADLINE - 2)
+    async with listening() as receiver:
+        await subscribe(shop, receiver)
+        queued = await shop.purchase(key="k", prefer=PREFER)
+        await shop.service.purchase_workflow(queued.json()["data"]["id"]).cancel()
+        await check_failed(shop, queued, receiver)
+
+
+@pytest.mark.parametrize("lost", ["before", "after"])
+async def test_a_lost_workflow_of_a_queued_purchase_is_recovered(shop: Shop, lost: str) -> None:
+    """Lost while it waits for its turn, or after its points were released and before anybody was told."""
+    service = shop.service
+    await wait_at_shopify(shop, QUEUED_DEADLINE - 2)
+    async with listening() as receiver:
+        await subscribe(shop, receiver)
+        if lost == "after":
+            receiver.script = [500] * 3
+        queued = await shop.purchase(key="k", prefer=PREFER)
+        workflow = service.purchase_workflow(queued.json()["data"]["id"])
+        if lost == "after":
+            await workflow.cancel()
+            await wait_until(lambda: received(receiver))
+            receiver.received.clear()
+        await workflow.terminate()
+        assert (await entry(shop, queued))["status"] == ("pending" if lost == "before" else "failed")
+
+        await service.let_time_pass(timedelta(minutes=5))
+        await service.reconcile()
+
+        if lost == "after":
+            await wait_until(lambda: delivered(shop))
+            del receiver.received[:-1]
+        await check_failed(shop, queued, receiver)
+
+
+async def received(receiver: Receiver) -> bool:
+    return len(receiver.received) > 0
+
+
+async def delivered(shop: Shop) -> bool:
+    return (await shop.deliveries("purchase_failed"))["webhooks"] == "sent"
