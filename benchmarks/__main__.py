@@ -10,14 +10,15 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from benchmarks import charts, cost, growth, latency, lists
+from benchmarks import charts, cost, flash_sale, growth, latency, lists
 from benchmarks.cost import CostPlan
 from benchmarks.data import Sizes
+from benchmarks.flash_sale import FlashSalePlan
 from benchmarks.growth import GrowthPlan
 from benchmarks.latency import LatencyPlan
 from benchmarks.results import ROOT, Results
 
-SECTIONS = ("latency", "cost", "growth", "lists")
+SECTIONS = ("latency", "cost", "growth", "lists", "flash-sale")
 LISTS_LIMIT = 1.5
 SMALL_SHOP = Sizes(customers=100, entries=200)
 
@@ -33,6 +34,7 @@ class Plan:
     growth: GrowthPlan = field(default_factory=GrowthPlan)
     lists: Sizes = field(default_factory=lambda: Sizes(customers=100_000, entries=1_000_000))
     list_rounds: int = 50
+    flash_sale: FlashSalePlan = field(default_factory=FlashSalePlan)
 
 
 FULL = Plan(growth=GrowthPlan(memory=(1_000, 10_000)))
@@ -42,6 +44,7 @@ QUICK = Plan(
     growth=GrowthPlan(lots=(1, 3), redemptions=(10, 100), burst=8, memory=(10, 20), samples=10),
     lists=Sizes(customers=200, entries=400),
     list_rounds=2,
+    flash_sale=FlashSalePlan(buyers=12, cap=8, in_flight=4, alone=2, pause=0.1),
 )
 
 
@@ -55,7 +58,7 @@ def main(
         Path | None, typer.Option(help="Folder for results and charts. [default: those of the repository]")
     ] = None,
 ) -> None:
-    """Measure latency, cost and growth of purchases on a local stack, and the duration of lists."""
+    """Measure latency, cost and growth of purchases on a local stack, lists, and a flash sale."""
     chosen = only.split(",")
     if unknown := set(chosen) - set(SECTIONS):
         raise typer.BadParameter(f"unknown: {', '.join(sorted(unknown))}; possible: {', '.join(SECTIONS)}")
@@ -91,6 +94,9 @@ async def _measure(chosen: list[str], plan: Plan, console: Console) -> Results:
         if "lists" in chosen:
             results.lists = await _measure_lists(home, plan, show)
             console.print(lists.report(results.lists))
+        if "flash-sale" in chosen:
+            results.flash_sale = await flash_sale.measure(home / "flash-sale", plan.flash_sale, show)
+            console.print(flash_sale.table(results.flash_sale))
     return results
 
 
@@ -111,6 +117,8 @@ def _write(results: Results, *, results_in: Path, charts_in: Path) -> None:
         charts.draw_latency(results.latency, charts_in / "latency.svg")
     if results.growth:
         charts.draw_growth(results.growth, charts_in / "growth.svg")
+    if results.flash_sale:
+        charts.draw_flash_sale(results.flash_sale, charts_in / "flash-sale.svg")
 
 
 if __name__ == "__main__":

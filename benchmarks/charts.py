@@ -7,8 +7,10 @@ from typing import Any
 import pygal
 from pygal.style import Style
 
+from benchmarks.flash_sale import FlashSale
 from benchmarks.growth import Growth
 from benchmarks.latency import Latency
+from sandbox.shopify import BUCKET_SECONDS
 
 STYLE = Style(  # pyright: ignore[reportUnknownVariableType]
     background="white",
@@ -62,9 +64,34 @@ def draw_growth(measured: Sequence[Growth], path: Path) -> None:
     _write(chart, path)
 
 
+def draw_flash_sale(measured: FlashSale, path: Path) -> None:
+    """Draw how many purchases were accepted and served at each time, and what Shopify permits."""
+    chart = _chart(
+        pygal.XY,
+        title="Purchases of a flash sale",
+        x_title="seconds",
+        dots_size=1,
+        show_x_guides=False,
+        range=(0, measured.cap * 1.05),
+        print_values=False,
+    )
+    last = max(measured.served)
+    full = BUCKET_SECONDS * measured.rate
+    chart.add("accepted", _curve(measured.accepted))
+    chart.add("served", _curve(measured.served))
+    chart.add("Shopify's limit", [(0, full), (last, min(measured.cap, full + measured.rate * last))])
+    _write(chart, path)
+
+
+def _curve(times: Sequence[float]) -> list[tuple[float, int]]:
+    """About a hundred points of the number of events until each time."""
+    step = max(1, len(times) // 100)
+    return [(round(one, 1), number) for number, one in enumerate(sorted(times), 1) if number % step == 0]
+
+
 def _chart(kind: Any, **options: Any) -> Any:
     usual = {"width": 900, "height": 420, "legend_at_bottom": True, "print_values": True, "show_y_guides": False}
-    return kind(style=STYLE, js=(), xml_filters=[], **usual, **options)
+    return kind(style=STYLE, js=(), xml_filters=[], **{**usual, **options})
 
 
 def _write(chart: Any, path: Path) -> None:

@@ -50,12 +50,13 @@ class BenchShop:
         """Purchase, until the answer. Raises `HTTPStatusError` if it is not a discount code."""
         (await self.try_to_purchase()).raise_for_status()
 
-    async def try_to_purchase(self, reward: str = REWARD) -> httpx.Response:
-        """Purchase for the next customer, until the answer, whatever it is."""
+    async def try_to_purchase(self, reward: str = REWARD, *, queued: bool = False) -> httpx.Response:
+        """Purchase for the next customer, until the answer, whatever it is. `queued`: without waiting for the code."""
         number = next(self.numbers)
+        prefer = {"Prefer": "respond-async"} if queued else {}
         answer = await self.product.api.post(
             f"/v1/rewards/{reward}/purchase",
-            headers={"Authorization": self.key, "Idempotency-Key": f"{self.domain}-{number}"},
+            headers={"Authorization": self.key, "Idempotency-Key": f"{self.domain}-{number}", **prefer},
             json={"customer_identifier": self.customers[number % len(self.customers)]},
         )
         self.product.purchased += answer.is_success
@@ -74,12 +75,12 @@ class BenchShop:
 
 
 class Product:
-    """Start with `running`."""
+    """Start with `running`. `vendors`: client of the vendors' own endpoints."""
 
     def __init__(
         self,
         stack: LocalStack,
-        vendor_process: Supervisor,
+        vendor_process: Supervisor | None,
         engine: AsyncEngine,
         temporal: Client,
         api: httpx.AsyncClient,
@@ -92,29 +93,33 @@ class Product:
         self.purchased = 0
         """Successful purchases."""
         self._vendor_process = vendor_process
-        self._vendors = vendors
+        self.vendors = vendors
 
     @classmethod
     @asynccontextmanager
-    async def running(cls, home: Path) -> AsyncGenerator[Self]:
-        """Run the product until the block ends."""
-        options = StackOptions.on_free_ports(home, parts=["postgres", "temporal", "worker", "api"], demo_data=False)
+    async def running(cls, home: Path, *, sandbox: bool = False) -> AsyncGenerator[Self]:
+        """Run the product until the block ends. `sandbox`: with the vendors' limits, instead of instant vendors."""
+        parts = ["postgres", "temporal", *(["sandbox"] if sandbox else []), "worker", "api"]
+        options = StackOptions.on_free_ports(home, parts=parts, demo_data=False)
         vendors_url = f"http://{LOOPBACK}:{options.vendor_port}"
-        settings = {
-            "SHOPIFY_ADMIN_URL": f"{vendors_url}/shopify/{{shop_domain}}/{{version}}",
-            "KLAVIYO_URL": f"{vendors_url}/klaviyo",
-            "OMNISEND_URL": f"{vendors_url}/omnisend",
-            "POSTSCRIPT_URL": f"{vendors_url}/postscript",
-            "RATE_LIMIT": "1000000/second",
-            "LOG_LEVEL": "WARNING",
-        }
+        settings = {"RATE_LIMIT": "1000000/second", "LOG_LEVEL": "WARNING"}
+        if not sandbox:
+            settings |= {
+                "SHOPIFY_ADMIN_URL": f"{vendors_url}/shopify/{{shop_domain}}/{{version}}",
+                "KLAVIYO_URL": f"{vendors_url}/klaviyo",
+                "OMNISEND_URL": f"{vendors_url}/omnisend",
+                "POSTSCRIPT_URL": f"{vendors_url}/postscript",
+            }
 
         async def ready() -> bool:
             return await _answers(vendors_url)
 
         async with AsyncExitStack() as exits:
             stack = await exits.enter_async_context(LocalStack(replace(options, env=settings)))
-            process = await exits.enter_async_context(beside(stack, "vendors", str(options.vendor_port), ready=ready))
+            process = None
+            if not sandbox:
+                vendors = beside(stack, "vendors", str(options.vendor_port), ready=ready)
+                process = await exits.enter_async_context(vendors)
             engine = connect(SecretStr(stack.database_url), statement_timeout=None)
             exits.push_async_callback(engine.dispose)
             temporal = await Client.connect(stack.temporal_address, data_converter=pydantic_data_converter)
@@ -125,9 +130,9 @@ class Product:
             vendors = await exits.enter_async_context(_client(vendors_url))
             yield cls(stack, process, engine, temporal, api, vendors)
 
-    async def open_shop(self, name: str, *, customers: int, lots: int = 3) -> BenchShop:
-        """Import a shop. Each of its customers has so many lots."""
-        shop = _import_file(name, customers, lots)
+    async def open_shop(self, name: str, *, customers: int, lots: int = 3, cap: int = 1_000_000_000) -> BenchShop:
+        """Import a shop. Each of its customers has so many lots. `cap`: redemptions of its capped reward."""
+        shop = _import_file(name, customers, lots, cap)
         path = self.stack.home / f"{name}.json"
         path.write_text(json.dumps({"shops": [shop]}))
         await self.stack.run(f"import-{name}", sys.executable, "-m", "cli", "import", str(path))
@@ -141,11 +146,11 @@ class Product:
 
     async def set_delay(self, milliseconds: int) -> None:
         """Set how long Shopify takes to create a code."""
-        (await self._vendors.post("/delay", params={"ms": milliseconds})).raise_for_status()
+        (await self.vendors.post("/delay", params={"ms": milliseconds})).raise_for_status()
 
     async def vendor_calls(self) -> dict[str, int]:
         """Calls of the vendors since the start, by name."""
-        return (await self._vendors.get("/calls")).raise_for_status().json()
+        return (await self.vendors.get("/calls")).raise_for_status().json()
 
     async def drain(self) -> None:
         """Wait until every successful purchase is delivered on four channels. Nothing else may be delivered."""
@@ -158,7 +163,9 @@ class Product:
     @property
     def processes(self) -> dict[str, psutil.Process]:
         """The processes, and the measuring one as `client`."""
-        pids = {**self.stack.pids, "vendors": self._vendor_process.pid}
+        pids: dict[str, int | None] = dict(self.stack.pids)
+        if self._vendor_process is not None:
+            pids["vendors"] = self._vendor_process.pid
         return {**{name: psutil.Process(pid) for name, pid in pids.items()}, "client": psutil.Process()}
 
     def cpu_seconds(self) -> dict[str, float]:
@@ -214,7 +221,7 @@ def _cpu_seconds(process: psutil.Process, name: str) -> float:
     return seconds
 
 
-def _import_file(name: str, customers: int, lots: int) -> dict[str, Any]:
+def _import_file(name: str, customers: int, lots: int, cap: int) -> dict[str, Any]:
     reward = {
         "id": REWARD,
         "name": "£5 off",
@@ -233,7 +240,7 @@ def _import_file(name: str, customers: int, lots: int) -> dict[str, Any]:
         "rewards": [
             reward,
             {**reward, "id": TOO_EXPENSIVE, "points_cost": 1_000_000_000},
-            {**reward, "id": CAPPED, "max_redemptions": 1_000_000_000},
+            {**reward, "id": CAPPED, "max_redemptions": cap},
         ],
         "customers": [_customer(name, number, lots) for number in range(customers)],
     }

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.cost import Costs
+from benchmarks.flash_sale import FlashSale
 from benchmarks.growth import Growth
 from benchmarks.latency import Latency
 from benchmarks.lists import List, Timing, typical
@@ -28,11 +29,13 @@ class Results:
     cost: Costs | None = None
     growth: list[Growth] | None = None
     lists: dict[List, Timing] | None = None
+    flash_sale: FlashSale | None = None
     began: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def exceeded(self, *, lists_limit: float) -> list[str]:
         """What exceeds its limit."""
         grown = [one.name for one in self.growth or () if one.is_too_large]
+        grown += self.flash_sale.exceeded() if self.flash_sale else []
         measured = (self.lists or {}).items()
         return grown + [
             one.name for one, timing in measured if not one.matches_all and max(timing.ratios) > lists_limit
@@ -45,6 +48,7 @@ class Results:
             "cost": self.cost and asdict(self.cost),
             "growth": self.growth and [{**asdict(one), "ratio": round(one.ratio, 2)} for one in self.growth],
             "lists": self.lists and {one.name: _list_document(timing) for one, timing in self.lists.items()},
+            "flash_sale": self.flash_sale and self.flash_sale.document(),
         }
         return {
             "began": self.began.isoformat(timespec="seconds"),

@@ -31,7 +31,8 @@ async def test_every_section_is_measured(tmp_path: Path) -> None:
     assert results["cost"]["operations"]["purchase"]["vendor_calls"] == 5
     assert {"burst", "lots", "memory", "redemptions"} <= set(" ".join(one["name"] for one in results["growth"]).split())
     assert "reward history, used" in results["lists"]
-    for chart in ("latency", "growth"):
+    assert results["flash_sale"]["statuses"] == {"active": 8}
+    for chart in ("latency", "growth", "flash-sale"):
         assert b"<script" not in (tmp_path / f"{chart}.svg").read_bytes()
 
 
