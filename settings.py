@@ -1,6 +1,7 @@
 """Settings of all processes, from environment variables and `.env`. Read once, in the composition roots."""
 
 import json
+import re
 import sys
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -20,10 +21,12 @@ from pydantic_settings import (
 )
 from redis.asyncio.connection import parse_url
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.service import GrpcCompression, TLSConfig
 
+from clients.sealed_payloads import CLEAR, data_converter
 from telemetry import sdk_runtime
+
+_HARD_TO_GUESS = re.compile(r"[\w-]{32,}=*", re.ASCII)
 
 STACK_FILE = Path(".data/stack.json")
 """Where `pointsaga up` writes the settings of its local stack, by default."""
@@ -107,6 +110,16 @@ class Settings(BaseSettings):
     encryption_keys: Annotated[tuple[SecretStr, ...], NoDecode, Field(min_length=1)]
     """Fernet keys, separated by commas: the first encrypts vendor credentials in the database, all decrypt them."""
 
+    payload_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    """Keys that seal workflow data in Temporal, separated by commas, in the format of `ENCRYPTION_KEYS`.
+
+    The first seals, all open. `clear` in front: nothing is sealed yet. Empty: workflow data is clear.
+    """
+    codec_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    """Keys of people and programs that may read sealed workflow data at the codec server, separated by commas."""
+    codec_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    """Origins of the Temporal UIs that may ask the codec server, separated by commas."""
+
     shopify_webhook_secrets: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     """Client secrets of one public Shopify app, separated by commas; each is accepted.
 
@@ -131,7 +144,9 @@ class Settings(BaseSettings):
     def webhooks_kept_for(self) -> timedelta:
         return timedelta(days=self.webhook_days)
 
-    @field_validator("encryption_keys", "shopify_webhook_secrets", mode="before")
+    @field_validator(
+        "encryption_keys", "payload_keys", "codec_keys", "codec_origins", "shopify_webhook_secrets", mode="before"
+    )
     @classmethod
     def _split_by_commas(cls, value: object) -> object:
         return tuple(item.strip() for item in value.split(",") if item.strip()) if isinstance(value, str) else value
@@ -144,6 +159,23 @@ class Settings(BaseSettings):
                 Fernet(key.get_secret_value())
             except ValueError as error:
                 raise ValueError(f"key {number} is not a Fernet key: {error}") from None
+        return keys
+
+    @field_validator("payload_keys")
+    @classmethod
+    def _check_payload_keys(cls, keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        is_clear = bool(keys) and keys[0].get_secret_value() == CLEAR
+        if is_clear and len(keys) == 1:
+            raise ValueError("`clear` is followed by the keys that open")
+        cls._check_keys(keys[is_clear:])
+        return keys
+
+    @field_validator("codec_keys")
+    @classmethod
+    def _check_codec_keys(cls, keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        for number, key in enumerate(keys, 1):
+            if not _HARD_TO_GUESS.fullmatch(key.get_secret_value()):
+                raise ValueError(f"key {number} must have at least 32 letters, digits, - or _")
         return keys
 
     @field_validator("database_url")
@@ -221,7 +253,7 @@ async def connect_temporal(settings: Settings, *, lazy: bool = False, sdk_metric
         namespace=settings.temporal_namespace,
         api_key=key.get_secret_value() if key else None,
         tls=_tls(settings),
-        data_converter=pydantic_data_converter,
+        data_converter=data_converter(settings.payload_keys, settings.temporal_namespace),
         lazy=lazy,
         # Messages are small, as they hold ids only: compressing them takes longer than sending them.
         grpc_compression=GrpcCompression.NONE,

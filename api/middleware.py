@@ -94,15 +94,16 @@ class RequestLimits:
     Also paths with NUL, which PostgreSQL does not accept.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, max_body_bytes: int = MAX_BODY_BYTES) -> None:
         self._app = app
+        self._max_body_bytes = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         if "\x00" in scope["path"]:
             return await ApiError("not_found").response()(scope, receive, send)
-        received, is_complete, limit = 0, False, _MAX_BODY_BYTES_OF.get(scope["path"], MAX_BODY_BYTES)
+        received, is_complete, limit = 0, False, _MAX_BODY_BYTES_OF.get(scope["path"], self._max_body_bytes)
 
         async def count_bytes() -> Message:
             nonlocal received, is_complete

@@ -15,7 +15,6 @@ import psutil
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 
 from benchmarks.vendors import DELIVERIES
 from database import connect
@@ -24,6 +23,7 @@ from local_stack.options import StackOptions, process_environment
 from local_stack.ports import LOOPBACK
 from local_stack.stack import LocalStack, silent
 from local_stack.supervisor import Part, Supervisor
+from settings import Settings, connect_temporal
 
 ROOT = Path(__file__).parents[1]
 REWARD = "five_off"
@@ -122,7 +122,7 @@ class Product:
                 process = await exits.enter_async_context(vendors)
             engine = connect(SecretStr(stack.database_url), statement_timeout=None)
             exits.push_async_callback(engine.dispose)
-            temporal = await Client.connect(stack.temporal_address, data_converter=pydantic_data_converter)
+            temporal = await connect_temporal(_settings(stack))
             # They run once a minute, and would compare codes with a Shopify that keeps none.
             for schedule in [one.id async for one in await temporal.list_schedules()]:
                 await temporal.get_schedule_handle(schedule).pause()
@@ -196,6 +196,10 @@ async def beside(
         yield supervisor
     finally:
         await supervisor.stop()
+
+
+def _settings(stack: LocalStack) -> Settings:
+    return Settings.model_validate({name.lower(): value for name, value in stack.env.items()})
 
 
 def _client(url: str) -> httpx.AsyncClient:

@@ -35,6 +35,14 @@ def up(
             help="Port of the worker's metrics on 127.0.0.1; the API's is the next. Default: 9464, or any free ones.",
         ),
     ] = None,
+    codec_port: Annotated[int, _port("the codec server, with --sealed")] = 8091,
+    sealed: Annotated[
+        bool,
+        typer.Option(
+            "--sealed",
+            help="Encrypt workflow data in Temporal; its UI shows it in clear. A data directory stays sealed.",
+        ),
+    ] = False,
     no_sandbox: Annotated[
         bool, typer.Option("--no-sandbox", help="Take vendor addresses from the environment, not the sandbox.")
     ] = False,
@@ -52,6 +60,8 @@ def up(
         ui_port=ui_port,
         vendor_port=vendor_port,
         metrics_ports=metrics_ports(metrics_port),
+        codec_port=codec_port,
+        sealed=sealed,
         parts=[part for part in ALL_PARTS if not (no_sandbox and part == "sandbox")],
         demo_data=not no_demo_data,
     )

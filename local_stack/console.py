@@ -103,6 +103,10 @@ def _addresses(stack: LocalStack) -> list[tuple[str, str]]:
         ("API documentation", f"{stack.api_url}/docs"),
         ("Temporal UI", stack.temporal_ui_url),
         ("Temporal", stack.temporal_address),
+        (
+            "Workflow data",
+            f"sealed; the Temporal UI reads it through {stack.codec_url}" if stack.is_sealed else "clear",
+        ),
         ("Vendors", f"{stack.vendor_url}/_sandbox/shopify" if sandbox else "addresses from the environment"),
         *((f"Metrics of the {part}", stack.metrics_url(part) or "") for part in stack.metrics),
         ("Database", stack.database_url),

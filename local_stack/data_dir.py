@@ -1,4 +1,4 @@
-"""Files in the data directory: lock, encryption key, and the list of started processes."""
+"""Files in the data directory: lock, keys, and the list of started processes."""
 
 import fcntl
 import json
@@ -48,7 +48,18 @@ def locked(data_dir: Path) -> Generator[None]:
 
 def encryption_key(data_dir: Path) -> str:
     """The data directory's Fernet key. Created once, so that encrypted data stays readable after a restart."""
-    path = data_dir / "encryption.key"
+    return _key(data_dir / "encryption.key")
+
+
+def sealing_settings(data_dir: Path, *, sealed: bool) -> dict[str, str]:
+    """Settings of sealed workflow data. A data directory that was sealed once stays so: its workflows need the key."""
+    path = data_dir / "payload.key"
+    if not (sealed or path.exists()):
+        return {}
+    return {"PAYLOAD_KEYS": _key(path), "CODEC_KEYS": _key(data_dir / "codec.key")}
+
+
+def _key(path: Path) -> str:
     if not path.exists():
         write_private(path, Fernet.generate_key().decode())
     return path.read_text().strip()

@@ -10,10 +10,10 @@ from local_stack import ports
 from local_stack.ports import Claim
 from settings import Settings
 
-INFRASTRUCTURE = ("postgres", "temporal", "sandbox")
+INFRASTRUCTURE = ("postgres", "temporal", "codec", "sandbox")
 APPLICATION = ("worker", "api")
-ALL_PARTS = INFRASTRUCTURE + APPLICATION
-"""In start order."""
+ALL_PARTS = ("postgres", "temporal", "sandbox", *APPLICATION)
+"""In start order, without the codec server, which runs if workflow data is sealed."""
 SETTINGS = frozenset(name.upper() for name in Settings.model_fields)
 
 
@@ -28,6 +28,9 @@ class StackOptions:
     vendor_port: int = 8090
     metrics_ports: tuple[int, int] | None = None
     """Of worker and API. None: they serve no metrics."""
+    codec_port: int = 8091
+    sealed: bool = False
+    """Seal workflow data, and run a codec server for the Temporal UI."""
     parts: Collection[str] = ALL_PARTS
     """Without the sandbox, the vendors' addresses come from the environment."""
     demo_data: bool = True
@@ -42,27 +45,31 @@ class StackOptions:
         *,
         parts: Collection[str] = ALL_PARTS,
         demo_data: bool = True,
+        sealed: bool = False,
         env: Mapping[str, str] | None = None,
     ) -> Self:
         """Options with free ports, so that several stacks can run side by side."""
-        api, temporal, ui, vendor = ports.free(4)
+        api, temporal, ui, vendor, codec = ports.free(5)
         return cls(
             data_dir=data_dir,
             api_port=api,
             temporal_port=temporal,
             ui_port=ui,
             vendor_port=vendor,
+            codec_port=codec,
+            sealed=sealed,
             parts=parts,
             demo_data=demo_data,
             env=env or {},
         )
 
-    def claims(self) -> list[Claim]:
-        """The ports that the chosen parts listen on."""
+    def claims(self, parts: Collection[str]) -> list[Claim]:
+        """The ports that these parts listen on."""
         claims = [
             ("api", Claim(self.api_port, "the API", "--api-port")),
             ("temporal", Claim(self.temporal_port, "Temporal", "--temporal-port")),
             ("temporal", Claim(self.ui_port, "the Temporal UI", "--ui-port")),
+            ("codec", Claim(self.codec_port, "the codec server", "--codec-port")),
             ("sandbox", Claim(self.vendor_port, "the vendor sandbox", "--vendor-port")),
         ]
         if self.metrics_ports is not None:
@@ -71,7 +78,7 @@ class StackOptions:
                 ("worker", Claim(worker, "the worker's metrics", "--metrics-port")),
                 ("api", Claim(api, "the API's metrics", "--metrics-port")),
             ]
-        return [claim for part, claim in claims if part in self.parts]
+        return [claim for part, claim in claims if part in parts]
 
 
 def metrics_ports(first: int | None) -> tuple[int, int]:
@@ -81,7 +88,7 @@ def metrics_ports(first: int | None) -> tuple[int, int]:
 
 
 def stack_settings(
-    *, database_url: str, temporal_address: str, temporal_ui_url: str, encryption_key: str
+    *, database_url: str, temporal_address: str, temporal_ui_url: str, encryption_key: str, sealing: Mapping[str, str]
 ) -> dict[str, str]:
     """Settings for worker, API and commands: defaults, overridden by the environment, overridden by the stack's own.
 
@@ -103,6 +110,7 @@ def stack_settings(
         "TEMPORAL_UI_URL": temporal_ui_url,
         "TEMPORAL_TASK_QUEUE": "pointsaga",
         "LOG_FORMAT": "text",
+        **sealing,
     }
     return defaults | given | own
 

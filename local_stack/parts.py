@@ -32,14 +32,18 @@ DRAIN_WITHIN = 35.0
 """Seconds. API and worker finish open requests and activities within 30 s."""
 
 
-def temporal(home: Path, port: int, ui_port: int, env: Mapping[str, str]) -> Part:
-    """Temporal's development server with its Web UI. Raises `Misuse` if the program is missing."""
+def temporal(home: Path, port: int, ui_port: int, env: Mapping[str, str], *, codec: str | None = None) -> Part:
+    """Temporal's development server with its Web UI. Raises `Misuse` if the program is missing.
+
+    `codec`: endpoint of the codec server that the UI asks.
+    """
     options = (
         "--ip", LOOPBACK, "--port", str(port), "--ui-port", str(ui_port), "--headless=false", "--ui-disable-news-fetch",
         "--db-filename", str(home / "temporal.db"),
         *_each("--sqlite-pragma", SQLITE_PRAGMAS),
         *_each("--dynamic-config-value", TEMPORAL_SETTINGS),
         *_each("--search-attribute", [f"{name}=Keyword" for name in SEARCH_ATTRIBUTES]),
+        *_each("--ui-codec-endpoint", [codec] if codec else []),
     )  # fmt: skip
     return Part(
         name="temporal",
@@ -47,6 +51,18 @@ def temporal(home: Path, port: int, ui_port: int, env: Mapping[str, str]) -> Par
         env=env,
         ready=partial(_has_search_attributes, f"http://{LOOPBACK}:{ui_port}"),
         address=f"{LOOPBACK}:{port} (polls up to {POLLS_PER_SECOND} times a second, default 20)",
+    )
+
+
+def codec(port: int, env: Mapping[str, str]) -> Part:
+    """The codec server."""
+    serve = ("-m", "uvicorn", "api.codec:create_app", "--factory", "--host", LOOPBACK, "--port", str(port))
+    return Part(
+        name="codec",
+        command=(sys.executable, *serve),
+        env=env,
+        ready=partial(_responds, f"http://{LOOPBACK}:{port}/healthz"),
+        address=f"http://{LOOPBACK}:{port}",
     )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from local_stack import PartFailed, parts, ports
-from local_stack.data_dir import StartedProcesses, encryption_key, locked, write_private
+from local_stack.data_dir import StartedProcesses, encryption_key, locked, sealing_settings, write_private
 from local_stack.options import (
     APPLICATION,
     INFRASTRUCTURE,
@@ -44,10 +44,12 @@ class LocalStack:
         self.vendor_url = f"http://{LOOPBACK}:{options.vendor_port}"
         self.metrics = dict(zip(APPLICATION, options.metrics_ports or (), strict=False))
         """Ports of the metrics, by part. Empty: there are none."""
+        self.codec_url = f"http://{LOOPBACK}:{options.codec_port}"
         self.database_url = ""
         self.env: dict[str, str] = {}
         """Settings for further workers, APIs and commands on this stack."""
         self._report = report
+        self._sealing: dict[str, str] = {}
         self._started = StartedProcesses(self.home / "started.json")
         self._record = self.home / "stack.json"
         self._supervisors: list[Supervisor] = []
@@ -76,6 +78,11 @@ class LocalStack:
         """Kill all processes, so that leaving the block does not wait for them."""
         for supervisor in self._supervisors:
             supervisor.kill()
+
+    @property
+    def is_sealed(self) -> bool:
+        """Whether workflow data is sealed. Known once the stack starts."""
+        return bool(self._sealing)
 
     async def run(self, name: str, *command: str, env: Mapping[str, str] | None = None) -> None:
         """Run a program with this stack's settings until it exits. Raises `PartFailed` on a status other than 0."""
@@ -121,7 +128,8 @@ class LocalStack:
         undo.enter_context(locked(self.home))
         self._record.unlink(missing_ok=True)
         await asyncio.to_thread(self._started.end_leftovers)
-        ports.check(self.options.claims())
+        self._sealing = sealing_settings(self.home, sealed=self.options.sealed)
+        ports.check(self.options.claims(self._part_names))
         undo.callback(self._started.clear)
 
     def _settings(self) -> dict[str, str]:
@@ -130,6 +138,7 @@ class LocalStack:
             temporal_address=self.temporal_address,
             temporal_ui_url=self.temporal_ui_url,
             encryption_key=encryption_key(self.home),
+            sealing={**self._sealing, "CODEC_ORIGINS": self.temporal_ui_url} if self._sealing else {},
         )
         vendors = vendor_settings(self.vendor_url) if "sandbox" in self.options.parts else {}
         return {**settings, **vendors, **self.options.env}
@@ -138,12 +147,24 @@ class LocalStack:
         env, options = process_environment(self.env), self.options
         factories: dict[str, Callable[[], Part]] = {
             "postgres": lambda: postgres(self.home, sockets, env),
-            "temporal": lambda: parts.temporal(self.home, options.temporal_port, options.ui_port, env),
+            "temporal": lambda: parts.temporal(
+                self.home, options.temporal_port, options.ui_port, env, codec=self._codec_endpoint
+            ),
+            "codec": lambda: parts.codec(options.codec_port, env),
             "sandbox": lambda: parts.sandbox(self.home, options.vendor_port, env),
             "worker": lambda: parts.worker(self.home, {**env, **self._metrics_settings("worker")}),
             "api": lambda: parts.api(options.api_port, {**env, **self._metrics_settings("api")}),
         }
-        return {name: factories[name] for name in options.parts}
+        return {name: factories[name] for name in self._part_names}
+
+    @property
+    def _part_names(self) -> list[str]:
+        return [*self.options.parts, *(["codec"] if self._sealing else [])]
+
+    @property
+    def _codec_endpoint(self) -> str | None:
+        # With its key, as this UI sends no credentials. Only who can open the UI gets it.
+        return f"{self.codec_url}/key/{self._sealing['CODEC_KEYS']}" if self._sealing else None
 
     def metrics_url(self, part: str) -> str | None:
         """Where the part serves its metrics. None: it does not."""

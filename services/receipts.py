@@ -3,8 +3,12 @@
 from collections.abc import Sequence
 
 from pydantic import BaseModel
+from temporalio.api.failure.v1 import Failure
 from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
+from temporalio.converter import DataConverter
+from temporalio.exceptions import FailureError
 
+from clients.sealed_payloads import UnreadablePayload
 from clients.temporal import describe_workflow, status_label
 from domain.ids import attempt_workflow_ids, refund_workflow_id
 from workflows.progress import REDEMPTION_STAGE
@@ -35,10 +39,12 @@ async def workflows_of(temporal: Client, redemption_id: str, attempts: int, *, u
     ids = [one for number in range(1, attempts + 1) for one in attempt_workflow_ids(redemption_id, number)]
     found = [await describe_workflow(temporal, one) for one in (*ids, refund_workflow_id(redemption_id))]
     base = ui and f"{ui.rstrip('/')}/namespaces/{temporal.namespace}/workflows"
-    return [_state(one, base and f"{base}/{one.id}") for one in found if one]
+    return [await _state(one, base and f"{base}/{one.id}", temporal.data_converter) for one in found if one]
 
 
-def _state(description: WorkflowExecutionDescription, link: str | None) -> WorkflowState:
+async def _state(
+    description: WorkflowExecutionDescription, link: str | None, converter: DataConverter
+) -> WorkflowState:
     assert description.status is not None
     # A terminated workflow still lists the activities that were pending.
     is_open = description.status is WorkflowExecutionStatus.RUNNING
@@ -49,7 +55,18 @@ def _state(description: WorkflowExecutionDescription, link: str | None) -> Workf
         status=status_label(description.status),
         stage=description.typed_search_attributes.get(REDEMPTION_STAGE),
         waiting=[
-            PendingActivity(step=one.activity_id, attempt=one.attempt, last_error=one.last_failure.message or None)
+            PendingActivity(
+                step=one.activity_id, attempt=one.attempt, last_error=await _message(one.last_failure, converter)
+            )
             for one in pending
         ],
     )
+
+
+async def _message(failure: Failure, converter: DataConverter) -> str | None:
+    """The failure's message, which may be sealed. None: it has none."""
+    try:
+        error = await converter.decode_failure(failure)
+    except UnreadablePayload as unreadable:
+        return str(unreadable)
+    return (error.message if isinstance(error, FailureError) else str(error)) or None

@@ -16,9 +16,9 @@ from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
+from clients.sealed_payloads import data_converter
 from database import Sessions, connect, migrate
 from db.tables import Base
 from local_stack.options import StackOptions, vendor_settings
@@ -108,7 +108,7 @@ async def _start_temporal(attempts: int = 6) -> WorkflowEnvironment:
         return await WorkflowEnvironment.start_time_skipping_v2(
             dev_server_existing_path=str(Path(sys.executable).with_name("temporal")),
             dev_server_extra_args=[f"--dynamic-config-value={value}" for value in dynamic_config],
-            data_converter=pydantic_data_converter,
+            data_converter=data_converter((), "default"),
             search_attributes=SEARCH_ATTRIBUTES,
         )
     except RuntimeError:

@@ -26,6 +26,9 @@ KEY = Fernet.generate_key().decode()
             {"ENCRYPTION_KEYS": KEY, "RATE_LIMIT_STORAGE_URL": "redis://:s3cret/@host"},
             "RATE_LIMIT_STORAGE_URL: Value error, must be a URL like redis://",
         ),
+        ({"ENCRYPTION_KEYS": KEY, "PAYLOAD_KEYS": f"{KEY},s3cret"}, "PAYLOAD_KEYS: Value error, key 2 is not a Fernet"),
+        ({"ENCRYPTION_KEYS": KEY, "PAYLOAD_KEYS": "clear"}, "PAYLOAD_KEYS: Value error, `clear` is followed by"),
+        ({"ENCRYPTION_KEYS": KEY, "CODEC_KEYS": "s3cret"}, "CODEC_KEYS: Value error, key 1 must have at least 32"),
         ({"ENCRYPTION_KEYS": KEY, "PURCHASE_DEADLINE_SECONDS": "0"}, "PURCHASE_DEADLINE_SECONDS: Input should be"),
     ],
 )

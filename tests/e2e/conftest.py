@@ -24,7 +24,9 @@ PARTS = [part for part in ALL_PARTS if part != "worker"]
 @pytest.fixture(scope="session")
 async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[LocalStack]:
     home, env = tmp_path_factory.mktemp("deployment"), {"PURCHASE_DEADLINE_SECONDS": "10"}
-    async with LocalStack(StackOptions.on_free_ports(home, parts=PARTS, demo_data=False, env=env)) as stack:
+    # Sealed, so that everything that reads workflow data has to open it.
+    options = StackOptions.on_free_ports(home, parts=PARTS, demo_data=False, sealed=True, env=env)
+    async with LocalStack(options) as stack:
         yield stack
 
 

@@ -97,6 +97,26 @@ async def test_the_timeline_says_that_a_purchase_waits_for_an_operator(
     await wait_until(is_shown)
 
 
+@in_a_browser
+async def test_another_page_cannot_read_sealed_data(deployment: Deployment, shop: Shop, tab: Page) -> None:
+    """The codec server answers the page of its own UI only, although the browser knows the key."""
+    await shop.purchase()
+    await deployment.ended(shop)
+    mine = f'CustomerId="{shop.customers[0]}"'
+    assert "500 points" in await open_workflow(deployment, tab, mine)
+    ui = deployment.stack.temporal_ui_url.replace("127.0.0.1", "localhost")
+
+    await tab.goto(f"{ui}/namespaces/default/workflows?query={quote(mine)}")
+    await tab.get_by_role("link", name="redemption-cr_").click()
+    await tab.get_by_text("User Metadata").click()
+
+    async def shows_ciphertext() -> bool:
+        return "encryption-key-id" in await text_of(tab) or "binary/encrypted" in await text_of(tab)
+
+    await wait_until(shows_ciphertext)
+    assert "500 points" not in await text_of(tab)
+
+
 async def test_every_documented_query_is_valid(deployment: Deployment) -> None:
     document = (Path(__file__).parents[2] / "docs" / "searches.md").read_text()
     queries: list[str] = re.findall(r"^\| .+ \| `(.+)` \|$", document, re.MULTILINE)

@@ -47,5 +47,5 @@ def test_metrics_have_two_ports() -> None:
 
     options = StackOptions(parts=APPLICATION, metrics_ports=metrics_ports(port))
 
-    claims = {claim.purpose: claim.port for claim in options.claims() if claim.option == "--metrics-port"}
+    claims = {claim.purpose: claim.port for claim in options.claims(options.parts) if claim.option == "--metrics-port"}
     assert claims == {"the worker's metrics": port, "the API's metrics": port + 1}

@@ -5,11 +5,12 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from pydantic import SecretStr
 from temporalio.client import WorkflowHistory
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
+from clients.sealed_payloads import data_converter
 from worker import WORKFLOWS
 
 HISTORIES = Path(__file__).parent / "histories"
@@ -45,8 +46,9 @@ def readable(history: WorkflowHistory) -> str:
     return text + "".join(base64.b64decode(payload).decode() for payload in payloads)
 
 
-def replayer(workflows: Sequence[type] = WORKFLOWS) -> Replayer:
-    return Replayer(workflows=workflows, workflow_runner=SANDBOX, data_converter=pydantic_data_converter)
+def replayer(workflows: Sequence[type] = WORKFLOWS, keys: Sequence[SecretStr] = ()) -> Replayer:
+    """`keys`: that sealed the histories."""
+    return Replayer(workflows=workflows, workflow_runner=SANDBOX, data_converter=data_converter(keys, "default"))
 
 
 async def replays(name: str, workflows: Sequence[type] = WORKFLOWS) -> bool:

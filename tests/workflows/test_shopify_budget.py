@@ -10,7 +10,6 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
 from db.shopify_budgets import find_budget, lower_budget
@@ -34,7 +33,7 @@ async def service(
     async with Service.running(settings, engine, temporal.client) as service:
         # A client has one worker per task queue.
         address = temporal.client.service_client.config.target_host
-        client = await Client.connect(address, data_converter=pydantic_data_converter)
+        client = await Client.connect(address, data_converter=temporal.client.data_converter)
         pools = Pools(sessions=service.store, http=service.worker_http)
         async with run_workers(client, service.settings, pools, pools):
             yield service
