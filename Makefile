@@ -59,4 +59,4 @@ format: $(READY) ## Format the code and apply safe lint fixes
 LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet
 lock: ## Upgrade the lock files (needs uv)
 	$(LOCK) --all-extras --upgrade -o requirements.lock
-	$(LOCK) --extra sandbox -c requirements.lock -o requirements-image.lock
+	$(LOCK) --extra sandbox --extra traces -c requirements.lock -o requirements-image.lock

@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,7 +21,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 from redis.asyncio.connection import parse_url
-from temporalio.client import Client
+from temporalio.client import Client, Plugin
 from temporalio.service import GrpcCompression, TLSConfig
 
 from clients.sealed_payloads import CLEAR, data_converter
@@ -135,6 +136,10 @@ class Settings(BaseSettings):
 
     metrics_address: Annotated[str | None, Field(pattern=r"^[\w.-]+:\d{1,5}$")] = None
     """host:port at which API and worker serve `GET /metrics` for Prometheus. None: they do not."""
+    otel_exporter_otlp_endpoint: Annotated[str | None, Field(pattern=r"^https?://")] = None
+    """Base URL of an OpenTelemetry collector (OTLP over HTTP) for traces. None: no traces."""
+    otel_traces_sampler_arg: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Share of requests that are traced, from 0 to 1."""
 
     @property
     def idempotency_keys_kept_for(self) -> timedelta:
@@ -242,7 +247,9 @@ def read_settings() -> Settings:
         raise SystemExit(2) from None
 
 
-async def connect_temporal(settings: Settings, *, lazy: bool = False, sdk_metrics: str | None = None) -> Client:
+async def connect_temporal(
+    settings: Settings, *, lazy: bool = False, sdk_metrics: str | None = None, plugins: Sequence[Plugin] = ()
+) -> Client:
     """Create a Temporal client. `lazy`: connect at the first call, so that the API can start before Temporal.
 
     `sdk_metrics`: address at which the SDK serves its metrics. Commands do not, whatever the settings say.
@@ -258,6 +265,7 @@ async def connect_temporal(settings: Settings, *, lazy: bool = False, sdk_metric
         # Messages are small, as they hold ids only: compressing them takes longer than sending them.
         grpc_compression=GrpcCompression.NONE,
         runtime=sdk_runtime(sdk_metrics),
+        plugins=plugins,
     )
 
 

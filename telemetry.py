@@ -13,6 +13,7 @@ from functools import cache
 from typing import Any, Literal, NoReturn, cast
 
 import structlog
+from opentelemetry import trace
 from temporalio.exceptions import FailureError
 from temporalio.runtime import LogForwardingConfig, LoggingConfig, PrometheusConfig, Runtime, TelemetryConfig
 from temporalio.service import RPCError
@@ -26,11 +27,15 @@ _SHOP_NAMES = ("shop", "shop_id")
 HEARTBEAT_EVERY = timedelta(seconds=5)
 
 
-def configure_logging(level: str, form: Literal["text", "json"]) -> None:
-    """Write one line per event to standard error, for structlog and for standard library loggers."""
+def configure_logging(level: str, form: Literal["text", "json"], *, traced: bool = False) -> None:
+    """Write one line per event to standard error, for structlog and for standard library loggers.
+
+    `traced`: with the id of the trace that the line belongs to.
+    """
     renderer = structlog.processors.JSONRenderer() if form == "json" else structlog.dev.ConsoleRenderer(colors=False)
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        *([_add_trace] if traced else []),
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -65,6 +70,11 @@ def configure_logging(level: str, form: Literal["text", "json"]) -> None:
     access.handlers, access.propagate = [], False
     # httpx logs every URL at INFO, and URLs can contain customer identifiers.
     logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
+def _add_trace(_logger: object, _method: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    context = trace.get_current_span().get_span_context()
+    return {**line, "trace_id": trace.format_trace_id(context.trace_id)} if context.is_valid else line
 
 
 def _omit(record: logging.LogRecord) -> bool:

@@ -42,6 +42,7 @@ from metrics.endpoint import serve
 from services.deployments import ensure_current
 from settings import Settings, connect_temporal, read_settings
 from telemetry import configure_logging, exit_process
+from traces import start_traces, temporal_plugins, trace_statements
 from vendor_clients import marketing_clients, shopify_client
 from workflows.expire_points import ExpirePoints
 from workflows.process_webhook import ProcessWebhook
@@ -83,6 +84,7 @@ async def open_pools(settings: Settings, *, name: str, connections: int) -> Asyn
     """The pools of one worker, closed at the end of the block. `connections`: to the database."""
     engine = connect(settings.database_url, connections=connections)
     observe_pool(engine, metrics.CONNECTIONS[metrics.WORKER], name)
+    trace_statements(settings, engine)
     try:
         async with httpx.AsyncClient(limits=CONNECTIONS, verify=tls_context()) as http:
             yield Pools(sessions=Sessions(engine), http=http)
@@ -219,8 +221,9 @@ async def run(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
+        stack.callback(start_traces(settings, "pointsaga-worker"))
         sdk_metrics = stack.enter_context(serve(metrics.WORKER, settings.metrics_address))
-        client = await connect_temporal(settings, sdk_metrics=sdk_metrics)
+        client = await connect_temporal(settings, sdk_metrics=sdk_metrics, plugins=temporal_plugins(settings))
         await check_search_attributes(client)
         purchases = await stack.enter_async_context(
             open_pools(settings, name="purchases", connections=PURCHASE_CONNECTIONS)
@@ -259,7 +262,7 @@ def _signal_ready() -> None:
 def main() -> None:
     """Entry point of `python -m worker`."""
     settings = read_settings()
-    configure_logging(settings.log_level, settings.log_format)
+    configure_logging(settings.log_level, settings.log_format, traced=settings.otel_exporter_otlp_endpoint is not None)
     status = 0
     try:
         uvloop.run(run(settings))

@@ -8,6 +8,7 @@ from secrets import SystemRandom
 from typing import Any
 
 import structlog
+from opentelemetry import trace
 from structlog.contextvars import bound_contextvars
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory, FailureError
@@ -39,7 +40,9 @@ class FailureTranslation(Interceptor):
 
 class _Translation(ActivityInboundInterceptor):
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002
-        with bound_contextvars(activity=activity.info().activity_type, **_ids(input)):
+        info, ids = activity.info(), _ids(input)
+        trace.get_current_span().set_attributes({f"pointsaga.{name}": value for name, value in ids.items()})
+        with bound_contextvars(activity=info.activity_type, workflow_id=info.workflow_id, **ids):
             return await self._translated(input)
 
     async def _translated(self, given: ExecuteActivityInput) -> Any:

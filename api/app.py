@@ -46,6 +46,7 @@ from services.subscriptions import Subscriptions
 from services.webhook_intake import WebhookIntake
 from settings import Settings, connect_temporal, read_settings
 from telemetry import configure_logging
+from traces import start_traces, temporal_plugins, trace_statements
 
 _DESCRIPTION = """Spend loyalty points on Shopify discount codes. Compatible with Mage Loyalty's public API.
 
@@ -89,12 +90,14 @@ SAMPLE_CONNECTIONS = 2
 def create_app(settings: Settings | None = None, temporal: Client | None = None) -> FastAPI:
     """The ASGI application. Default settings: from the environment; default Temporal client: from the settings."""
     settings = settings or read_settings()
-    configure_logging(settings.log_level, settings.log_format)
+    configure_logging(settings.log_level, settings.log_format, traced=settings.otel_exporter_otlp_endpoint is not None)
+    stop_traces = start_traces(settings, "pointsaga-api")
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         async with open_state(settings, temporal) as app.state.pointsaga:
             yield
+        stop_traces()
 
     # Serves the scripts of the documentation page.
     app = FastAPIOffline(
@@ -109,6 +112,8 @@ def create_app(settings: Settings | None = None, temporal: Client | None = None)
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        # Its own telemetry has paths and queries, which hold e-mail addresses. `AccessLog` makes the span.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     errors.install(app)
     app.add_middleware(EscapedSlashes)
@@ -131,9 +136,11 @@ async def open_state(settings: Settings, temporal: Client | None) -> AsyncGenera
     captures_engine = connect(settings.database_url, connections=1)
     observe_pool(engine, metrics.CONNECTIONS[metrics.API], "api")
     observe_pool(webhooks_engine, metrics.CONNECTIONS[metrics.API], "webhooks")
+    trace_statements(settings, engine, webhooks_engine)
     with serve(metrics.API, settings.metrics_address) as sdk_metrics:
         # Lazy, so that the API starts and reports that it is not ready while Temporal cannot be reached.
-        client = temporal or await connect_temporal(settings, lazy=True, sdk_metrics=sdk_metrics)
+        plugins = temporal_plugins(settings)
+        client = temporal or await connect_temporal(settings, lazy=True, sdk_metrics=sdk_metrics, plugins=plugins)
         captures = CaptureListener(captures_engine)
         state = _state(settings, client, Sessions(engine), Sessions(webhooks_engine), captures)
         async with captures.running(), _sampling(settings, client):

@@ -38,7 +38,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         if not keys:
             sys.stderr.write(f"the codec server needs {name}, see docs/sealing.md\n")
             raise SystemExit(2)
-    app = FastAPI(openapi_url=None)
+    app = FastAPI(openapi_url=None, telemetry={"tracing": False, "metrics": False, "logs": False})
     errors.install(app)
     app.add_middleware(RequestLimits, max_body_bytes=MAX_BODY_BYTES)
     # Answers preflight requests, which browsers send without a key. The header: of a login in front of this server.

@@ -3,9 +3,13 @@
 import asyncio
 import re
 import time
+from contextlib import AbstractContextManager, nullcontext
 from uuid import uuid4
 
 import structlog
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, StatusCode
 from pydantic_core import from_json
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -30,6 +34,7 @@ REQUEST_ID = "X-Request-Id"
 _HARMLESS = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 log = structlog.stdlib.get_logger("api.access")
+_tracer = trace.get_tracer("pointsaga.api")
 
 
 class AccessLog:
@@ -62,16 +67,34 @@ class AccessLog:
                 body += message.get("body", b"")
             await send(message)
 
-        try:
-            return await self._app(scope, receive, record_status)
-        finally:
-            route = getattr(scope.get("route"), "path", None)
-            seconds, error = time.monotonic() - began, _error_code(status, body) if status >= 400 else None
-            code = {"error": error} if status >= 400 else {}
-            log.info(
-                "request", method=scope["method"], route=route, status=status, took_ms=round(seconds * 1000), **code
-            )
-            observe_request(route, status, error, seconds, scope["state"])
+        with _request_span(scope, request_id) as span:
+            try:
+                return await self._app(scope, receive, record_status)
+            finally:
+                route = getattr(scope.get("route"), "path", None)
+                seconds, error = time.monotonic() - began, _error_code(status, body) if status >= 400 else None
+                code = {"error": error} if status >= 400 else {}
+                log.info(
+                    "request", method=scope["method"], route=route, status=status, took_ms=round(seconds * 1000), **code
+                )
+                observe_request(route, status, error, seconds, scope["state"])
+                span.update_name(f"{scope['method']} {route or 'unknown path'}")
+                span.set_attributes({"http.route": route or "", "http.response.status_code": status})
+                span.set_attributes({"error": error} if error else {})
+                span.set_status(StatusCode.ERROR if status >= 500 else StatusCode.UNSET)
+
+
+def _request_span(scope: Scope, request_id: str) -> AbstractContextManager[Span]:
+    """The root of a trace: callers do not choose what is traced. Without path and query, which can be personal."""
+    if not scope["path"].startswith(_OF_SHOPS):
+        return nullcontext(INVALID_SPAN)
+    return _tracer.start_as_current_span(
+        scope["method"],
+        Context(),
+        kind=SpanKind.SERVER,
+        attributes={"http.request.method": scope["method"], "pointsaga.request_id": request_id},
+        record_exception=False,
+    )
 
 
 def _request_id(given: str | None) -> str:

@@ -222,7 +222,7 @@ class Shopify:
         url = self._url_template.format(shop_domain=store.domain, version=self._version)
         headers = {"X-Shopify-Access-Token": self._http.header_value(store.access_token)}
         body = {"query": _document(field), "variables": variables}
-        response = await self._http.post(url, headers=headers, body=body, destination=store.domain)
+        response = await self._http.post(url, headers=headers, body=body, destination=store.domain, operation=field)
         self._check_version(store, response)
         if (budget := reported_budget(response)) is not None:
             self._budgets[store.domain] = budget, time.monotonic()

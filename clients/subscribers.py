@@ -19,6 +19,7 @@ from pydantic import SecretStr
 from clients.destinations import Destinations, Limits
 from clients.marketing import rfc3339
 from clients.outcomes import NotExecuted, Unknown, observed_call
+from clients.spans import call_span
 from clients.targets import HostUnknown, TargetRefused, Targets
 from clients.vendor_http import CONNECT_SECONDS, tls_context
 from domain.events import EventKind, RewardEvent
@@ -79,8 +80,9 @@ class Subscribers:
             NotExecuted: no connection, the URL is not allowed, or the call is held.
             Unknown: the connection failed later, or the response took more than 10 s.
         """
-        with observed_call("subscriber", "send_webhook") as call:
+        with call_span(_VENDOR, "webhook") as span, observed_call("subscriber", "send_webhook") as call:
             status = await self._send(url, request, shop_id)
+            span.set_attribute("http.response.status_code", status)
             if not 200 <= status < 300:
                 call.outcome = "refused" if status < 500 else "unknown"
             return status

@@ -5,7 +5,8 @@ import html
 import json
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import cache
 from http import HTTPStatus
@@ -16,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, SecretStr, TypeAdapter, ValidationEr
 
 from clients.destinations import Destinations, Limits
 from clients.outcomes import NotExecuted, Refused, Unknown
+from clients.spans import call_span
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -59,20 +61,33 @@ class VendorHttp:
         self._destinations = Destinations(vendor, limits)
 
     async def post(
-        self, url: str, *, headers: Mapping[str, str], body: Mapping[str, Any], destination: str = ""
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: Mapping[str, Any],
+        destination: str = "",
+        operation: str = "event",
     ) -> httpx.Response:
         """Send the request once and return the response, whatever its status. Redirects are not followed.
 
-        `destination` names what the limits are for, if the vendor has several.
+        `destination` names what the limits are for, if the vendor has several; `operation` names the call in traces.
 
         Raises:
             NotExecuted: no connection, or the call is held.
             Refused: the URL is invalid.
             Unknown: the connection failed after it was made, or the response took too long or is too large.
         """
+        with call_span(self.vendor, operation) as span:
+            async with self._outcomes(), self._destinations[destination].call(), asyncio.timeout(self._seconds):
+                response = await self._send(url, headers, body)
+            span.set_attribute("http.response.status_code", response.status_code)
+            return response
+
+    @asynccontextmanager
+    async def _outcomes(self) -> AsyncGenerator[None]:
         try:
-            async with self._destinations[destination].call(), asyncio.timeout(self._seconds):
-                return await self._send(url, headers, body)
+            yield
         except TimeoutError as error:
             raise Unknown(self.vendor, f"no complete response within {self._seconds:g} s") from error
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
 import structlog
+from structlog.contextvars import bind_contextvars
 from temporalio.client import (
     Client,
     WithStartWorkflowOperation,
@@ -98,6 +99,7 @@ class Gateway:
         Returns None if the outcome is unknown: the workflow was closed without an answer, or may still be running.
         While Temporal cannot be reached, the request is repeated until the timeout, as the workflow may have started.
         """
+        bind_contextvars(workflow_id=request.id)
         try:
             async with asyncio.timeout(request.timeout.total_seconds()) as limit:
                 while not limit.expired():

@@ -8,6 +8,7 @@ from datetime import timedelta
 from http import HTTPStatus
 from typing import TypeVar
 
+from opentelemetry import trace
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 from structlog.contextvars import bind_contextvars
@@ -199,6 +200,7 @@ class Purchases:
         if claim.fingerprint != purchase.fingerprint:
             raise IdempotencyKeyReused
         bind_contextvars(redemption_id=claim.redemption_id)
+        trace.get_current_span().set_attribute("pointsaga.redemption_id", claim.redemption_id)
         return claim
 
     async def _refuse_unknown(self, purchase: Purchase, claim: Claim) -> Reply:

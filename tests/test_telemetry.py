@@ -3,16 +3,23 @@
 import asyncio
 import json
 import logging
+import os
+import subprocess
+import sys
 from io import StringIO
 from itertools import count
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import structlog
+from cryptography.fernet import Fernet
 from temporalio.exceptions import ApplicationError
 
 import telemetry
 from telemetry import REPEATS_SHOWN, configure_logging
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -114,3 +121,11 @@ def test_a_bug_keeps_its_traceback(lines: StringIO) -> None:
         structlog.stdlib.get_logger("test").exception("activity failed")
 
     assert "Traceback" in lines.getvalue()
+
+
+def test_no_trace_is_made_unless_an_endpoint_is_configured() -> None:
+    program = "import sys, api.app, worker; print([one for one in sys.modules if 'opentelemetry.sdk.trace' in one])"
+    environment = {"ENCRYPTION_KEYS": Fernet.generate_key().decode(), "PATH": os.environ["PATH"]}
+    output = subprocess.run([sys.executable, "-c", program], env=environment, cwd=ROOT, capture_output=True, check=True)
+
+    assert output.stdout == b"[]\n"

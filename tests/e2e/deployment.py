@@ -71,6 +71,11 @@ class Program:
     def pid(self) -> int:
         return self._process.pid
 
+    @property
+    def output(self) -> str:
+        """Everything that it has logged."""
+        return self._log.read_text()
+
     def send(self, signal_: signal.Signals) -> None:
         """Send a signal that does not end the process."""
         self._process.send_signal(signal_)
