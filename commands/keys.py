@@ -6,15 +6,28 @@ import typer
 from rich.table import Table
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from commands.connections import with_session
+from commands.connections import with_database, with_session
 from commands.options import AsJson, ShopDomain, Yes
-from commands.output import MISUSE, confirm, console, fail, format_time, print_json, print_message
+from commands.output import (
+    MISUSE,
+    TROUBLE,
+    confirm,
+    console,
+    fail,
+    format_time,
+    print_json,
+    print_message,
+    progress_bar,
+)
 from commands.shops import get_shop
 from db import api_keys
 from db.tables import ApiKey
+from db.vault import Vault
 from domain.api_keys import KeyScope
+from services.reseal import Reseal
+from settings import read_settings
 
-keys = typer.Typer(help="API keys of shops. Only their hashes are stored.", no_args_is_help=True)
+keys = typer.Typer(help="API keys of shops, and the keys that encrypt the database.", no_args_is_help=True)
 
 EXPIRY_FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ"]
 
@@ -91,6 +104,32 @@ def revoke(
     else:
         label = row.label or "no label"
         typer.echo(f"key {row.id} of {shop.domain} ({label}) was revoked at {format_time(row.revoked_at)} UTC")
+
+
+@keys.command("reseal")
+def reseal(*, as_json: AsJson = False) -> None:
+    """Encrypt everything in the database again with the first of ENCRYPTION_KEYS, while purchases run.
+
+    Credentials, secrets and contact data. Safe to interrupt and to repeat. Exit status 0: only the first key is needed
+    any more. Exit status 1: keep the others.
+
+    Restart all processes with the new key in front first: `ENCRYPTION_KEYS=new,old`.
+    """
+    vault = Vault(read_settings().encryption_keys)
+    with progress_bar() as bar:
+        task = bar.add_task("rows", total=None)
+        columns = with_database(lambda store: Reseal(store, vault).run(lambda rows: bar.advance(task, rows)))
+    if as_json:
+        print_json(columns)
+    else:
+        table = Table("contents", "resealed", "left", "unreadable")
+        for one in columns:
+            table.add_row(one.contents, *(str(number) for number in (one.resealed, one.left, one.unreadable)))
+        console().print(table)
+    if any(one.unreadable for one in columns):
+        fail("none of ENCRYPTION_KEYS decrypts some: add the key, or set them anew", status=TROUBLE)
+    if any(one.left for one in columns):
+        fail("some are encrypted with an older key: restart processes with old settings, then repeat", status=TROUBLE)
 
 
 def _as_json(row: ApiKey) -> dict[str, int | str | date | None]:

@@ -25,7 +25,8 @@ class Vault:
     """Encrypts and decrypts with Fernet keys. The first key encrypts, all decrypt, so keys can be rotated."""
 
     def __init__(self, keys: Iterable[SecretStr]) -> None:
-        self._fernet = MultiFernet([Fernet(key.get_secret_value()) for key in keys])
+        fernets = [Fernet(key.get_secret_value()) for key in keys]
+        self._first, self._fernet = fernets[0], MultiFernet(fernets)
 
     def seal(self, credentials: Mapping[str, str]) -> str:
         """Encrypt the credentials of one vendor."""
@@ -90,6 +91,18 @@ class Vault:
             cryptography.fernet.InvalidToken: none of the keys decrypts them.
         """
         return self._fernet.decrypt(sealed)
+
+    def reseal(self, sealed: bytes) -> bytes | None:
+        """Encrypt again with the first key, keeping the time of encryption. None: it is encrypted with it already.
+
+        Raises:
+            cryptography.fernet.InvalidToken: none of the keys decrypts it.
+        """
+        try:
+            self._first.decrypt(sealed)
+        except InvalidToken:
+            return self._fernet.rotate(sealed)
+        return None
 
     def seal_contact(self, contact: Contact) -> bytes:
         """Encrypt a customer's contact data."""
