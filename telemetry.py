@@ -52,6 +52,8 @@ def configure_logging(level: str, form: Literal["text", "json"], *, traced: bool
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
+                # JSON escapes them itself.
+                *([_escape] if form == "text" else []),
                 renderer,
             ],
         )
@@ -75,6 +77,19 @@ def configure_logging(level: str, form: Literal["text", "json"], *, traced: bool
 def _add_trace(_logger: object, _method: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
     context = trace.get_current_span().get_span_context()
     return {**line, "trace_id": trace.format_trace_id(context.trace_id)} if context.is_valid else line
+
+
+def _escape(_logger: object, _method: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Show line breaks and terminal control codes as text: nobody outside writes lines or moves the cursor."""
+    return {name: _printable(value, name) if isinstance(value, str) else value for name, value in line.items()}
+
+
+def _printable(text: str, name: str) -> str:
+    if text.isprintable():
+        return text
+    # A traceback has lines.
+    kept = {"\n"} if name == "exception" else set[str]()
+    return "".join(one if one.isprintable() or one in kept else one.encode("unicode_escape").decode() for one in text)
 
 
 def _omit(record: logging.LogRecord) -> bool:

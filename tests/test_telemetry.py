@@ -10,6 +10,7 @@ from io import StringIO
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Literal
 
 import pytest
 import structlog
@@ -112,6 +113,22 @@ def test_the_same_failure_with_other_figures_is_a_repetition(lines: StringIO) ->
                 log.warning("Completing activity as failed ({'attempt': 1})", exc_info=True)
 
     assert len(lines.getvalue().splitlines()) == 2 * REPEATS_SHOWN
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_no_value_writes_a_line_or_controls_the_terminal(
+    form: Literal["json", "text"], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr", written := StringIO())
+    configure_logging("INFO", form)
+    hostile = "ok\n2026-01-01T00:00:00Z [info] refund approved\r\x1b[2J\u2028\u202e"
+
+    structlog.stdlib.get_logger("test").warning("vendor rejected", reason=hostile)
+    logging.getLogger("library").warning("vendor said %s", hostile)
+
+    lines = written.getvalue().splitlines()
+    assert len(lines) == 2
+    assert all("refund approved" in line and line.isprintable() for line in lines)
 
 
 def test_a_bug_keeps_its_traceback(lines: StringIO) -> None:
