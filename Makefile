@@ -32,13 +32,14 @@ quick: $(READY) ## Run the tests that need no Temporal server
 # Kustomizations and custom resources have no schema in Kubernetes; tests look at those.
 MANIFESTS = $(filter-out %kustomization.yaml %scaled-object.yaml %worker-deployment.yaml,$(wildcard deploy/kubernetes/*/*.yaml deploy/kubernetes/overlays/*/*.yaml))
 
-check: $(READY) ## Check format, lint, types, import contracts, the compose file and Kubernetes manifests
+check: $(READY) ## Check format, lint, types, import contracts, compose file, manifests, dependencies
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	$(BIN)/kubernetes-validate --strict --quiet $(MANIFESTS)
+	$(BIN)/python -m tests.dependencies
 
 chaos: $(READY) ## Inject faults into every part under load (CHAOS_SECONDS=300 CHAOS_SEED=n)
 	$(BIN)/python -m tests.chaos
