@@ -113,7 +113,7 @@ def reseal(*, as_json: AsJson = False) -> None:
     Credentials, secrets and contact data. Safe to interrupt and to repeat. Exit status 0: only the first key is needed
     any more. Exit status 1: keep the others.
 
-    Restart all processes with the new key in front first: `ENCRYPTION_KEYS=new,old`.
+    Restart all processes with the new key in front first, see SECURITY.md.
     """
     vault = Vault(read_settings().encryption_keys)
     with progress_bar() as bar:
