@@ -35,7 +35,7 @@ def up(
             help="Port of the worker's metrics on 127.0.0.1; the API's is the next. Default: 9464, or any free ones.",
         ),
     ] = None,
-    codec_port: Annotated[int, _port("the codec server, with --sealed")] = 8091,
+    codec_port: Annotated[int, _port("the codec server of `--sealed`")] = 8091,
     sealed: Annotated[
         bool,
         typer.Option(

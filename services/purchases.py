@@ -199,7 +199,8 @@ class Purchases:
             )
         if claim.fingerprint != purchase.fingerprint:
             raise IdempotencyKeyReused
-        bind_contextvars(redemption_id=claim.redemption_id)
+        workflow_id = purchase_workflow_id(claim.redemption_id, claim.attempt)
+        bind_contextvars(redemption_id=claim.redemption_id, workflow_id=workflow_id)
         trace.get_current_span().set_attribute("pointsaga.redemption_id", claim.redemption_id)
         return claim
 

@@ -9,7 +9,7 @@ import pytest
 
 from domain.discounts import CODE_ALPHABET, CODE_LENGTH, new_code
 from services.import_format import InvalidImport, read_import
-from tests.builders import a_customer, a_lot, a_reward, a_shop
+from tests.builders import Json, a_customer, a_lot, a_reward, a_shop
 from tests.contract.test_tenancy import example_body
 from tests.service import Service
 from tests.shop import Shop
@@ -54,13 +54,17 @@ async def test_a_stolen_read_only_key_changes_nothing(without_temporal: Service)
                 method,
                 re.sub(r"\{\w+\}", shop.customers[0], path),
                 headers={"Authorization": shop.read_key, "Idempotency-Key": str(uuid4())},
-                json=example_body(operation),
+                json=example_body(operation) if is_json(operation) else None,
             )
             assert answer.status_code == 403, (path, answer.text)
             assert answer.json()["errors"][0]["code"] in {"read_only_key", "admin_key_required"}
             refused.append(path)
     assert len(refused) >= 12
     assert await shop.balance() == 500
+
+
+def is_json(operation: Json) -> bool:
+    return "application/json" in operation.get("requestBody", {}).get("content", {})
 
 
 @pytest.mark.parametrize(

@@ -37,13 +37,13 @@ def command_line(service: Service) -> CommandLine:
     return CommandLine({**service.env, "ENCRYPTION_KEYS": keys})
 
 
-async def open_shop(service: Service, *, customers: int = 1) -> Shop:
+async def open_shop(service: Service, *, customers: int = 1, url: str = "https://merchant.example/hooks") -> Shop:
     """A shop with something sealed in every column."""
     document = a_shop(*(a_customer(a_lot(4 * COST)) for _ in range(customers)))
     document["shopify"]["webhook_secret"] = ["first", "second"]
     shop = await service.open_shop(document)
-    url = {"url": "http://127.0.0.1:9/hooks", "events": ["points.redeemed"]}
-    assert (await shop.send("POST", "/v1/webhook-subscriptions", url)).status_code == 201
+    subscription = {"url": url, "events": ["points.redeemed"]}
+    assert (await shop.send("POST", "/v1/webhook-subscriptions", subscription)).status_code == 201
     return shop
 
 
@@ -80,7 +80,7 @@ async def test_a_new_key_takes_over_while_customers_buy(
     monkeypatch.setattr(reseal, "BATCH", 3)
     allowed = {"webhook_allow_private_targets": True}
     async with Service.running(settings.model_copy(update=allowed), engine, temporal.client) as before:
-        shop = await open_shop(before, customers=6)
+        shop = await open_shop(before, customers=6, url="http://127.0.0.1:9/hooks")
         bought = [(await shop.purchase(customer=one)).json()["data"]["id"] for one in shop.customers]
         assert (await shop.refund(bought[0])).status_code == 200
         changed = await times_of_change(before)

@@ -10,7 +10,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from tests.builders import a_customer, a_lot, a_shop
+from tests.builders import ALL_VENDORS, a_customer, a_lot, a_shop
 from tests.e2e.deployment import COST, Deployment, api_process
 from tests.faults import VendorFault
 from tests.receiver import Receiver, listening
@@ -26,13 +26,13 @@ EXPECTED = {
     "RunActivity:reserve_points",
     "StartActivity:generate_discount_code",
     "RunActivity:generate_discount_code",
-    "shopify discountCodeBasicCreate",
+    "Shopify discountCodeBasicCreate",
     "StartActivity:deliver_all",
     "RunActivity:deliver_all",
-    "klaviyo event",
-    "omnisend event",
-    "postscript event",
-    "shopify metafieldsSet",
+    "Klaviyo event",
+    "Omnisend event",
+    "Postscript event",
+    "Shopify metafieldsSet",
 }
 
 
@@ -102,9 +102,7 @@ async def test_a_purchase_is_one_trace(deployment: Deployment, collector: Collec
         parents[one.parent_span_id] for one in statements
     }
     received = b"".join(one.body for one in collector.receiver.received)
-    tokens = [
-        value for vendor in ("shopify", "klaviyo", "omnisend", "postscript") for value in document[vendor].values()
-    ]
+    tokens = [value for vendor in ALL_VENDORS for value in document[vendor].values()]
     code = bought["attributes"]["discount_code"]
     private = [customer["email"], customer["phone"], "Jane", code, *tokens]
     assert [one for one in private if one.encode() in received] == []
