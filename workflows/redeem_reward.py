@@ -16,8 +16,9 @@ from activities.attempt import Attempt
 from activities.discounts import Discounts
 from activities.points import Points
 from domain.channels import Channel
+from domain.eligibility import Refusal
 from domain.events import EventKind
-from domain.shopify_budget import Turn
+from domain.shopify_budget import NoTurn, Turn
 from workflows.deliveries import DeliversEvent
 from workflows.outcomes import PurchaseAnswer, PurchaseOutcome, not_reserved, unavailable
 from workflows.progress import Stage
@@ -48,12 +49,11 @@ class RedeemReward(DeliversEvent):
     async def _redeem(self, attempt: Attempt) -> PurchaseAnswer:
         async with self._saga as saga:
             reserved = await saga.step(Points.reserve_points, attempt, undo=Points.release_points, local=True)
-            if isinstance(reserved, Turn):
-                await self._wait_for(reserved.at)
-            elif reserved is not None:
+            turn = self._begin_waiting(reserved) if isinstance(reserved, Turn) else None
+            if isinstance(reserved, Refusal | NoTurn):
                 self._progress.record_unreserved(reserved)
                 return await self._finish(not_reserved(reserved))
-            await saga.step(Discounts.generate_discount_code, attempt, undo=Discounts.void_discount_code)
+            await saga.step(Discounts.generate_discount_code, attempt, undo=Discounts.void_discount_code, at=turn)
 
         # The pivot is passed: the points are spent and the customer has the code.
         self._answer = PurchaseAnswer(outcome=PurchaseOutcome.PURCHASED)
@@ -74,11 +74,10 @@ class RedeemReward(DeliversEvent):
             return PurchaseAnswer(outcome=PurchaseOutcome.QUEUED)
         return self._answer or unavailable(self._saga.failure)
 
-    async def _wait_for(self, turn: datetime) -> None:
+    def _begin_waiting(self, turn: Turn) -> datetime:
         self._is_queued = True
-        self._progress.wait_for(turn)
-        if turn > workflow.now():
-            await workflow.sleep(turn - workflow.now(), summary="turn in the shop's rate limit at Shopify")
+        self._progress.wait_for(turn.at)
+        return turn.at
 
     async def _finish(self, answer: PurchaseAnswer) -> PurchaseAnswer:
         self._answer = answer

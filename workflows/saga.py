@@ -79,12 +79,19 @@ class Saga:
         return await shielded(self._unwind(failure_of(error)))
 
     async def step(
-        self, step: Step[Attempt, Result], request: Attempt, *, undo: Step[Attempt, bool], local: bool = False
+        self,
+        step: Step[Attempt, Result],
+        request: Attempt,
+        *,
+        undo: Step[Attempt, bool],
+        local: bool = False,
+        at: datetime | None = None,
     ) -> Result:
         """Run one step, retried until the deadline.
 
         `local`: the first execution is a local activity, which saves a round trip and six history events. Only that
         one, as the SDK ignores time-outs between the retries of local activities. The step must be short.
+        `at`: when to run it. None: now.
 
         Raises:
             FailureError: it did not succeed before the deadline, or was rejected.
@@ -92,6 +99,8 @@ class Saga:
         """
         # Armed before the step: an activity can take effect and still be reported as failed.
         self._undos.append(lambda: compensate(step, request, undo=undo, progress=self._progress))
+        if at is not None and at > workflow.now():
+            await workflow.sleep(at - workflow.now(), summary=step.__name__)
         self._progress.set_step(step.__name__, StepState.IN_PROGRESS)
         try:
             result = await self._execute(step, request, local=local)

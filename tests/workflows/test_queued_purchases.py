@@ -13,6 +13,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from db.shopify_budgets import lower_budget
 from db.tables import DiscountCode
+from domain.discounts import CodeState
 from domain.shopify_budget import ShopifyBudget
 from services.stuck import StuckFinder
 from settings import Settings
@@ -110,6 +111,12 @@ async def check_failed(shop: Shop, queued: httpx.Response, receiver: Receiver) -
     assert repeated[1].json()["errors"][0]["meta"] == {"retry": "new_key"}
     assert await shop.discounts("ACTIVE") == []
     assert await shop.service.wait_for_purchase(entry_id) != "RUNNING"
+
+    async def code() -> CodeState:
+        async with shop.service.store() as session:
+            return (await session.scalars(select(DiscountCode.state))).one()
+
+    await wait_for(code, CodeState.VOID)
 
 
 async def test_a_queued_purchase_is_answered_before_its_code(shop: Shop) -> None:
