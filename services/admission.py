@@ -6,6 +6,7 @@ another shop's purchases, a burst has fewer places than alone: docs/decisions/00
 
 import asyncio
 import math
+import time
 from collections import Counter, deque
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -20,6 +21,10 @@ RECENT = timedelta(seconds=1)
 
 # A shop's purchase beside those of another shop may take so many times as long as alone.
 SLOWDOWN = 1.7
+
+# So many of a shop may be in progress beside another shop's, whatever they do to it: on a busy machine a purchase is
+# slow for other reasons, too, and with one in progress a burst would take as long as all its purchases in a row.
+LEAST_BESIDE = 2
 
 
 class NotAdmitted(Exception):
@@ -44,10 +49,10 @@ class Admission:
         """The purchases that wait, by shop. Of shops with equally many in progress, the first is the next."""
         self._left: dict[int, float] = {}
         """When a purchase of the shop left last."""
-        self._beside = 2.0
+        self._beside = float(LEAST_BESIDE)
         """How many of a shop may be in progress beside another shop's."""
-        self._least: dict[int, float] = {}
-        """Seconds that a purchase of the shop takes alone: the least, which rises until it is seen again."""
+        self._alone: dict[int, float] = {}
+        """Seconds that a purchase of the shop takes alone: a moving average. Rises while it is never alone."""
         self._seconds_held = HELD_FOR.total_seconds()
         """Moving average."""
 
@@ -73,11 +78,15 @@ class Admission:
     def observe(self, shop_id: int, duration: timedelta) -> None:
         """Adapt to the duration of a successful purchase in its place."""
         seconds = duration.total_seconds()
-        least = self._least[shop_id] = min(seconds, self._least.get(shop_id, seconds) * 1.01)
-        if shop_id in self._waiting or self._in_progress.keys() == {shop_id}:
+        alone = self._alone.setdefault(shop_id, seconds)
+        if self._in_progress.keys() == {shop_id}:
+            self._alone[shop_id] += (seconds - alone) / 10
             return
-        if seconds > least * SLOWDOWN:
-            self._beside = max(1.0, self._beside * 0.9)
+        if shop_id in self._waiting:
+            return
+        self._alone[shop_id] = alone * 1.01 if seconds > alone else alone + (seconds - alone) / 10
+        if seconds > alone * SLOWDOWN:
+            self._beside = max(LEAST_BESIDE, self._beside * 0.9)
         else:
             self._beside = min(self._beside + 0.1, self._places)
 
@@ -99,7 +108,7 @@ class Admission:
         self._in_progress[shop_id] -= 1
         if not self._in_progress[shop_id]:
             del self._in_progress[shop_id]
-        self._left[shop_id] = asyncio.get_running_loop().time()
+        self._left[shop_id] = time.monotonic()
         self._admit_waiting()
 
     def _admit_waiting(self) -> None:
@@ -133,7 +142,7 @@ class Admission:
         A shop that never waits has all the places that it needs, and one with more slows it down: beside such a shop,
         others have at most as many as it has, or as are seen to do no harm.
         """
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()
         for one in [one for one, left in self._left.items() if left < now - RECENT.total_seconds()]:
             del self._left[one]
         others = (self._in_progress.keys() | self._left.keys()) - self._waiting.keys() - {shop_id}
