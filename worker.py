@@ -28,6 +28,7 @@ from activities.metafields import Metafields
 from activities.points import Points
 from activities.reconciliation import Reconciliation
 from activities.refunds import Refunds
+from activities.reissues import Reissues
 from activities.senders import EventSender, MetafieldsSender
 from activities.webhook_sender import WebhookSender
 from activities.webhooks import Webhooks
@@ -50,6 +51,7 @@ from workflows.progress import SEARCH_ATTRIBUTES
 from workflows.reconcile_redemptions import ReconcileRedemptions
 from workflows.redeem_reward import RedeemReward
 from workflows.refund_redemption import RefundRedemption
+from workflows.reissue_reward import ReissueReward
 from workflows.saga import INSIST_TIMEOUT, background_queue
 from workflows.settle_redemption import SettleRedemption
 
@@ -62,7 +64,10 @@ BACKGROUND_SLOTS = 50
 PURCHASE_CONNECTIONS = 20
 BACKGROUND_CONNECTIONS = 10
 
-WORKFLOWS = [RedeemReward, RefundRedemption, SettleRedemption, ProcessWebhook, ReconcileRedemptions, ExpirePoints]
+WORKFLOWS = [
+    *(RedeemReward, RefundRedemption, ReissueReward, SettleRedemption),
+    *(ProcessWebhook, ReconcileRedemptions, ExpirePoints),
+]
 
 log = structlog.stdlib.get_logger("worker")
 
@@ -153,6 +158,7 @@ def _background_worker(client: Client, settings: Settings, pools: Pools, shared:
     )
     drift = Drift(sessions, vault, shopify)
     webhooks = Webhooks(sessions, vault, kept_for=settings.webhooks_kept_for)
+    reissues = Reissues(sessions, vault, shopify)
     expiry = Expiry(sessions)
     stale_metafields = Metafields(sessions, metafields)
     return Worker(
@@ -164,6 +170,10 @@ def _background_worker(client: Client, settings: Settings, pools: Pools, shared:
             deliveries.skip_delivery,
             reconciliation.find_orphaned_redemptions,
             reconciliation.find_orphaned_refunds,
+            reconciliation.find_orphaned_reissues,
+            reissues.retire_discount_code,
+            reissues.reissue_discount_code,
+            reissues.void_reissued_code,
             reconciliation.recheck_idle_workflows,
             reconciliation.prune_idempotency_keys,
             drift.check_codes,

@@ -26,6 +26,7 @@ class Attempt(BaseModel):
         deadline: before the pivot the attempt is compensated at this time.
         channels: the channels that the redemption is delivered on.
         retry_channels: the channels whose failed deliveries a recovery workflow retries.
+        order_id: the cancelled order, for the reissue of a code.
         points_to_spend: as the customer chose it, for a reward with variable pricing.
         failure: why the attempt is compensated. None before the compensation.
         is_queued: the client does not wait for the code, which is created at its turn in the shop's Shopify budget.
@@ -43,6 +44,7 @@ class Attempt(BaseModel):
     failure: Failure | None = None
     points_to_spend: int | None = None
     is_queued: bool = False
+    order_id: str | None = None
 
     def of(self, customer_id: str) -> Self:
         """The attempt of this customer: the surviving one, if the customer was merged since."""

@@ -16,7 +16,7 @@ from database import Sessions
 from db import deliveries, idempotency, transactions
 from db.unfinished import Unfinished, list_unfinished
 from domain.events import EventKind
-from domain.ids import parse_workflow_id
+from domain.ids import parse_workflow_id, reissue_workflow_id
 
 # Longer than an open workflow needs to record its progress, short for a customer who waits for points.
 ORPHANED_AFTER = timedelta(seconds=20)
@@ -43,6 +43,11 @@ class Reconciliation:
         return await self._find_orphaned(EventKind.REWARD_REFUNDED)
 
     @activity.defn
+    async def find_orphaned_reissues(self, _: None) -> list[Attempt]:
+        """Captured attempts with an unfinished reissue without an open workflow."""
+        return await self._find_orphaned(EventKind.REWARD_REISSUED)
+
+    @activity.defn
     async def recheck_idle_workflows(self, _: None) -> int:
         """Signal workflows that wait for an operator although no delivery is unsent; returns how many.
 
@@ -52,7 +57,12 @@ class Reconciliation:
         waiting = {one.id: _subject(one.id) async for one in self._temporal.list_workflows(query)}
         async with self._sessions() as session:
             rows = await deliveries.list_unsent(session, [redemption_id for redemption_id, _ in waiting.values()])
-        unsent = {(row.redemption_id, row.event == EventKind.REWARD_REFUNDED) for row in rows}
+        # A failed purchase is delivered by the purchase's workflow.
+        purchases = (EventKind.REWARD_REDEEMED, EventKind.PURCHASE_FAILED)
+        unsent = {
+            (row.redemption_id, EventKind.REWARD_REDEEMED if row.event in purchases else EventKind(row.event))
+            for row in rows
+        }
         idle = [workflow_id for workflow_id, subject in waiting.items() if subject not in unsent]
         metrics.DRIFT_FOUND.labels("idle_workflow").inc(len(idle))
         for workflow_id in idle:
@@ -103,4 +113,7 @@ def _subject(workflow_id: str) -> tuple[str, bool]:
     parsed = parse_workflow_id(workflow_id)
     assert parsed is not None, f"{workflow_id} delivers no event"
     redemption_id, attempt = parsed
-    return redemption_id, attempt is None
+    if attempt is not None:
+        return redemption_id, EventKind.REWARD_REDEEMED
+    is_reissue = workflow_id.startswith(reissue_workflow_id(redemption_id, ""))
+    return redemption_id, EventKind.REWARD_REISSUED if is_reissue else EventKind.REWARD_REFUNDED

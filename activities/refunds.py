@@ -6,6 +6,7 @@ The points must not be returned while the code can still be used.
 from dataclasses import dataclass
 from functools import partial
 
+from sqlalchemy.ext.asyncio import AsyncSession
 from temporalio import activity
 
 import metrics
@@ -14,7 +15,7 @@ from activities.credentials import store_of
 from clients.outcomes import Unknown
 from clients.shopify import Shopify, Store
 from database import Sessions
-from db import redemptions, refunds, shops, transactions
+from db import orders, redemptions, refunds, shops, transactions
 from db.customers import hold_contact
 from db.discount_codes import find_current_code
 from db.tables import Redemption, Refund
@@ -42,7 +43,7 @@ class Refunds:
 
     @activity.defn
     async def remove_discount_code(self, attempt: Attempt) -> bool:
-        """Make sure that the captured attempt's code no longer works. False: it was used.
+        """Make sure that the captured attempt's code no longer works. False: it was used, by an order that stands.
 
         It is deactivated first, so that it cannot be used between the count of its uses and its deletion. A code that
         the merchant has deleted counts as removed. A code that may reappear stays, deactivated: while it exists, a
@@ -51,12 +52,13 @@ class Refunds:
         Raises:
             NotExecuted, Refused, Unknown: Shopify's outcome.
         """
-        status = await self._status(attempt)
-        if status is not RefundStatus.PENDING:
-            return status is RefundStatus.DONE
+        refund = await self._refund(attempt)
+        if refund.status is not RefundStatus.PENDING:
+            return refund.status is RefundStatus.DONE
         code = await self._code(attempt)
         uses = await self._shopify.deactivate_discount(code.store, code.shopify_id)
-        if uses:
+        # The use by a cancelled order counts at Shopify for good.
+        if uses and refund.order_id is None:
             return await self._refuse(attempt)
         async with self._sessions.begin() as session:
             await refunds.record_code_removal(session, attempt.redemption_id, removed=uses is not None)
@@ -72,7 +74,8 @@ class Refunds:
         """
         async with self._sessions.begin() as session:
             _, contact = await hold_contact(session, attempt.shop_id, attempt.customer_id)
-            if await redemptions.refund(session, attempt.redemption_id, attempt.number):
+            may_be_used = await self._has_void_order(session, attempt)
+            if await redemptions.refund(session, attempt.redemption_id, attempt.number, may_be_used=may_be_used):
                 row = await session.get_one(Redemption, attempt.redemption_id)
                 await refunds.complete(session, row, contact=self._vault.seal_contact(contact))
                 transactions.at_commit(session, partial(metrics.POINTS.labels("refunded").inc, row.points_spent))
@@ -83,11 +86,19 @@ class Refunds:
         """Refuse the refund unless it is done. Returns whether it is done."""
         async with self._sessions.begin() as session:
             await refunds.refuse(session, attempt.redemption_id)
-        return await self._status(attempt) is RefundStatus.DONE
+        return (await self._refund(attempt)).status is RefundStatus.DONE
 
-    async def _status(self, attempt: Attempt) -> RefundStatus:
+    async def _refund(self, attempt: Attempt) -> Refund:
         async with self._sessions() as session:
-            return (await session.get_one(Refund, attempt.redemption_id)).status
+            return await session.get_one(Refund, attempt.redemption_id)
+
+    @staticmethod
+    async def _has_void_order(session: AsyncSession, attempt: Attempt) -> bool:
+        """Whether the refund is for a cancelled order, and no order that stands has used the code."""
+        refund = await session.get_one(Refund, attempt.redemption_id)
+        code = await find_current_code(session, attempt.redemption_id, attempt.number)
+        assert code is not None, "a captured redemption has its code"
+        return refund.order_id is not None and not await orders.has_other_order(session, code, refund.order_id)
 
     async def _code(self, attempt: Attempt) -> CodeToRemove:
         async with self._sessions() as session:

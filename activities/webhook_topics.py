@@ -7,6 +7,8 @@ from datetime import datetime
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from activities import order_webhooks
+from activities.order_webhooks import Requested
 from clients.shopify_webhooks import (
     AppUninstalled,
     CustomerDeleted,
@@ -17,16 +19,14 @@ from clients.shopify_webhooks import (
     DataRequested,
     Order,
     Person,
+    Refund,
     ShopRedacted,
     Topic,
 )
-from db import customers, discount_codes, merges, personal_data, redemptions, shops
-from db.activity_log import log_customer, log_redemption_once
-from db.tables import DiscountCode, Redemption, Shop
+from db import customers, merges, personal_data, shops
+from db.activity_log import log_customer
+from db.tables import Shop
 from domain.activity_log import ActivityKind
-from domain.discounts import CodeState
-from domain.errors import CodeUndecided
-from domain.redemptions import RedemptionStatus
 
 # Batch size: keeps one transaction under about 5 s.
 CUSTOMERS_PER_BATCH = 200
@@ -53,52 +53,16 @@ class Webhook:
         return True
 
 
-async def _order_created(session: AsyncSession, webhook: Webhook) -> None:
-    await _use_codes(session, webhook.shop.id, Order.model_validate_json(webhook.body))
+async def _order_created(session: AsyncSession, webhook: Webhook) -> Requested:
+    return await order_webhooks.order_created(session, webhook.shop, Order.model_validate_json(webhook.body))
 
 
-async def _order_cancelled(session: AsyncSession, webhook: Webhook) -> None:
-    order = Order.model_validate_json(webhook.body)
-    # Shopify does not free the code of a cancelled order.
-    for redemption in await _use_codes(session, webhook.shop.id, order):
-        await log_redemption_once(session, redemption, ActivityKind.ORDER_CANCELLED, {"order_id": order.id})
+async def _order_cancelled(session: AsyncSession, webhook: Webhook) -> Requested:
+    return await order_webhooks.order_cancelled(session, webhook.shop, Order.model_validate_json(webhook.body))
 
 
-async def _use_codes(session: AsyncSession, shop_id: int, order: Order) -> list[Redemption]:
-    """Mark the redemptions of the order's codes as used, and return them. Codes of others are ignored.
-
-    Raises:
-        CodeUndecided: the capture of a code is in progress.
-    """
-    found = await discount_codes.find_codes(session, shop_id, [one.code for one in order.discount_codes])
-    if any(code.state is CodeState.PLANNED for code, _ in found):
-        raise CodeUndecided("an order used a code whose redemption is pending")
-    # Customers before redemptions, both in one order, as everywhere.
-    for customer_id in sorted({customer_id for _, customer_id in found}):
-        await customers.hold_customer(session, shop_id, customer_id)
-    return [await _use(session, code, order) for code, _ in found]
-
-
-async def _use(session: AsyncSession, code: DiscountCode, order: Order) -> Redemption:
-    row = await redemptions.lock_redemption(session, code.shop_id, code.redemption_id)
-    assert row is not None, "a code has its redemption"
-    kind = await _kind_of_use(session, row, code, order)
-    if kind is not None:
-        await log_redemption_once(session, row, kind, {"order_id": order.id})
-    if kind not in (None, ActivityKind.CODE_USED):
-        log.warning(kind, redemption_id=row.id, attempt=code.attempt)
-    return row
-
-
-async def _kind_of_use(session: AsyncSession, row: Redemption, code: DiscountCode, order: Order) -> ActivityKind | None:
-    """How the use is logged. None: it was recorded before."""
-    if not row.status.is_captured or row.attempt != code.attempt:
-        return ActivityKind.UNPAID_CODE_USED
-    if await redemptions.use(session, row.id, at=order.created_at):
-        return ActivityKind.CODE_USED
-    if row.is_refunded:
-        return ActivityKind.CODE_USED_AFTER_REFUND
-    return None if row.status is RedemptionStatus.USED else ActivityKind.CODE_USED_AFTER_EXPIRY
+async def _refund_created(session: AsyncSession, webhook: Webhook) -> Requested:
+    return await order_webhooks.refund_created(session, webhook.shop, Refund.model_validate_json(webhook.body))
 
 
 async def _customer_created(session: AsyncSession, webhook: Webhook) -> None:
@@ -173,9 +137,10 @@ async def _shop_redacted(session: AsyncSession, webhook: Webhook) -> bool:
     return await personal_data.erase_customers(session, webhook.shop.id, limit=CUSTOMERS_PER_BATCH)
 
 
-HANDLERS: dict[Topic, Callable[[AsyncSession, Webhook], Awaitable[bool | None]]] = {
+HANDLERS: dict[Topic, Callable[[AsyncSession, Webhook], Awaitable[bool | Requested | None]]] = {
     Topic.ORDER_CREATED: _order_created,
     Topic.ORDER_CANCELLED: _order_cancelled,
+    Topic.REFUND_CREATED: _refund_created,
     Topic.CUSTOMER_CREATED: _customer_created,
     Topic.CUSTOMER_UPDATED: _customer_updated,
     Topic.CUSTOMER_DISABLED: _customer_disabled,
@@ -186,4 +151,4 @@ HANDLERS: dict[Topic, Callable[[AsyncSession, Webhook], Awaitable[bool | None]]]
     Topic.APP_UNINSTALLED: _app_uninstalled,
     Topic.SHOP_REDACTED: _shop_redacted,
 }
-"""Each runs in one transaction. True: another transaction is needed."""
+"""Each runs in one transaction. True: another transaction is needed. A list: what the webhook requested."""

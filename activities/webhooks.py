@@ -1,17 +1,23 @@
 """Process Shopify webhooks that are stored."""
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import timedelta
 from functools import partial
 
 from pydantic import BaseModel
+from sqlalchemy.ext.asyncio import AsyncSession
 from temporalio import activity
 
+from activities.attempt import Attempt
 from activities.pruning import prune
 from activities.webhook_topics import HANDLERS, Webhook
 from clients.shopify_webhooks import Topic
 from database import Sessions
-from db import shops, transactions, webhooks
+from db import orders, shops, transactions, webhooks
+from db.unfinished import list_unfinished
 from db.vault import Vault
+from domain.events import EventKind
 
 # Longer than the workflow that the API starts needs to begin.
 UNPROCESSED_AFTER = timedelta(seconds=20)
@@ -27,6 +33,13 @@ class ReceivedWebhook(BaseModel):
     topic: str
 
 
+class Reversal(BaseModel):
+    """What a cancelled or fully refunded order has requested: a refund of its redemption, or a reissue of the code."""
+
+    event: EventKind
+    attempt: Attempt
+
+
 class Webhooks:
     """Processes webhooks."""
 
@@ -36,8 +49,10 @@ class Webhooks:
         self._prune = partial(webhooks.prune_webhooks, kept_for=kept_for)
 
     @activity.defn
-    async def process_webhook(self, received: ReceivedWebhook) -> bool:
+    async def process_webhook(self, received: ReceivedWebhook) -> bool | list[Reversal]:
         """Process the webhook once, and delete its body. False: another execution is needed.
+
+        Returns what the webhook requested, if anything: its workflows are to be started.
 
         Raises:
             CodeUndecided: the capture of a used code is in progress; to be retried.
@@ -49,10 +64,11 @@ class Webhooks:
             shop = await shops.get_shop(session, row.shop_id)
             body = self._vault.open_bytes(row.payload)
             webhook = Webhook(shop=shop, triggered_at=row.triggered_at, body=body)
-            if await HANDLERS[Topic(row.topic)](session, webhook):
+            outcome = await HANDLERS[Topic(row.topic)](session, webhook)
+            if outcome is True:
                 return False
             row.payload, row.processed_at = None, await transactions.now(session)
-            return True
+            return await _reversals(session, outcome or ()) or True
 
     @activity.defn
     async def find_unprocessed_webhooks(self, _: None) -> list[ReceivedWebhook]:
@@ -67,5 +83,14 @@ class Webhooks:
 
     @activity.defn
     async def prune_webhooks(self, _: None) -> int:
-        """Delete webhooks that were processed long ago; returns how many."""
-        return await prune(self._sessions, self._prune)
+        """Delete webhooks that were processed long ago, and refunds of orders without codes; returns how many."""
+        return await prune(self._sessions, self._prune) + await prune(self._sessions, orders.prune_orders)
+
+
+async def _reversals(session: AsyncSession, requested: Sequence[tuple[EventKind, str]]) -> list[Reversal]:
+    found: list[Reversal] = []
+    for event, redemption_id in requested:
+        now = await transactions.now(session) + timedelta(seconds=1)
+        page = await list_unfinished(session, event, before=now, limit=1, among=[redemption_id])
+        found += [Reversal(event=event, attempt=Attempt.model_validate(asdict(one))) for one in page]
+    return found

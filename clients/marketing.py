@@ -15,8 +15,16 @@ from clients.destinations import Limits
 from clients.outcomes import NoRecipient, Refused
 from domain.events import EventKind, RewardEvent
 
-EVENT_NAMES = {EventKind.REWARD_REDEEMED: "Reward Redeemed", EventKind.REWARD_REFUNDED: "Reward Refunded"}
-POINTS_NAMES = {EventKind.REWARD_REDEEMED: "Points Spent", EventKind.REWARD_REFUNDED: "Points Refunded"}
+EVENT_NAMES = {
+    EventKind.REWARD_REDEEMED: "Reward Redeemed",
+    EventKind.REWARD_REFUNDED: "Reward Refunded",
+    EventKind.REWARD_REISSUED: "Reward Reissued",
+}
+POINTS_NAMES = {
+    EventKind.REWARD_REDEEMED: "Points Spent",
+    EventKind.REWARD_REFUNDED: "Points Refunded",
+    EventKind.REWARD_REISSUED: "Points Spent",
+}
 CALL_SECONDS = 10.0
 LIMITS = Limits(in_flight=15, open_seconds=30)
 

@@ -2,17 +2,22 @@
 
 import base64
 import hmac
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, SecretStr
 
+from domain.orders import RefundedPart
+
 
 class Topic(StrEnum):
     ORDER_CREATED = "orders/create"
     ORDER_CANCELLED = "orders/cancelled"
+    REFUND_CREATED = "refunds/create"
     CUSTOMER_CREATED = "customers/create"
     CUSTOMER_UPDATED = "customers/update"
     CUSTOMER_DISABLED = "customers/disable"
@@ -60,6 +65,7 @@ class _Shape:
 _SHAPES = {
     Topic.ORDER_CREATED: _Shape(resource="Order"),
     Topic.ORDER_CANCELLED: _Shape(resource="Order", always=frozenset({"cancelled_at"})),
+    Topic.REFUND_CREATED: _Shape(resource="Refund", always=frozenset({"order_id"})),
     Topic.CUSTOMER_CREATED: _Shape(resource="Customer", always=frozenset({"updated_at"})),
     Topic.CUSTOMER_UPDATED: _Shape(resource="Customer"),
     Topic.CUSTOMER_DISABLED: _Shape(resource="Customer", always=frozenset({"state"})),
@@ -106,12 +112,58 @@ class UsedCode(Body):
     code: Text
 
 
+class LineItem(Body):
+    id: Text
+    quantity: int
+
+
 class Order(Body):
-    """`orders/create`, `orders/cancelled`."""
+    """`orders/create`, `orders/cancelled`. `total_price` is in the shop's currency."""
 
     id: Text
     created_at: AwareDatetime
     discount_codes: list[UsedCode]
+    cancelled_at: AwareDatetime | None = None
+    total_price: Decimal | None = None
+    line_items: list[LineItem] | None = None
+
+    @property
+    def lines(self) -> dict[str, int] | None:
+        """Line item → units. None: the body has no line items."""
+        return None if self.line_items is None else {line.id: line.quantity for line in self.line_items}
+
+
+class RefundedLine(Body):
+    line_item_id: Text
+    quantity: int
+
+
+class Transaction(Body):
+    kind: str = ""
+    status: str = ""
+    amount: Decimal = Decimal()
+    currency: str | None = None
+
+
+class Refund(Body):
+    """`refunds/create`."""
+
+    id: Text
+    order_id: Text
+    refund_line_items: list[RefundedLine] = Field([])
+    transactions: list[Transaction] = Field([])
+
+    def part(self, currency: str) -> RefundedPart:
+        """What it returns, with the money that is in this currency, the shop's."""
+        money = (
+            one.amount
+            for one in self.transactions
+            if (one.kind, one.status) == ("refund", "success") and one.currency in (None, currency)
+        )
+        units = Counter[str]()
+        for line in self.refund_line_items:
+            units[line.line_item_id] += line.quantity
+        return RefundedPart(amount=sum(money, Decimal()), lines=units)
 
 
 class CustomerProfile(Body):

@@ -33,6 +33,7 @@ _POINTS = {
     EventKind.REWARD_REDEEMED: "points_redeemed",
     EventKind.REWARD_REFUNDED: "points_refunded",
     EventKind.PURCHASE_FAILED: "points_released",
+    EventKind.REWARD_REISSUED: "points_redeemed",
 }
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from sqlalchemy import select, update
+from sqlalchemy import or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -50,8 +50,9 @@ def log_redemption(
 async def log_redemption_once(
     session: AsyncSession, redemption: Redemption, kind: ActivityKind, facts: dict[str, Any]
 ) -> None:
-    """Add an entry about a redemption, unless it has one of this kind. The customer must be locked."""
-    known = select(ActivityLog.id).where(ActivityLog.redemption_id == redemption.id, ActivityLog.kind == kind)
+    """Add an entry about a redemption and an order, unless it has one of this kind. The customer must be locked."""
+    of_order = or_(ActivityLog.facts["order_id"].astext == facts["order_id"], ~ActivityLog.facts.has_key("order_id"))
+    known = select(ActivityLog.id).where(ActivityLog.redemption_id == redemption.id, ActivityLog.kind == kind, of_order)
     if (await session.execute(known.limit(1))).first() is None:
         log_redemption(session, redemption, kind, facts)
 

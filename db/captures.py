@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ARRAY, LargeBinary, String, TextualSelect
+from sqlalchemy import ARRAY, LargeBinary, RowMapping, String, TextualSelect
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -72,7 +72,7 @@ _COUNT_REQUEST = statement(f"""
     UPDATE discount_codes c SET requested_at = coalesce(c.requested_at, clock_timestamp()),
         unknown_outcomes = c.unknown_outcomes + 1, updated_at = now()
     FROM redemptions r JOIN shops s ON s.id = r.shop_id LEFT JOIN shopify_budgets b ON b.shop_id = s.id
-    WHERE c.redemption_id = :redemption_id AND c.attempt = :attempt AND c.state = :planned
+    WHERE c.redemption_id = :redemption_id AND c.attempt = :attempt AND c.state = :planned AND c.is_current
       AND (c.not_before IS NULL OR c.not_before <= clock_timestamp())
       AND r.id = c.redemption_id AND r.shop_id = :shop_id AND r.attempt = c.attempt AND r.status = :pending
       AND r.deadline > clock_timestamp()
@@ -82,8 +82,45 @@ _READ_CODE = statement(f"""
     SELECT {_CODE_COLUMNS} FROM discount_codes c
     JOIN redemptions r ON r.id = c.redemption_id JOIN shops s ON s.id = r.shop_id
     LEFT JOIN shopify_budgets b ON b.shop_id = s.id
-    WHERE c.redemption_id = :redemption_id AND c.attempt = :attempt AND c.state <> :foreign AND r.shop_id = :shop_id
+    WHERE c.redemption_id = :redemption_id AND c.attempt = :attempt AND c.state <> :foreign AND c.is_current
+      AND r.shop_id = :shop_id
 """).columns(combines_with=JSONB, applies_to=JSONB, credentials=JSONB)
+
+
+_OF_REISSUE = _CODE_COLUMNS.replace("r.created_at", "i.created_at").replace("r.expires_at", "i.expires_at")
+_COUNT_REISSUE = statement(f"""
+    UPDATE discount_codes c SET unknown_outcomes = c.unknown_outcomes + 1, updated_at = now()
+    FROM reissues i JOIN redemptions r ON r.id = i.redemption_id JOIN shops s ON s.id = r.shop_id
+    LEFT JOIN shopify_budgets b ON b.shop_id = s.id
+    WHERE c.id = i.code_id AND c.state = :planned AND i.status = :requested
+      AND i.redemption_id = :redemption_id AND i.order_id = :order_id AND i.shop_id = :shop_id
+    RETURNING {_OF_REISSUE}
+""").columns(combines_with=JSONB, applies_to=JSONB, credentials=JSONB)
+_READ_REISSUE = statement(f"""
+    SELECT {_OF_REISSUE} FROM reissues i JOIN discount_codes c ON c.id = i.code_id
+    JOIN redemptions r ON r.id = i.redemption_id JOIN shops s ON s.id = r.shop_id
+    LEFT JOIN shopify_budgets b ON b.shop_id = s.id
+    WHERE i.redemption_id = :redemption_id AND i.order_id = :order_id AND i.shop_id = :shop_id
+""").columns(combines_with=JSONB, applies_to=JSONB, credentials=JSONB)
+
+
+async def count_reissue(session: AsyncSession, shop_id: int, redemption_id: str, order_id: str) -> AttemptCode | None:
+    """Count a request to create the code of a reissue before it is made. None: the reissue is not pending any more."""
+    return await _reissued_code(session, _COUNT_REISSUE, shop_id, redemption_id, order_id)
+
+
+async def find_reissued_code(session: AsyncSession, shop_id: int, redemption_id: str, order_id: str) -> AttemptCode:
+    """The code of a reissue."""
+    code = await _reissued_code(session, _READ_REISSUE, shop_id, redemption_id, order_id)
+    assert code is not None, "a reissue has its code"
+    return code
+
+
+async def _reissued_code(
+    session: AsyncSession, query: TextualSelect, shop_id: int, redemption_id: str, order_id: str
+) -> AttemptCode | None:
+    ids = {"shop_id": shop_id, "redemption_id": redemption_id, "order_id": order_id}
+    return _code((await session.execute(query, ids)).mappings().one_or_none())
 
 
 async def count_request(session: AsyncSession, *, shop_id: int, redemption_id: str, attempt: int) -> AttemptCode | None:
@@ -103,7 +140,10 @@ async def _attempt_code(
     session: AsyncSession, query: TextualSelect, shop_id: int, redemption_id: str, attempt: int
 ) -> AttemptCode | None:
     ids = {"shop_id": shop_id, "redemption_id": redemption_id, "attempt": attempt}
-    row = (await session.execute(query, ids)).mappings().one_or_none()
+    return _code((await session.execute(query, ids)).mappings().one_or_none())
+
+
+def _code(row: RowMapping | None) -> AttemptCode | None:
     if row is None:
         return None
     values = dict(row)

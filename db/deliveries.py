@@ -90,6 +90,11 @@ class EventToSend:
     event: RewardEvent
 
 
+def _of_event(column: str, of_purchase: str) -> str:
+    """SQL of a value that refunds and reissues have in rows of their own."""
+    return f"CASE d.event WHEN :refunded THEN f.{column} WHEN :reissued THEN i.{column} ELSE {of_purchase} END"
+
+
 _BEGIN = statement(
     f"""
     WITH budget AS (
@@ -101,8 +106,10 @@ _BEGIN = statement(
     FROM unnest(:channels, :repeatable, :max_ages) AS rule (channel, repeatable, max_age), redemptions r
     JOIN shops s ON s.id = r.shop_id
     JOIN customers c ON (c.shop_id, c.id) = (r.shop_id, r.customer_id)
-    JOIN discount_codes k ON (k.redemption_id, k.attempt) = (r.id, r.attempt) AND k.state <> :foreign
+    JOIN discount_codes k
+      ON (k.redemption_id, k.attempt) = (r.id, r.attempt) AND k.state <> :foreign AND k.is_current
     LEFT JOIN refunds f ON f.redemption_id = r.id
+    LEFT JOIN reissues i ON i.code_id = k.id
     LEFT JOIN shopify_budgets b ON b.shop_id = s.id
     WHERE d.redemption_id = :redemption_id AND d.shop_id = :shop_id AND d.event = :event AND d.channel = rule.channel
       AND r.id = d.redemption_id AND d.status = :undelivered AND (d.attempted_at IS NULL OR rule.repeatable)
@@ -112,11 +119,12 @@ _BEGIN = statement(
               coalesce(r.currency, s.currency) AS currency,
               r.reward_id, r.reward_name, c.id AS customer_id, c.email, c.phone, r.points_spent AS points,
               r.discount_type, k.code AS discount_code, r.discount_amount AS discount_value,
-              CASE WHEN d.event = :refunded THEN f.contact ELSE r.contact END AS contact,
+              {_of_event("contact", "r.contact")} AS contact,
               CASE d.event WHEN :redeemed THEN r.captured_at WHEN :refunded THEN f.refunded_at
-                   ELSE d.created_at END AS occurred_at,
-              CASE WHEN d.event = :refunded THEN f.balance_after ELSE r.balance_after END AS points_balance,
-              CASE WHEN d.event = :redeemed THEN r.expires_at END AS expires_at
+                   WHEN :reissued THEN i.reissued_at ELSE d.created_at END AS occurred_at,
+              {_of_event("balance_after", "r.balance_after")} AS points_balance,
+              CASE WHEN d.event = :redeemed OR d.event = :reissued THEN r.expires_at END AS expires_at,
+              CASE WHEN d.event = :reissued THEN i.number ELSE 0 END AS occurrence
     """,
     channels=ARRAY(String),
     repeatable=ARRAY(Boolean),

@@ -14,6 +14,9 @@ from domain.redemptions import CAPTURED, RedemptionStatus
 # Shopify may commit a creation late; unpaid codes are compared for well beyond that.
 _UNPAID_CODES_ARE_COMPARED = timedelta(days=7)
 
+_CURRENT = (DiscountCode.state != CodeState.FOREIGN, DiscountCode.is_current)
+"""An attempt has at most one such code."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ComparableCode:
@@ -42,7 +45,7 @@ async def find_current_code(
     query = select(DiscountCode).where(
         DiscountCode.redemption_id == redemption_id,
         DiscountCode.attempt == attempt,
-        DiscountCode.state != CodeState.FOREIGN,
+        *_CURRENT,
     )
     query = query.with_for_update() if locked else query
     return (await session.execute(query)).scalar_one_or_none()
@@ -65,7 +68,7 @@ async def customer_codes(session: AsyncSession, redemptions: Iterable[Redemption
     attempts = [(redemption.id, redemption.attempt) for redemption in redemptions if redemption.status in CAPTURED]
     query = select(DiscountCode.redemption_id, DiscountCode.code).where(
         tuple_(DiscountCode.redemption_id, DiscountCode.attempt).in_(attempts),
-        DiscountCode.state != CodeState.FOREIGN,
+        *_CURRENT,
     )
     return {row.redemption_id: row.code for row in await session.execute(query)}
 
@@ -87,7 +90,7 @@ _CAPTURED = (
         Redemption.id == bindparam("redemption_id"),
         Redemption.status.in_(CAPTURED),
         DiscountCode.attempt == Redemption.attempt,
-        DiscountCode.state != CodeState.FOREIGN,
+        *_CURRENT,
     )
 )
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal
+from itertools import chain
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -20,6 +21,7 @@ from db.tables import (
     Redemption,
     RedemptionDraw,
     Refund,
+    Reissue,
     Shop,
 )
 from domain.deliveries import DeliveryStatus
@@ -27,6 +29,7 @@ from domain.discounts import CodeState
 from domain.events import channel_label
 from domain.points import REVERSALS, EntryKind
 from domain.refunds import RefundStatus
+from domain.reissues import ReissueStatus
 
 
 class _Part(BaseModel):
@@ -89,6 +92,16 @@ class Reversal(_Part):
     at: datetime
 
 
+class ReissueMade(_Part):
+    """The reissue of the code after a cancelled order. `reissued_at`: None until the customer has the new code."""
+
+    order_id: str
+    status: str
+    requested_at: datetime = Field(validation_alias="created_at")
+    reissued_at: datetime | None
+    expires_at: datetime | None
+
+
 class Failure(_Part):
     """Why an attempt failed. `reason`: None if the customer was erased."""
 
@@ -127,6 +140,7 @@ class Receipt(_Part):
     codes: Sequence[Code]
     deliveries: Sequence[DeliveryMade]
     reversals: Sequence[Reversal]
+    reissues: Sequence[ReissueMade]
     failures: Sequence[Failure]
     log: Sequence[LogEntry]
 
@@ -167,7 +181,9 @@ async def find_receipt(session: AsyncSession, redemption_id: str, *, shop_id: in
     codes = await _all(session, Code, DiscountCode, row, DiscountCode.id)
     deliveries = await _all(session, DeliveryMade, Delivery, row, Delivery.event, Delivery.channel)
     failures = await _all(session, Failure, FailedAttempt, row, FailedAttempt.attempt)
+    reissues = await _all(session, ReissueMade, Reissue, row, Reissue.number)
     steps = [
+        *chain.from_iterable(map(_reissue_steps, reissues)),
         *_steps(row, movements, codes, await session.get(Refund, row.id), deliveries),
         *(Step(at=one.at, what=f"attempt {one.attempt}: failed, {one.reason or one.code}") for one in failures),
     ]
@@ -186,6 +202,7 @@ async def find_receipt(session: AsyncSession, redemption_id: str, *, shop_id: in
         lots=await _lots(session, row),
         codes=codes,
         deliveries=deliveries,
+        reissues=reissues,
         reversals=[one for one in movements if one.kind in REVERSALS],
         failures=failures,
         log=await _all(session, LogEntry, ActivityLog, row, ActivityLog.id),
@@ -211,6 +228,13 @@ async def _movements(session: AsyncSession, row: Redemption) -> list[Reversal]:
     query = select(entry.kind, entry.attempt, func.sum(entry.points).label("points"), at)
     grouped = query.where(entry.redemption_id == row.id).group_by(entry.kind, entry.attempt).order_by(at)
     return [Reversal.model_validate(one) for one in await session.execute(grouped)]
+
+
+def _reissue_steps(reissue: ReissueMade) -> Iterator[Step]:
+    refused = ", refused: another order used the code" if reissue.status == ReissueStatus.REFUSED else ""
+    yield Step(at=reissue.requested_at, what=f"reissue requested for order {reissue.order_id}{refused}")
+    if reissue.reissued_at is not None:
+        yield Step(at=reissue.reissued_at, what="reissued, the customer has the new code")
 
 
 _MOVED = {EntryKind.RESERVE: "reserved", EntryKind.RELEASE: "released", EntryKind.REFUND: "refunded"}

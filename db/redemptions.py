@@ -37,14 +37,18 @@ async def use(session: AsyncSession, redemption_id: str, *, at: datetime) -> boo
     )
 
 
-async def refund(session: AsyncSession, redemption_id: str, attempt: int) -> bool:
-    """`active` or `expired` → `expired` and refunded. False: the code was used, or the refund was made before."""
+async def refund(session: AsyncSession, redemption_id: str, attempt: int, *, may_be_used: bool = False) -> bool:
+    """`active` or `expired` → `expired` and refunded. False: the code was used, or the refund was made before.
+
+    `may_be_used`: also `used`, as the order was cancelled.
+    """
+    used = [RedemptionStatus.USED] if may_be_used else []
     return await _changes(
         session,
         update(Redemption)
         .where(
             Redemption.id == redemption_id,
-            Redemption.status.in_([RedemptionStatus.ACTIVE, RedemptionStatus.EXPIRED]),
+            Redemption.status.in_([RedemptionStatus.ACTIVE, RedemptionStatus.EXPIRED, *used]),
             Redemption.attempt == attempt,
             Redemption.is_refunded.is_(False),
         )

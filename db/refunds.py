@@ -43,6 +43,24 @@ async def request_refund(
     return refund
 
 
+async def request_for_order(
+    session: AsyncSession, redemption: Redemption, order_id: str, *, channels: Iterable[str]
+) -> None:
+    """Store a refund request for a cancelled order, unless there is one. The redemption must be locked.
+
+    A refund that was refused, because the code was used, is requested again.
+    """
+    refund = await session.get(Refund, redemption.id)
+    if refund is None:
+        refund = Refund(redemption_id=redemption.id, shop_id=redemption.shop_id, channels=list(channels))
+        refund.actor, refund.status = "cancelled order", RefundStatus.PENDING
+        session.add(refund)
+    elif refund.status is not RefundStatus.REFUSED:
+        return
+    refund.status, refund.order_id = RefundStatus.PENDING, order_id
+    await session.flush()
+
+
 async def record_code_removal(session: AsyncSession, redemption_id: str, *, removed: bool) -> None:
     """Record whether the code was found at Shopify. The first record stays, as a retry finds no code."""
     first = (Refund.redemption_id == redemption_id, Refund.code_removed.is_(None))

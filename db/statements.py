@@ -38,6 +38,8 @@ _STATES: Mapping[str, str | Sequence[str]] = {
     "refunded": EventKind.REWARD_REFUNDED,
     "configuration_rejected": FailureCode.CONFIGURATION_REJECTED,
     "purchase_failed": EventKind.PURCHASE_FAILED,
+    "reissued": EventKind.REWARD_REISSUED,
+    "used": RedemptionStatus.USED,
 }
 
 

@@ -5,17 +5,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.deliveries import list_unsent
-from db.tables import Delivery, DiscountCode, Redemption, Refund
+from db.tables import Delivery, DiscountCode, Redemption, Refund, Reissue
 from db.unfinished import Unfinished
 from domain.deliveries import DeliveryStatus
 from domain.discounts import CodeState
 from domain.events import EventKind
 from domain.redemptions import RedemptionStatus
 from domain.refunds import RefundStatus
+from domain.reissues import ReissueStatus
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +38,7 @@ class UnfinishedDetails:
 
     @property
     def event(self) -> EventKind:
-        """`reward_redeemed` for a purchase, `reward_refunded` for a refund."""
+        """`reward_redeemed` for a purchase, `reward_refunded` for a refund, `reward_reissued` for a reissue."""
         return self.attempt.event
 
     @property
@@ -107,4 +108,23 @@ def _refund(attempt: Unfinished, row: Refund, undelivered: list[Delivery]) -> Un
     return UnfinishedDetails(attempt=attempt, undecided=is_pending, since=since, undelivered=undelivered)
 
 
-_DETAILS = {EventKind.REWARD_REDEEMED: _purchases, EventKind.REWARD_REFUNDED: _refunds}
+async def _reissues(
+    session: AsyncSession, page: Sequence[Unfinished], undelivered: dict[str, list[Delivery]]
+) -> list[UnfinishedDetails]:
+    keys = [(one.redemption_id, one.order_id) for one in page]
+    query = select(Reissue).where(tuple_(Reissue.redemption_id, Reissue.order_id).in_(keys))
+    rows = {row.redemption_id: row for row in await session.scalars(query)}
+    return [_reissue(one, rows[one.redemption_id], undelivered[one.redemption_id]) for one in page]
+
+
+def _reissue(attempt: Unfinished, row: Reissue, undelivered: list[Delivery]) -> UnfinishedDetails:
+    since = row.reissued_at or row.created_at
+    is_pending = row.status is ReissueStatus.PENDING
+    return UnfinishedDetails(attempt=attempt, undecided=is_pending, since=since, undelivered=undelivered)
+
+
+_DETAILS = {
+    EventKind.REWARD_REDEEMED: _purchases,
+    EventKind.REWARD_REFUNDED: _refunds,
+    EventKind.REWARD_REISSUED: _reissues,
+}

@@ -37,6 +37,7 @@ from domain.orders import CancelledOrderPolicy
 from domain.points import EarningAction, EarningStatus, EntryKind
 from domain.redemptions import RedemptionStatus
 from domain.refunds import RefundStatus
+from domain.reissues import ReissueStatus
 from domain.reward_terms import Pricing, PurchaseType
 from domain.states import State
 from domain.subscriptions import WebhookDeliveryStatus
@@ -78,10 +79,12 @@ class Base(DeclarativeBase):
         dict[str, str]: JSONB(),
         list[str]: JSONB(),
         dict[str, list[str]]: JSONB(none_as_null=True),
+        dict[str, int]: JSONB(none_as_null=True),
         CodeState: _StateType(CodeState),
         DeliveryStatus: _StateType(DeliveryStatus),
         RedemptionStatus: _StateType(RedemptionStatus),
         RefundStatus: _StateType(RefundStatus),
+        ReissueStatus: _StateType(ReissueStatus),
         WebhookDeliveryStatus: _StateType(WebhookDeliveryStatus),
     }
 
@@ -516,7 +519,7 @@ Index(
 
 
 class DiscountCode(Base):
-    """A discount code of one attempt. Attempts never share a code."""
+    """A discount code of one attempt. Attempts never share a code. A reissue gives an attempt another one."""
 
     __tablename__ = "discount_codes"
     __table_args__ = (
@@ -531,6 +534,8 @@ class DiscountCode(Base):
     code: Mapped[str]
     shopify_id: Mapped[str | None]
     state: Mapped[CodeState] = mapped_column(server_default=CodeState.PLANNED)
+    is_current: Mapped[bool] = mapped_column(server_default=text("true"))
+    """False for a code that was replaced by a reissue, and for one that is not reissued yet."""
     unknown_outcomes: Mapped[int] = mapped_column(server_default=text("0"))
     """Creations at Shopify whose outcome is unknown. While there is one, the code may still appear."""
     not_before: Mapped[datetime | None]
@@ -553,7 +558,7 @@ Index(
     DiscountCode.redemption_id,
     DiscountCode.attempt,
     unique=True,
-    postgresql_where=DiscountCode.state != CodeState.FOREIGN,
+    postgresql_where=and_(DiscountCode.state != CodeState.FOREIGN, DiscountCode.is_current),
 )
 Index(
     "ix_discount_codes_planned",
@@ -690,6 +695,8 @@ class Refund(Base):
     """An API key or an operator."""
     reason: Mapped[str | None] = _personal()
     """In the actor's words. Shown in the activity log only."""
+    order_id: Mapped[str | None]
+    """The cancelled order that the refund is for. Its use of the code does not refuse the refund."""
     channels: Mapped[list[str]]
     """The channels that the refund is delivered on."""
     status: Mapped[RefundStatus] = mapped_column(server_default=RefundStatus.PENDING)
@@ -706,6 +713,73 @@ class Refund(Base):
 
 
 Index("ix_refunds_pending", Refund.created_at, postgresql_where=Refund.status == RefundStatus.PENDING)
+
+
+class Order(Base):
+    """An order that used a code, or a refunded one whose own webhook has not come yet. Has ids and amounts only."""
+
+    __tablename__ = "orders"
+    __table_args__ = (Index("ix_orders_updated_at", "updated_at"),)
+
+    shop_id: Mapped[int] = mapped_column(ForeignKey("shops.id"), primary_key=True, autoincrement=False)
+    id: Mapped[str] = mapped_column(primary_key=True)
+    total: Mapped[Decimal | None] = _money()
+    """What the customer paid, in the shop's currency. None: not known yet, like `lines`."""
+    lines: Mapped[dict[str, int] | None]
+    """Line item → units."""
+    refunds: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    """Refund → `amount` and `lines`."""
+    cancelled_at: Mapped[datetime | None]
+    voided_at: Mapped[datetime | None]
+    """When it was cancelled or fully refunded, by our clock."""
+    created_at: Mapped[datetime] = _now()
+    updated_at: Mapped[datetime] = _updated()
+
+
+class OrderCode(Base):
+    """A discount code that an order used."""
+
+    __tablename__ = "order_codes"
+    __table_args__ = (
+        ForeignKeyConstraint(["shop_id", "order_id"], ["orders.shop_id", "orders.id"]),
+        Index("ix_order_codes_redemption_id", "redemption_id"),
+    )
+
+    shop_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    order_id: Mapped[str] = mapped_column(primary_key=True)
+    code_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("discount_codes.id"), primary_key=True)
+    redemption_id: Mapped[str] = mapped_column(ForeignKey("redemptions.id"))
+
+
+class Reissue(Base):
+    """The reissue of a redemption's code after an order, and its result. Written before anything is done about it."""
+
+    __tablename__ = "reissues"
+    __table_args__ = (_one_of("status", ReissueStatus), Index("uq_reissues_code_id", "code_id", unique=True))
+
+    redemption_id: Mapped[str] = mapped_column(ForeignKey("redemptions.id"), primary_key=True)
+    order_id: Mapped[str] = mapped_column(primary_key=True)
+    shop_id: Mapped[int] = mapped_column(ForeignKey("shops.id"))
+    number: Mapped[int]
+    """Of the redemption's reissues, from 1."""
+    code_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("discount_codes.id"))
+    """The new code."""
+    channels: Mapped[list[str]]
+    """The channels that the reissue is delivered on."""
+    status: Mapped[ReissueStatus] = mapped_column(server_default=ReissueStatus.PENDING)
+    expires_at: Mapped[datetime | None]
+    """When the new code expires."""
+    balance_after: Mapped[int | None] = mapped_column(BigInteger)
+    """The customer's balance at the reissue."""
+    contact: Mapped[bytes | None] = _personal()
+    """The encrypted contact data at the reissue, as every delivery addresses it."""
+    created_at: Mapped[datetime] = _now()
+    reissued_at: Mapped[datetime | None]
+
+    _check_transition = validates("status")(_check_transition)
+
+
+Index("ix_reissues_pending", Reissue.created_at, postgresql_where=Reissue.status == ReissueStatus.PENDING)
 
 
 class Delivery(Base):

@@ -9,15 +9,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.statements import statement
 from domain.events import EventKind
-from domain.ids import attempt_workflow_ids, refund_workflow_id
+from domain.ids import attempt_workflow_ids, refund_workflow_id, reissue_workflow_id
 
 
 @dataclass(frozen=True, kw_only=True)
 class Unfinished:
-    """An unfinished attempt, or an unfinished refund.
+    """An unfinished attempt, refund or reissue.
 
     Attributes:
-        event: `reward_redeemed` for a purchase, `reward_refunded` for a refund.
+        event: `reward_redeemed` for a purchase, `reward_refunded` for a refund, `reward_reissued` for a reissue.
         channels: the channels that the event is delivered on.
     """
 
@@ -31,12 +31,16 @@ class Unfinished:
     deadline: datetime
     channels: list[str]
     is_queued: bool
+    order_id: str | None
+    """Of a reissue."""
 
     @property
     def workflow_ids(self) -> tuple[str, ...]:
         """The workflow ids that can work on it."""
         if self.event is EventKind.REWARD_REFUNDED:
             return (refund_workflow_id(self.redemption_id),)
+        if self.order_id is not None:
+            return (reissue_workflow_id(self.redemption_id, self.order_id),)
         return attempt_workflow_ids(self.redemption_id, self.number)
 
 
@@ -62,20 +66,31 @@ _UNFINISHED = {
         SELECT r.id, r.attempt FROM deliveries d JOIN redemptions r ON r.id = d.redemption_id
         WHERE d.status = ANY(:unsent) AND d.event = :refunded AND d.created_at < :before {among}
     """,
+    EventKind.REWARD_REISSUED: """
+        SELECT r.id, r.attempt FROM reissues i JOIN redemptions r ON r.id = i.redemption_id
+        WHERE i.status = :requested AND i.created_at < :before {among}
+        UNION
+        SELECT r.id, r.attempt FROM deliveries d JOIN redemptions r ON r.id = d.redemption_id
+        WHERE d.status = ANY(:unsent) AND d.event = :reissued AND d.created_at < :before {among}
+    """,
 }
 EVENTS = tuple(_UNFINISHED)
 """The events whose workflows can be unfinished. A failed purchase is the purchase's workflow."""
 
+# A redemption has at most one that is pending.
+_LAST_REISSUE = "SELECT i.{} FROM reissues i WHERE i.redemption_id = r.id ORDER BY i.number DESC LIMIT 1"
 _CHANNELS = {
     EventKind.REWARD_REDEEMED: """
         ARRAY(SELECT channel FROM deliveries d WHERE d.redemption_id = r.id AND d.event = :redeemed ORDER BY channel)
     """,
     EventKind.REWARD_REFUNDED: "(SELECT f.channels FROM refunds f WHERE f.redemption_id = r.id)",
+    EventKind.REWARD_REISSUED: f"({_LAST_REISSUE.format('channels')})",
 }
+_ORDERS = {EventKind.REWARD_REISSUED: f"({_LAST_REISSUE.format('order_id')})"}
 _PAGE = """
     WITH unfinished AS ({unfinished})
     SELECT r.shop_id, s.domain AS shop_domain, r.id AS redemption_id, u.attempt AS number,
-           r.customer_id, r.reward_id, r.deadline, {channels} AS channels, r.is_queued
+           r.customer_id, r.reward_id, r.deadline, {channels} AS channels, r.is_queued, {order} AS order_id
     FROM unfinished u JOIN redemptions r USING (id) JOIN shops s ON s.id = r.shop_id
     WHERE CAST(:deadline AS timestamptz) IS NULL
        OR (r.deadline, r.id, u.attempt) > (CAST(:deadline AS timestamptz), :id, CAST(:attempt AS integer))
@@ -110,7 +125,9 @@ async def list_unfinished(
 
 def _query(event: EventKind, among: Sequence[str] | None) -> TextClause:
     condition = "" if among is None else "AND r.id = ANY(CAST(:among AS text[]))"
-    sql = _PAGE.format(unfinished=_UNFINISHED[event].format(among=condition), channels=_CHANNELS[event])
+    unfinished = _UNFINISHED[event].format(among=condition)
+    order = _ORDERS.get(event, "CAST(NULL AS text)")
+    sql = _PAGE.format(unfinished=unfinished, channels=_CHANNELS[event], order=order)
     return statement(sql) if among is None else statement(sql).bindparams(among=list(among))
 
 

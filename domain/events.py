@@ -14,14 +14,21 @@ class EventKind(StrEnum):
 
     REWARD_REDEEMED = "reward_redeemed"
     REWARD_REFUNDED = "reward_refunded"
+    REWARD_REISSUED = "reward_reissued"
     PURCHASE_FAILED = "purchase_failed"
     """A queued purchase got no discount code. For webhook subscribers only."""
 
 
+_MARKS = {
+    EventKind.REWARD_REFUNDED: " (refund)",
+    EventKind.REWARD_REISSUED: " (reissue)",
+    EventKind.PURCHASE_FAILED: " (failed purchase)",
+}
+
+
 def channel_label(channel: str, event: str) -> str:
     """The channel's name for people. A delivery of another event than the purchase is marked as such."""
-    marks = {EventKind.REWARD_REFUNDED: " (refund)", EventKind.PURCHASE_FAILED: " (failed purchase)"}
-    return channel + marks.get(EventKind(event), "")
+    return channel + _MARKS.get(EventKind(event), "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +48,9 @@ class RewardEvent:
         points: spent, refunded, or released.
         points_balance: the customer's balance right after the event.
         discount_value: in the shop's currency, or in percent; None for a discount without an amount.
-        occurred_at: when the redemption was captured, refunded, or failed, UTC.
+        occurred_at: when the redemption was captured, refunded, reissued, or failed, UTC.
         expires_at: when the code stops working; None if it never expires or is already removed.
+        occurrence: which reissue of the redemption it is. 0 for other events, which happen once.
     """
 
     kind: EventKind
@@ -60,11 +68,13 @@ class RewardEvent:
     currency: str
     occurred_at: datetime
     expires_at: datetime | None
+    occurrence: int = 0
 
     @property
     def event_id(self) -> UUID:
         """The same for every retry and vendor, so that vendors can drop duplicates."""
-        return uuid5(_NAMESPACE, f"{self.kind} {self.redemption_id}")
+        occurrence = f" {self.occurrence}" if self.occurrence else ""
+        return uuid5(_NAMESPACE, f"{self.kind} {self.redemption_id}{occurrence}")
 
     def delivery_id(self, subscription_id: str) -> UUID:
         """The event's id for one webhook subscriber, the same on every retry."""

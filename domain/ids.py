@@ -52,13 +52,23 @@ def refund_workflow_id(redemption_id: str) -> str:
     return f"refund-{redemption_id}"
 
 
+def reissue_workflow_id(redemption_id: str, order_id: str) -> str:
+    """Workflow id of the reissue of a redemption's code after an order was cancelled or refunded."""
+    return f"reissue-{redemption_id}-{order_id}"
+
+
 def webhook_workflow_id(shop_domain: str, webhook_id: str) -> str:
     """Workflow id that processes one Shopify webhook."""
     return f"webhook-{shop_domain}-{webhook_id}"
 
 
 def parse_workflow_id(workflow_id: str) -> tuple[str, int | None] | None:
-    """Redemption id and attempt named by a workflow id. The attempt of a refund is None; None for other workflows."""
+    """Redemption id and attempt named by a workflow id. None for other workflows.
+
+    The attempt of a refund or reissue is None.
+    """
+    if match := re.fullmatch(r"reissue-(cr_[a-z0-9]+)-.+", workflow_id):
+        return match[1], None
     match = re.fullmatch(r"(?:redemption|settlement|refund)-(cr_[a-z0-9]+)(?:-([0-9]+))?", workflow_id)
     return match and (match[1], int(match[2]) if match[2] else None)
 

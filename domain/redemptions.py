@@ -3,6 +3,7 @@
           reserve            capture              order webhook
 (none) ──────────> pending ──────────> active ──────────────────> used
                       │                  ├── expired, refunded ──> expired
+                      │                  ├── used, order cancelled, code reissued ──> active
                       │                  └── expired, late order webhook ──> used
                       └─ compensation ─> failed ── same key again ─> pending (attempt + 1)
 """
@@ -38,7 +39,8 @@ _SUCCESSORS = {
     RedemptionStatus.FAILED: frozenset({RedemptionStatus.PENDING}),
     RedemptionStatus.ACTIVE: frozenset({RedemptionStatus.USED, RedemptionStatus.EXPIRED}),
     RedemptionStatus.EXPIRED: frozenset({RedemptionStatus.USED}),
-    RedemptionStatus.USED: frozenset[RedemptionStatus](),
+    # Its order was cancelled: the code is reissued, or the points are refunded.
+    RedemptionStatus.USED: frozenset({RedemptionStatus.ACTIVE, RedemptionStatus.EXPIRED}),
 }
 
 CAPTURED = frozenset({RedemptionStatus.ACTIVE, RedemptionStatus.USED, RedemptionStatus.EXPIRED})

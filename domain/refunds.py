@@ -1,7 +1,7 @@
 """The refund's state machine.
 
 pending ──────> done      the code is removed and the points are back in their lots
-   └──────────> refused   the code was used
+   └──────────> refused   the code was used; pending again if its order is cancelled
 """
 
 from enum import StrEnum
@@ -18,9 +18,14 @@ class RefundStatus(State):
 
     @property
     def successors(self) -> frozenset["RefundStatus"]:
-        """Only a pending refund changes."""
-        is_pending = self is RefundStatus.PENDING
-        return frozenset({RefundStatus.DONE, RefundStatus.REFUSED} if is_pending else ())
+        """The statuses that may follow this one."""
+        match self:
+            case RefundStatus.PENDING:
+                return frozenset({RefundStatus.DONE, RefundStatus.REFUSED})
+            case RefundStatus.REFUSED:
+                return frozenset({RefundStatus.PENDING})
+            case RefundStatus.DONE:
+                return frozenset()
 
 
 class RefundRefusal(StrEnum):

@@ -34,6 +34,7 @@ class WebhookEvent(StrEnum):
 
     POINTS_REDEEMED = "points.redeemed"
     POINTS_REFUNDED = "points.refunded"
+    POINTS_REISSUED = "points.reissued"
     PURCHASE_FAILED = "points.purchase_failed"
     POINTS_EARNED = "points.earned"
     TIER_UPGRADE = "customer.tier_upgrade"
@@ -43,6 +44,7 @@ class WebhookEvent(StrEnum):
 SENT_EVENTS = {
     EventKind.REWARD_REDEEMED: WebhookEvent.POINTS_REDEEMED,
     EventKind.REWARD_REFUNDED: WebhookEvent.POINTS_REFUNDED,
+    EventKind.REWARD_REISSUED: WebhookEvent.POINTS_REISSUED,
     EventKind.PURCHASE_FAILED: WebhookEvent.PURCHASE_FAILED,
 }
 

@@ -63,6 +63,9 @@ class ActionKind(StrEnum):
     """Start a recovery workflow, as no workflow is open."""
 
 
+_RECOVER = {EventKind.REWARD_REFUNDED: "recover the refund", EventKind.REWARD_REISSUED: "recover the reissue"}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Operator:
     actor: str
@@ -108,8 +111,7 @@ class Action:
 
     def __str__(self) -> str:
         if self.kind is ActionKind.RESTART:
-            is_refund = self.details.event is EventKind.REWARD_REFUNDED
-            recover = "recover the refund" if is_refund else f"recover attempt {self.details.attempt.number}"
+            recover = _RECOVER.get(self.details.event, f"recover attempt {self.details.attempt.number}")
             return f"{recover}, retry {', '.join(self.retry_channels)}" if self.retry_channels else recover
         label = channel_label(self.channel, self.details.event)
         return f"retry {label} now" if self.kind is ActionKind.RETRY_NOW else f"{self.kind} {label}"

@@ -46,6 +46,7 @@ class StuckKind(StrEnum):
     UNDECIDED = "undecided"
     NO_WORKER = "no_worker"
     REFUND_WAITS = "refund_waits"
+    REISSUE_WAITS = "reissue_waits"
 
 
 REDRIVABLE = frozenset({StuckKind.NEEDS_ATTENTION, StuckKind.RUN_GONE})
@@ -71,6 +72,7 @@ _REMEDIES = {
     StuckKind.WORKFLOW_FAILING: Remedy("deploy a fix; see", "pointsaga show {id}", "pointsaga show {id}"),
     StuckKind.UNFENCED: Remedy("wait for Shopify; see", "pointsaga show {id}", "pointsaga show {id}"),
     StuckKind.REFUND_WAITS: Remedy("wait for Shopify; see", "pointsaga show {id}", "pointsaga show {id}"),
+    StuckKind.REISSUE_WAITS: Remedy("wait for Shopify; see", "pointsaga show {id}", "pointsaga show {id}"),
     StuckKind.UNDECIDED: Remedy("wait for the worker; see", "pointsaga show {id}", "pointsaga show {id}"),
     StuckKind.NO_WORKER: Remedy("start a worker; see", "pointsaga status", "pointsaga status"),
 }
@@ -83,7 +85,8 @@ class Stuck:
     Attributes:
         shop: the shop's domain. None: the ledger has no such attempt.
         redemption_id: None for a workflow that concerns no redemption.
-        event: `reward_redeemed` for a purchase, `reward_refunded` for a refund. None: not in the ledger.
+        event: `reward_redeemed` for a purchase, `reward_refunded` for a refund, `reward_reissued` for a reissue. None:
+            not in the ledger.
         run: workflow id of the open workflow, if there is one.
         channels: channels of the unsent deliveries.
     """
@@ -255,6 +258,8 @@ def _with_workflow(details: UnfinishedDetails, workflow: OpenWorkflow, *, is_wor
         return _stuck(details, StuckKind.VENDOR_DOWN, _errors(pending), run=workflow.id)
     if details.event is EventKind.REWARD_REFUNDED:
         return _stuck(details, StuckKind.REFUND_WAITS, "the code is not yet removed at Shopify", run=workflow.id)
+    if details.event is EventKind.REWARD_REISSUED:
+        return _stuck(details, StuckKind.REISSUE_WAITS, "the new code is not yet created at Shopify", run=workflow.id)
     if details.undecided:
         why = "the deadline has passed, and the attempt is neither captured nor released"
         return _stuck(details, StuckKind.UNDECIDED, why, run=workflow.id)
@@ -274,6 +279,8 @@ def _unfinished_part(details: UnfinishedDetails) -> str:
         return f"not delivered: {', '.join(channel_label(one.channel, one.event) for one in details.undelivered)}"
     if details.event is EventKind.REWARD_REFUNDED:
         return "the refund is not done"
+    if details.event is EventKind.REWARD_REISSUED:
+        return "the reissue is not done"
     return "the points are reserved" if details.undecided else "the code is not voided"
 
 

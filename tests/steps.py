@@ -64,7 +64,7 @@ class Steps:
         async with self.service.store() as session:
             code = await find_code(session, shop_id=mine.shop_id, redemption_id=mine.redemption_id, attempt=mine.number)
         assert code is not None
-        request = await self.discounts._request(code)  # pyright: ignore[reportPrivateUsage]
+        request = self.discounts._codes.request(code)  # pyright: ignore[reportPrivateUsage]
         return request.store, request.discount
 
     async def expire_lots(self, expires_in: timedelta = timedelta(hours=-1)) -> None:

@@ -13,22 +13,27 @@ from activities.metafields import Metafields
 from activities.points import Points
 from activities.reconciliation import Reconciliation
 from activities.refunds import Refunds
+from activities.reissues import Reissues
 from activities.webhooks import Webhooks
 from domain.eligibility import Refusal
 from domain.events import EventKind
-from domain.ids import refund_workflow_id, settlement_workflow_id
+from domain.ids import refund_workflow_id, reissue_workflow_id, settlement_workflow_id
 from workflows.progress import Progress, Stage, StepProgress, StepState
 
 RESERVE = Points.reserve_points.__name__
 GENERATE = Discounts.generate_discount_code.__name__
 REFUND_POINTS = Refunds.refund_points.__name__
+REISSUE = Reissues.reissue_discount_code.__name__
 
 _STEP_NAMES = {
     RESERVE: "Reserve points",
     GENERATE: "Generate discount code and capture",
     Refunds.remove_discount_code.__name__: "Remove discount code at Shopify",
     REFUND_POINTS: "Refund points",
+    Reissues.retire_discount_code.__name__: "Deactivate the old code at Shopify",
+    REISSUE: "Create the new code and exchange the two",
     Reconciliation.find_orphaned_refunds.__name__: "Refunds without open workflow",
+    Reconciliation.find_orphaned_reissues.__name__: "Reissues without open workflow",
     Reconciliation.recheck_idle_workflows.__name__: "Workflows rechecked because nothing is left to deliver",
     Webhooks.find_unprocessed_webhooks.__name__: "Webhooks without open workflow",
     Metafields.sync_metafields.__name__: "Metafields updated",
@@ -44,6 +49,7 @@ _AFTER_PIVOT = {
     EventKind.REWARD_REDEEMED: "**Purchased.** The points are spent and the customer has the code.",
     EventKind.REWARD_REFUNDED: "**Refunded.** The code is removed and the points are returned.",
     EventKind.PURCHASE_FAILED: "**Not purchased.** The points are released and the code cannot be used.",
+    EventKind.REWARD_REISSUED: "**Reissued.** The customer has a new code; the old one no longer works.",
 }
 
 
@@ -75,6 +81,17 @@ def refund_details(attempt: Attempt) -> str:
         f"Refund of redemption `{attempt.redemption_id}`, shop `{attempt.shop_domain}`. "
         "The activity log has the actor and the reason.",
         _recovered_by(refund_workflow_id(attempt.redemption_id)),
+        _where_to_look(attempt),
+    )
+
+
+def reissue_details(attempt: Attempt) -> str:
+    """Static details of a reissue."""
+    assert attempt.order_id is not None, "a reissue has its order"
+    return _paragraphs(
+        f"New code for redemption `{attempt.redemption_id}`, shop `{attempt.shop_domain}`: its order "
+        f"{quoted(attempt.order_id)} was cancelled or fully refunded.",
+        _recovered_by(reissue_workflow_id(attempt.redemption_id, attempt.order_id)),
         _where_to_look(attempt),
     )
 
@@ -145,6 +162,15 @@ def _refunding(progress: Progress) -> list[str]:
     ]
 
 
+def _reissuing(progress: Progress) -> list[str]:
+    return [
+        "**Reissue in progress.** The old code is deactivated first, then the redemption gets a new one.",
+        _steps(progress),
+        f"{_NO_ACTION} This is retried until it succeeds. {_PENDING_ACTIVITIES} "
+        "If Shopify rejects the request, restore the shop's access to Shopify. The workflow then continues.",
+    ]
+
+
 def _delivering(progress: Progress) -> list[str]:
     waiting = progress.steps_in(StepState.IN_PROGRESS)
     return [
@@ -185,6 +211,10 @@ def _done(progress: Progress) -> list[str]:
             else "**Not refunded:** the code was used. The points stay spent."
         )
         return [status, _steps(progress), f"{_NO_ACTION} The workflow is finished."]
+    if progress.event is EventKind.REWARD_REISSUED:
+        is_reissued = progress.steps[REISSUE].state is StepState.DONE
+        status = _AFTER_PIVOT[progress.event] if is_reissued else "**Not reissued:** another order has used the code."
+        return [status, _steps(progress), f"{_NO_ACTION} The workflow is finished."]
     if progress.steps[GENERATE].state is StepState.DONE:
         return [_AFTER_PIVOT[progress.event], _steps(progress), f"{_NO_ACTION} The workflow is finished."]
     return [
@@ -199,6 +229,7 @@ _STAGES: dict[Stage, Callable[[Progress], list[str]]] = {
     Stage.REDEEMING: _redeeming,
     Stage.COMPENSATING: _compensating,
     Stage.REFUNDING: _refunding,
+    Stage.REISSUING: _reissuing,
     Stage.DELIVERING: _delivering,
     Stage.NEEDS_ATTENTION: _needs_attention,
     Stage.DONE: _done,

@@ -2,8 +2,9 @@
 
 from temporalio import workflow
 
-from activities.webhooks import ReceivedWebhook, Webhooks
+from activities.webhooks import ReceivedWebhook, Reversal, Webhooks
 from workflows.current_details import webhook_details
+from workflows.recovery import start_recovery
 from workflows.saga import insist
 
 
@@ -15,5 +16,9 @@ class ProcessWebhook:
     async def run(self, received: ReceivedWebhook) -> None:
         """Repeat the step until nothing is left. A large shop is erased in batches of customers."""
         workflow.set_current_details(webhook_details(received.topic))
-        while not await insist(Webhooks.process_webhook, received, summary=received.topic, background=True):
-            pass
+        outcome: bool | list[Reversal] = False
+        while not outcome:
+            outcome = await insist(Webhooks.process_webhook, received, summary=received.topic, background=True)
+        # The reconciler starts those that are lost here.
+        for reversal in [] if outcome is True else outcome:
+            await start_recovery(reversal.attempt, reversal.event)

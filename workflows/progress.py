@@ -18,6 +18,7 @@ from activities.attempt import Attempt, Failure
 from activities.discounts import Discounts
 from activities.points import Points
 from activities.refunds import Refunds
+from activities.reissues import Reissues
 from domain.eligibility import Refusal
 from domain.events import EventKind
 from domain.failures import FailureCode
@@ -39,6 +40,7 @@ STEPS = {
     EventKind.REWARD_REDEEMED: (Points.reserve_points.__name__, Discounts.generate_discount_code.__name__),
     EventKind.REWARD_REFUNDED: (Refunds.remove_discount_code.__name__, Refunds.refund_points.__name__),
     EventKind.PURCHASE_FAILED: (),
+    EventKind.REWARD_REISSUED: (Reissues.retire_discount_code.__name__, Reissues.reissue_discount_code.__name__),
 }
 """Activity names of the steps before the pivot, by the event that is delivered after it."""
 
@@ -49,6 +51,7 @@ class Stage(StrEnum):
     REDEEMING = "Redeeming"
     COMPENSATING = "Compensating"
     REFUNDING = "Refunding"
+    REISSUING = "Reissuing"
     DELIVERING = "Delivering"
     NEEDS_ATTENTION = "NeedsAttention"
     DONE = "Done"
@@ -77,7 +80,7 @@ class StepProgress:
 
 @dataclass(kw_only=True)
 class Progress:
-    """Progress of one attempt, or of its refund. Every change updates the current details in the Temporal UI.
+    """Progress of one attempt, its refund or its reissue. Every change updates the current details in the Temporal UI.
 
     Attributes:
         event: the event that is delivered after the pivot.

@@ -6,8 +6,7 @@ Started every minute.
 from typing import Any, TypeVar
 
 from temporalio import workflow
-from temporalio.common import TypedSearchAttributes
-from temporalio.exceptions import ActivityError, WorkflowAlreadyStartedError
+from temporalio.exceptions import ActivityError
 
 from activities.attempt import Attempt
 from activities.drift import Drift
@@ -18,9 +17,12 @@ from domain.events import EventKind
 from domain.ids import webhook_workflow_id
 from workflows.current_details import reconciliation_details
 from workflows.process_webhook import ProcessWebhook
-from workflows.progress import attempt_attributes, priority_of, shop_attributes
-from workflows.recovery import recovery_workflow
+from workflows.progress import shop_attributes
+from workflows.recovery import start_child, start_recovery
 from workflows.saga import INSIST_TIMEOUT, Step, background_queue, insist
+
+_REISSUES = "reissues"
+"""Patch: reissues are reconciled too."""
 
 Result = TypeVar("Result", int, list[Attempt], list[ReceivedWebhook])
 
@@ -35,15 +37,18 @@ class ReconcileRedemptions:
 
     @workflow.run
     async def run(self) -> int:
-        """Run every step once. Returns the number of orphaned redemptions and refunds."""
+        """Run every step once. Returns the number of orphaned redemptions, refunds and reissues."""
         self._orphaned = await insist(
             Reconciliation.find_orphaned_redemptions, None, summary="without open workflow", background=True
         )
         for attempt in self._orphaned:
-            await _recover(attempt, EventKind.REWARD_REDEEMED)
+            await start_recovery(attempt, EventKind.REWARD_REDEEMED)
         refunds = await self._try(Reconciliation.find_orphaned_refunds) or []
         for attempt in refunds:
-            await _recover(attempt, EventKind.REWARD_REFUNDED)
+            await start_recovery(attempt, EventKind.REWARD_REFUNDED)
+        reissues = await self._try(Reconciliation.find_orphaned_reissues) or [] if workflow.patched(_REISSUES) else []
+        for attempt in reissues:
+            await start_recovery(attempt, EventKind.REWARD_REISSUED)
         for webhook in await self._try(Webhooks.find_unprocessed_webhooks) or []:
             await _process(webhook)
         await self._try(Reconciliation.recheck_idle_workflows)
@@ -51,7 +56,7 @@ class ReconcileRedemptions:
         await self._try(Drift.check_codes)
         await self._try(Reconciliation.prune_idempotency_keys)
         await self._try(Webhooks.prune_webhooks)
-        return len(self._orphaned) + len(refunds)
+        return len(self._orphaned) + len(refunds) + len(reissues)
 
     async def _try(self, step: Step[None, Result]) -> Result | None:
         """Run a step that must not delay the next reconciliation: what fails is left to it."""
@@ -76,38 +81,7 @@ class ReconcileRedemptions:
         workflow.set_current_details(reconciliation_details(self._orphaned, self._results))
 
 
-async def _recover(attempt: Attempt, event: EventKind) -> None:
-    recovery = recovery_workflow(attempt, event)
-    attributes = attempt_attributes(attempt, recovery.stage)
-    await _start(recovery.run, attempt, recovery.id, attributes, summary=recovery.summary, details=recovery.details)
-
-
 async def _process(webhook: ReceivedWebhook) -> None:
     workflow_id = webhook_workflow_id(webhook.shop_domain, webhook.webhook_id)
     attributes = shop_attributes(webhook.shop_domain)
-    await _start(ProcessWebhook.run, webhook, workflow_id, attributes, summary=webhook.topic)
-
-
-async def _start(
-    run: Any,
-    request: Attempt | ReceivedWebhook,
-    workflow_id: str,
-    attributes: TypedSearchAttributes,
-    *,
-    summary: str,
-    details: str | None = None,
-) -> None:
-    try:
-        await workflow.start_child_workflow(
-            run,
-            request,
-            id=workflow_id,
-            # The child outlives this reconciliation.
-            parent_close_policy=workflow.ParentClosePolicy.ABANDON,
-            static_summary=summary,
-            static_details=details,
-            search_attributes=attributes,
-            priority=priority_of(request.shop_id, is_awaited=False),
-        )
-    except WorkflowAlreadyStartedError:
-        workflow.logger.info("workflow %s is already running", workflow_id)
+    await start_child(ProcessWebhook.run, webhook, workflow_id, attributes, summary=webhook.topic)

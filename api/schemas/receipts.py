@@ -63,6 +63,18 @@ class Reversal(_Part):
     at: Timestamp
 
 
+class ReissueMade(_Part):
+    """The reissue of the code after an order was cancelled or fully refunded."""
+
+    order_id: str = Field(description="Shopify's id of the order.", examples=["820982911946154508"])
+    status: Literal["pending", "done", "refused"] = Field(
+        description="`refused`: another order has used the code.", examples=["done"]
+    )
+    requested_at: Timestamp
+    reissued_at: Timestamp | None
+    expires_at: Timestamp | None = Field(description="When the new code expires. Null: never.")
+
+
 class Failure(_Part):
     """Why an attempt failed."""
 
@@ -88,6 +100,7 @@ class ReceiptAttributes(_Part):
     lots: list[LotDrawn]
     deliveries: list[DeliveryMade]
     reversals: list[Reversal]
+    reissues: list[ReissueMade]
     failures: list[Failure]
 
 

@@ -8,15 +8,18 @@ from domain.deliveries import UNSENT, DeliveryStatus
 from domain.discounts import CodeState
 from domain.redemptions import CAPTURED, RedemptionStatus
 from domain.refunds import RefundStatus
+from domain.reissues import ReissueStatus
 from domain.states import State
 from domain.subscriptions import WebhookDeliveryStatus
 
 ALLOWED: dict[type[State], str] = {
-    RedemptionStatus: "pending>active pending>failed failed>pending active>used active>expired expired>used",
+    RedemptionStatus: "pending>active pending>failed failed>pending active>used active>expired expired>used "
+    "used>active used>expired",
     CodeState: "planned>live planned>void planned>fenced planned>foreign live>void",
     DeliveryStatus: "pending>sent pending>failed pending>unknown pending>skipped failed>pending failed>skipped "
     "failed>sent skipped>sent skipped>unknown unknown>sent",
-    RefundStatus: "pending>done pending>refused",
+    RefundStatus: "pending>done pending>refused refused>pending",
+    ReissueStatus: "pending>done pending>refused",
     WebhookDeliveryStatus: "unsent>sent unsent>refused",
 }
 TRANSITIONS = [pair for machine in ALLOWED for pair in product(machine, machine)]
