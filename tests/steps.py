@@ -10,6 +10,7 @@ from activities.attempt import Attempt
 from activities.discounts import Discounts
 from activities.points import Points
 from activities.refunds import Refunds
+from activities.reissues import Reissues
 from clients.shopify import Shopify, Store
 from db.captures import find_code
 from db.tables import DiscountCode, PointLot, Redemption
@@ -31,6 +32,7 @@ class Steps:
     points: Points
     discounts: Discounts
     refunds: Refunds
+    reissues: Reissues
     shopify: Shopify
     first: Attempt
 
@@ -73,8 +75,9 @@ class Steps:
             await session.execute(mine.values(expires_at=func.now() + expires_in))
 
 
-async def steps_for(service: Service, *lots: Json) -> Steps:
-    shop = await service.open_shop(a_shop(a_customer(*lots)))
+async def steps_for(service: Service, *lots: Json, **changes: Any) -> Steps:
+    """Steps of a customer with these lots, in a shop with these changes."""
+    shop = await service.open_shop(a_shop(a_customer(*lots), **changes))
     attempt = Attempt(
         shop_id=(await shop.row()).id,
         shop_domain=shop.domain,
@@ -92,6 +95,7 @@ async def steps_for(service: Service, *lots: Json) -> Steps:
         points=Points(service.store, vault),
         discounts=Discounts(service.store, vault, shopify),
         refunds=Refunds(service.store, vault, shopify),
+        reissues=Reissues(service.store, vault, shopify),
         shopify=shopify,
         first=attempt,
     )

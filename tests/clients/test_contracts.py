@@ -143,6 +143,7 @@ EVENTS: list[dict[str, Any]] = [
     {"email": None},
     {"discount_value": None, "expires_at": None},
     {"kind": EventKind.REWARD_REFUNDED, "expires_at": None},
+    {"kind": EventKind.REWARD_REISSUED, "occurrence": 1},
 ]
 every_event = pytest.mark.parametrize("changes", EVENTS, ids=str)
 

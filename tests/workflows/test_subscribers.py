@@ -10,13 +10,14 @@ from sqlalchemy import select, update
 
 from db.tables import WebhookDelivery, WebhookSubscription
 from settings import Settings
-from tests.builders import Json, a_customer, a_lot, a_shop, encrypt_with_lost_key
+from tests.builders import Json, a_customer, a_lot, a_reward, a_shop, encrypt_with_lost_key
 from tests.receiver import Received, Receiver, listening
 from tests.service import Service
 from tests.shop import Shop
 from tests.waiting import wait_for
 from tests.workflows.conftest import Outage
 from tests.workflows.replay import readable
+from tests.workflows.webhook_bodies import an_order
 
 SUBSCRIPTIONS = "/v1/webhook-subscriptions"
 
@@ -266,3 +267,24 @@ async def test_the_history_contains_no_address_and_no_secret(service: Service, s
     assert f"1 of 1 not sent: {subscription['id']} HTTP 500" in text
     for secret in (subscription["secret"], receiver.url, "127.0.0.1", discount["code"], "@shopper"):
         assert secret not in text
+
+
+async def test_subscribers_get_the_reissued_code(service: Service) -> None:
+    reward = a_reward(on_order_cancelled="reissue")
+    shop = await service.open_shop(a_shop(a_customer(a_lot(500)), rewards=[reward], vendors=["shopify"]))
+    async with listening() as receiver:
+        await subscribe(shop, receiver, "points.reissued")
+        code = (await shop.purchase()).json()["data"]["attributes"]["discount_code"]
+        order = an_order(code)
+        await shop.process_webhook("orders/cancelled", {**order, "cancelled_at": order["created_at"]})
+        await wait_for(lambda: _number_of(receiver), 1)
+
+    [received] = receiver.received
+    [redemption] = (await shop.get(f"/v1/customers/{shop.customers[0]}/reward-history")).json()["data"]
+    data = received.content["data"]
+    assert (received.content["event"], data["points_redeemed"]) == ("points.reissued", 500)
+    assert data["discount_code"] == redemption["attributes"]["discount_code"] != code
+
+
+async def _number_of(receiver: Receiver) -> int:
+    return len(receiver.received)
