@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "0020"
-down_revision = "0019"
+down_revision = "0018"
 branch_labels = None
 depends_on = None
 
@@ -11,11 +11,6 @@ EVENTS = "'reward_redeemed', 'reward_refunded', 'reward_reissued'"
 
 
 def upgrade() -> None:
-    op.execute("""
-    ALTER TABLE shops
-        ADD COLUMN on_order_cancelled varchar NOT NULL DEFAULT 'none',
-        ADD CONSTRAINT ck_shops_on_order_cancelled CHECK (on_order_cancelled IN ('none', 'reissue', 'refund_points'))
-    """)
     op.execute("ALTER TABLE discount_codes ADD COLUMN is_current boolean NOT NULL DEFAULT true")
     # The older version keeps it: for its rows the two conditions are the same.
     op.execute("DROP INDEX uq_discount_codes_current")
