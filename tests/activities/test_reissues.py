@@ -117,6 +117,15 @@ async def test_webhooks_of_a_refunded_order_request_one_reissue(steps: Steps, we
     assert await steps.service.audit() == []
 
 
+async def test_repeated_webhooks_request_one_reissue(steps: Steps) -> None:
+    await receive(steps, CANCELLED, CREATED, CANCELLED, REST)
+    assert await reissue(steps)
+    await receive(steps, HALF, CANCELLED, code=(await steps.codes())[0].code)
+
+    assert [code.state for code in await steps.codes()] == ["void", "live"]
+    assert len(await steps.shop.activity_log("order_cancelled")) == 1
+
+
 async def test_units_alone_can_refund_an_order(steps: Steps) -> None:
     await receive(steps, CREATED)
     async with steps.service.store.begin() as session:
