@@ -99,6 +99,7 @@ class Code(Row):
     attempt: int
     code: str
     state: CodeState
+    is_current: bool
 
 
 class RefundRow(Row):
@@ -374,7 +375,7 @@ class Evidence(State):
     def code_of(self, row: Redemption) -> str | None:
         """The code of a captured redemption."""
         own = [one for one in self.ledger.discount_codes if (one.redemption_id, one.attempt) == (row.id, row.attempt)]
-        return next((one.code for one in own if one.state is not CodeState.FOREIGN), None)
+        return next((one.code for one in own if one.state is not CodeState.FOREIGN and one.is_current), None)
 
     def moved(self, kind: EntryKind) -> Counter[str]:
         """Sum of the ledger entries of this kind, by customer."""

@@ -80,8 +80,10 @@ def codes_work_while_paid(state: State) -> Problems:
                 yield code.redemption_id, f"its own code {code.code} is foreign and works for {customers}"
             continue
         row = state.ledger.by_id[code.redemption_id]
-        is_paid = row.is_paid and code.attempt == row.attempt
+        is_paid = row.is_paid and code.attempt == row.attempt and code.is_current
         is_voided = not is_paid if state.voided is None else (row.id, code.attempt) in state.voided
+        # The old code of a reissue ends before there is a new one.
+        is_voided |= not code.is_current and code.state is CodeState.VOID
         may_be_gone = row.status is RedemptionStatus.USED or row.id in state.removable
         least, most = is_paid and not may_be_gone, not (is_voided or row.is_refunded)
         if (code.state is CodeState.LIVE) != is_paid:

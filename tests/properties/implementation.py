@@ -1,6 +1,7 @@
 """The product under test: one customer of a new shop in PostgreSQL, the activities, and the sandbox's Shopify."""
 
 from collections.abc import Awaitable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,9 +15,12 @@ import clients.shopify
 from activities.attempt import Attempt
 from activities.discounts import Discounts
 from activities.expiry import Expiry
+from activities.order_webhooks import order_cancelled
 from activities.points import Points
 from activities.refunds import Refunds
+from activities.reissues import Reissues
 from clients.outcomes import VendorError
+from clients.shopify_webhooks import Order
 from database import Sessions
 from db import discount_codes, points, redemptions, refunds
 from db.tables import Customer, LedgerEntry, PointLot, Reward, Shop
@@ -36,6 +40,7 @@ from tests.faults import CREATE_CODE, DEACTIVATE_CODE, DELETE_CODE, VendorFault
 from tests.properties.operations import (
     REDEEMED,
     REWARDS,
+    Cancel,
     Earn,
     Generate,
     Message,
@@ -79,6 +84,7 @@ class Backend:
         self.discounts = Discounts(store, vault, client)
         self.expiry = Expiry(store)
         self.refunds = Refunds(store, vault, client)
+        self.reissues = Reissues(store, vault, client)
 
     async def new_customer(self) -> "Implementation":
         """A customer without points, in a new shop."""
@@ -94,9 +100,12 @@ class Backend:
 
 
 def _reward(shop_id: int, name: str) -> dict[str, Any]:
-    discount = {"discount_type": "fixed_amount", "discount_amount": "5.00", "expiry_days": 30}
-    limits = {"points_cost": REWARDS[name].cost, "max_redemptions": REWARDS[name].cap}
-    return {"shop_id": shop_id, "id": name, "name": name, **discount, **limits}
+    reward = REWARDS[name]
+    discount = {"discount_type": "fixed_amount", "discount_amount": None if reward.step else "5.00", "expiry_days": 30}
+    price = {"points_cost": reward.step or reward.cost, "points_step": reward.step}
+    price |= {"pricing": "variable" if reward.step else "fixed", "value_per_step": "0.50" if reward.step else None}
+    limits = {"max_redemptions": reward.cap, "max_per_customer": reward.limit, "on_order_cancelled": "reissue"}
+    return {"shop_id": shop_id, "id": name, "name": name, **discount, **price, **limits}
 
 
 class Implementation:
@@ -107,6 +116,7 @@ class Implementation:
         self._shop = shop
         self._start = datetime.now(UTC)
         self._late: set[tuple[int, int]] = set()
+        self._orders = 0
         self.ids = [new_redemption_id() for _ in REDEEMED]
         """Redemption ids, in the order of `REDEEMED`."""
 
@@ -186,6 +196,29 @@ class Implementation:
         finally:
             self._backend.shopify.script.clear()
 
+    async def cancel(self, cancel: Cancel) -> None:
+        """Let an order use the code and be cancelled, and reissue the code: first with the fault, then without."""
+        self._orders += 1
+        order_id, requested = str(self._orders), []
+        async with self._backend.store.begin() as session:
+            row = await redemptions.find_redemption(session, self._shop.id, self.ids[cancel.redemption])
+            code = row and await discount_codes.customer_code(session, row)
+            if row is not None and code is not None:
+                now = datetime.now(UTC)
+                order = {"id": order_id, "created_at": now, "cancelled_at": now, "discount_codes": [{"code": code}]}
+                requested = await order_cancelled(session, self._shop, Order.model_validate(order))
+        if row is not None and requested:
+            await self._reissue(self._attempt(cancel.redemption, row.attempt), order_id, cancel.fault)
+
+    async def _reissue(self, attempt: Attempt, order_id: str, fault: VendorFault | None) -> None:
+        attempt, activities = attempt.model_copy(update={"order_id": order_id}), self._backend.reissues
+        await activities.retire_discount_code(attempt)
+        if fault:
+            self._backend.shopify.script.add(Fault.model_validate(fault.script(operation=CREATE_CODE)))
+            with suppress(VendorError):
+                await activities.reissue_discount_code(attempt)
+        assert await activities.reissue_discount_code(attempt)
+
     async def snapshot(self) -> Snapshot:
         async with self._backend.store() as session:
             ledger = await read(session, Ledger, domain=self._shop.domain)
@@ -213,6 +246,7 @@ class Implementation:
 
     def _attempt(self, redemption: int, attempt: int) -> Attempt:
         hours = -1 if (redemption, attempt) in self._late else 1
+        reward = REWARDS[REDEEMED[redemption]]
         return Attempt(
             shop_id=self._shop.id,
             shop_domain=self._shop.domain,
@@ -222,6 +256,7 @@ class Implementation:
             reward_id=REDEEMED[redemption],
             deadline=self._start + timedelta(hours=hours),
             channels=[],
+            points_to_spend=reward.cost if reward.step else None,
         )
 
 

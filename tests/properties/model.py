@@ -6,6 +6,7 @@ from tests.faults import VendorFault
 from tests.properties.operations import (
     REDEEMED,
     REWARDS,
+    Cancel,
     Earn,
     Expire,
     Generate,
@@ -100,6 +101,8 @@ class Model:
             case Use():
                 purchase = self.purchases[operation.redemption]
                 purchase.is_used |= purchase.status == "active" and not purchase.is_deleted
+            case Cancel():
+                self._cancel(self.purchases[operation.redemption])
             case _:
                 return self._answer(operation)
         return Outcome.DONE
@@ -144,9 +147,16 @@ class Model:
         purchase.drawn = self._draw(purchase.reward.cost)
         return Outcome.DONE
 
+    @staticmethod
+    def _cancel(purchase: Purchase) -> None:
+        """The purchase has a new code, which was neither used nor deleted. Otherwise nothing has changed."""
+        if purchase.status == "active":
+            purchase.is_used = purchase.is_deleted = purchase.is_kept = False
+
     def _is_sold_out(self, reward: Reward) -> bool:
         taken = [one for one in self.purchases if one.reward is reward and one.status in ("pending", "active")]
-        return reward.cap is not None and len(taken) >= reward.cap
+        # There is one customer, so a limit per customer is a cap.
+        return any(most is not None and len(taken) >= most for most in (reward.cap, reward.limit))
 
     def _draw(self, missing: int) -> list[tuple[Lot, int]]:
         drawn: list[tuple[Lot, int]] = []

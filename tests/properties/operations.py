@@ -14,13 +14,22 @@ from tests.faults import VendorFault
 
 @dataclass(frozen=True, kw_only=True)
 class Reward:
+    """A reward. `step`: of variable pricing, whose customers always choose the cost. `limit`: per customer."""
+
     cost: int
     cap: int | None = None
+    step: int | None = None
+    limit: int | None = None
 
 
-REWARDS = {"small": Reward(cost=30), "large": Reward(cost=70), "capped": Reward(cost=20, cap=1)}
-REDEEMED = ("small", "large", "capped", "capped")
-"""The reward of each redemption; two of them compete for one place."""
+REWARDS = {
+    "small": Reward(cost=30),
+    "large": Reward(cost=70, step=10),
+    "capped": Reward(cost=20, cap=1),
+    "limited": Reward(cost=20, limit=1),
+}
+REDEEMED = ("small", "large", "capped", "capped", "limited", "limited")
+"""The reward of each redemption; twice two of them compete for one place."""
 
 
 class Outcome(Enum):
@@ -112,8 +121,16 @@ class Refund:
     fault: VendorFault | None = None
 
 
+@dataclass(frozen=True)
+class Cancel:
+    """An order used the code of a captured redemption and was cancelled; then the activities of the reissue."""
+
+    redemption: int
+    fault: VendorFault | None = None
+
+
 Message = Reserve | Generate | Release | Void
-Operation = Message | Earn | Expire | Sweep | Overdue | Use | Refund
+Operation = Message | Earn | Expire | Sweep | Overdue | Use | Refund | Cancel
 Operations = st.SearchStrategy[Sequence[Operation]]
 Ids = tuple[int, int]
 """Redemption and attempt."""
@@ -130,6 +147,7 @@ _sweeps = st.just(Sweep())
 _overdues = st.builds(Overdue, _redemptions, _attempts)
 _refunds = st.builds(Refund, _redemptions, _faults_or_none)
 _uses = st.builds(Use, _redemptions)
+_cancellations = st.builds(Cancel, _redemptions, st.sampled_from((None, None, VendorFault.LOST)))
 _messages = st.one_of(
     st.builds(Reserve, _redemptions, _attempts),
     st.builds(Generate, _redemptions, _attempts, _faults_or_none),
@@ -142,7 +160,7 @@ _messages = st.one_of(
 def _attempt(draw: st.DrawFn) -> Sequence[Operation]:
     """One attempt in the order of the saga, cut short anywhere, with unrelated operations in the middle."""
     ids = (draw(_redemptions), draw(_attempts))
-    endings = (_purchased, _refunded, _failed, _failed, _compensated, _superseded)
+    endings = (_purchased, _refunded, _reissued, _failed, _failed, _compensated, _superseded)
     rest = draw(st.sampled_from(endings).flatmap(lambda ending: ending(ids)))
     expiry = (_expiries, _expiries, _expiries, _sweeps, _sweeps)
     meanwhile = draw(st.lists(st.one_of(*expiry, _earnings, _earnings, st.just(Overdue(*ids))), max_size=2))
@@ -158,6 +176,13 @@ def _refunded(ids: Ids) -> Operations:
     uses: Operations = st.sampled_from(([], [], [], [Use(redemption)]))
     refunds = _faults_or_none.map(lambda fault: [Refund(redemption, fault), Refund(redemption), Release(*ids)])
     return st.tuples(uses, refunds).map(lambda rest: [Generate(*ids), *rest[0], *rest[1]])
+
+
+def _reissued(ids: Ids) -> Operations:
+    redemption, _ = ids
+    refunds: Operations = st.sampled_from(([], [], [Refund(redemption)]))
+    cancelled = st.tuples(_cancellations, refunds)
+    return cancelled.map(lambda rest: [Generate(*ids), Cancel(redemption, rest[0].fault), Cancel(redemption), *rest[1]])
 
 
 def _failed(ids: Ids) -> Operations:

@@ -18,6 +18,7 @@ from tests.faults import VendorFault
 from tests.properties.implementation import Backend, Implementation, Snapshot
 from tests.properties.model import Model
 from tests.properties.operations import (
+    Cancel,
     Earn,
     Expire,
     Generate,
@@ -84,6 +85,8 @@ class Comparison:
                 await self._implementation.overdue(operation.redemption, operation.attempt)
             case Use():
                 await self._implementation.use(operation.redemption)
+            case Cancel():
+                await self._implementation.cancel(operation)
             case Refund():
                 return await self._implementation.refund(operation)
             case _:
@@ -132,6 +135,8 @@ def _name(message: Message | Refund, kind: type[Message] | None = None) -> tuple
 @example(
     operations=[_AWARD, Reserve(0, 1), Generate(0, 1), Refund(0, VendorFault.DROPPED), Use(0), Refund(0), Refund(0)]
 )
+@example(operations=[_AWARD, Reserve(4, 1), Generate(4, 1), Cancel(4, _LOST), Reserve(5, 1), Refund(4), Reserve(5, 1)])
+@example(operations=[_AWARD, Reserve(1, 1), Generate(1, 1), Use(1), Refund(1), Cancel(1), Refund(1)])
 @example(operations=[_AWARD, Overdue(0, 1), Reserve(0, 1), Generate(0, 1), Reserve(0, 2)])
 @settings(max_examples=EXAMPLES, deadline=None, derandomize=False, print_blob=True)
 @given(operations=sequences())
