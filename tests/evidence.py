@@ -13,7 +13,7 @@ from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.errors import DATABASE_UNAVAILABLE
-from clients.marketing import POINTS_NAMES
+from clients.marketing import EVENT_NAMES
 from database import Sessions
 from db import tables
 from db.audit import Finding, audit
@@ -141,6 +141,13 @@ class Ledger(Row):
     redemption_draws: list[Draw]
     redemptions: list[Redemption]
     discount_codes: list[Code]
+
+    def events_of(self, row: Redemption) -> list[EventKind]:
+        """What has happened to the redemption and must be delivered."""
+        codes = [code for code in self.discount_codes if code.redemption_id == row.id]
+        current = [code.id for code in codes if code.is_current and code.state is CodeState.LIVE]
+        is_reissued = any(not code.is_current and code.id < max(current, default=0) for code in codes)
+        return [*row.events, EventKind.REWARD_REISSUED] if is_reissued else row.events
 
     @cached_property
     def by_id(self) -> dict[str, Redemption]:
@@ -282,7 +289,9 @@ def arrivals(vendor: Channel, events: Sequence[Json]) -> list[Arrival]:
 
 def _arrival(event: Json) -> Arrival:
     properties = event["properties"]
-    kind = next(kind for kind, name in POINTS_NAMES.items() if name in properties)
+    # Vendors have the name in different places, and Postscript with underscores.
+    words = str(event).replace("_", " ")
+    kind = next(kind for kind, name in EVENT_NAMES.items() if name in words)
     return Arrival(properties["redemption_id"], properties["discount_code"], kind, event.get("eventID", ""))
 
 

@@ -1,4 +1,4 @@
-"""What must hold once a purchase or a refund has ended, wherever the worker died."""
+"""What must hold once a purchase, a refund or a reissue has ended, wherever the worker died."""
 
 import json
 from dataclasses import dataclass
@@ -43,25 +43,29 @@ EXPECTED = {
     201: _captured(
         redemptions=["active"], lots=[LEFT], balance=LEFT, metafields=[LEFT], events={EventKind.REWARD_REDEEMED}
     ),
+    202: _captured(
+        redemptions=["active"], lots=[LEFT], balance=LEFT, metafields=[LEFT], events={EventKind.REWARD_REISSUED}
+    ),
     503: Facts(workflow="FAILED", redemptions=["failed"], lots=[POINTS], balance=POINTS, metafields=[], events=set()),
 }
 
 
 async def problems(
-    service: Service, shop: Shop, response: httpx.Response, *, redemption_id: str, workflow: str, is_refund: bool
+    service: Service, shop: Shop, response: httpx.Response, *, redemption_id: str, workflow: str, event: EventKind
 ) -> list[str]:
     """Everything that is wrong. `workflow`: its final status."""
     [customer] = shop.customers
-    answers = [Answer.of(response)]
+    answers = [] if event is EventKind.REWARD_REISSUED else [Answer.of(response)]
     purchase = Purchase(key=KEY, customer=customer, reward="reward_abc", answers=answers)
+    refund = Refund(redemption_id=redemption_id, answers=answers)
     evidence = await Evidence.gather(
         service.store,
         service.vendors,
         shop.domain,
         costs={"reward_abc": COST},
         awards={customer: POINTS},
-        purchases=[] if is_refund else [purchase],
-        refunds=[Refund(redemption_id=redemption_id, answers=answers)] if is_refund else [],
+        purchases=[purchase] if event is EventKind.REWARD_REDEEMED else [],
+        refunds=[refund] if event is EventKind.REWARD_REFUNDED else [],
         channels=CHANNELS,
     )
     metafields = (await service.vendor("shopify"))["metafields"]

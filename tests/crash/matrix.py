@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from itertools import count
 from multiprocessing.context import ForkServerProcess
@@ -14,26 +15,36 @@ import httpx
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client, WorkflowHandle
 
+from activities.attempt import Attempt
+from activities.order_webhooks import order_cancelled
+from clients.shopify_webhooks import Order
 from database import Sessions
+from db import shops
 from db.audit import Finding, audit
 from db.tables import Redemption
+from domain.events import EventKind
+from domain.ids import reissue_workflow_id
 from local_stack.options import vendor_settings
 from local_stack.stack import LocalStack
-from tests.builders import a_customer, a_lot, a_shop
+from tests.builders import a_customer, a_lot, a_reward, a_shop
 from tests.crash.expectations import CHANNELS, KEY, POINTS, problems
 from tests.crash.scenarios import Scenario
 from tests.crash.worker import WorkerOptions, start_worker
 from tests.service import Service, serving
 from tests.shop import Shop
 from tests.stacks import client_of, settings_of
-from tests.steps import steps_for
+from tests.steps import Steps, steps_for
 from tests.waiting import wait_for_end, wait_until
+from workflows.progress import attempt_attributes
+from workflows.recovery import recovery_workflow
 
 DEADLINE_SECONDS = 60
 """Leaves time for the retry of an activity whose worker died, which comes after 15 seconds, on a busy machine."""
 WORKERS_AT_ONCE = 6
 """Workers that are to die. More of them can slow each other down until activities time out."""
 CASE_SECONDS = 240
+ORDER = "1"
+"""Id of the order that is cancelled."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,12 +97,12 @@ class Matrix:
 
     async def _run(self, case: Case, service: Service, record: Path) -> list[str]:
         scenario = case.scenario
-        shop, request = await (_prepare_refund(service) if scenario.is_refund else _prepare_purchase(service))
+        shop, request = await _PREPARE[scenario.event](service)
         for fault in filter(None, (scenario.fault, scenario.rejection)):
             await service.add_fault("shopify", **fault)
         async with self._workers:
             response = asyncio.ensure_future(request)
-            run = Run(service=service, shop=shop, response=response, is_refund=scenario.is_refund)
+            run = Run(service=service, shop=shop, response=response, event=scenario.event)
             await _until_death(start_worker(self._worker_options(case, service, record)), run)
         if case.die_at and scenario.rejection:
             await service.add_fault("shopify", **scenario.rejection)
@@ -132,7 +143,7 @@ class Run:
     service: Service
     shop: Shop
     response: "asyncio.Future[httpx.Response]"
-    is_refund: bool
+    event: EventKind
 
     async def has_ended(self) -> bool:
         if not self.response.done():
@@ -146,7 +157,7 @@ class Run:
         [row] = await self.shop.redemptions()
         status = await wait_for_end(self._workflow(row))
         found = await problems(
-            self.service, self.shop, response, redemption_id=row.id, workflow=status, is_refund=self.is_refund
+            self.service, self.shop, response, redemption_id=row.id, workflow=status, event=self.event
         )
         if case.die_at not in {None, *boundaries}:
             found.append(f"the worker did not reach this boundary, only {boundaries}")
@@ -155,11 +166,13 @@ class Run:
         return found
 
     def _workflow(self, row: Redemption) -> "WorkflowHandle[Any, Any]":
-        return (
-            self.service.refund_workflow(row.id)
-            if self.is_refund
-            else self.service.purchase_workflow(row.id, row.attempt)
-        )
+        match self.event:
+            case EventKind.REWARD_REDEEMED:
+                return self.service.purchase_workflow(row.id, row.attempt)
+            case EventKind.REWARD_REFUNDED:
+                return self.service.refund_workflow(row.id)
+            case EventKind.REWARD_REISSUED:
+                return self.service.temporal.get_workflow_handle(reissue_workflow_id(row.id, ORDER))
 
 
 Prepared = tuple[Shop, Coroutine[Any, Any, httpx.Response]]
@@ -172,12 +185,49 @@ async def _prepare_purchase(service: Service) -> Prepared:
 
 
 async def _prepare_refund(service: Service) -> Prepared:
-    """Of a captured redemption whose event has not been delivered."""
-    steps = await steps_for(service, a_lot(POINTS))
+    steps, attempt = await _captured(service)
+    return steps.shop, steps.shop.refund(attempt.redemption_id)
+
+
+async def _prepare_reissue(service: Service) -> Prepared:
+    """Of a captured redemption whose order was cancelled."""
+    steps, attempt = await _captured(service)
+    [code] = await steps.codes()
+    now = datetime.now(UTC)
+    order = {"id": ORDER, "created_at": now, "cancelled_at": now, "discount_codes": [{"code": code.code}]}
+    async with service.store.begin() as session:
+        shop = await shops.get_shop(session, attempt.shop_id)
+        await order_cancelled(session, shop, Order.model_validate(order))
+
+    async def start() -> httpx.Response:
+        request = attempt.model_copy(update={"order_id": ORDER})
+        recovery = recovery_workflow(request, EventKind.REWARD_REISSUED)
+        await service.temporal.start_workflow(
+            recovery.run,
+            request,
+            id=recovery.id,
+            task_queue=service.settings.temporal_task_queue,
+            search_attributes=attempt_attributes(request, recovery.stage),
+        )
+        return httpx.Response(202)
+
+    return steps.shop, start()
+
+
+async def _captured(service: Service) -> tuple[Steps, Attempt]:
+    """A captured redemption whose event has not been delivered."""
+    steps = await steps_for(service, a_lot(POINTS), rewards=[a_reward(on_order_cancelled="reissue")])
     attempt = steps.first.model_copy(update={"channels": list(CHANNELS)})
     await steps.points.reserve_points(attempt)
     await steps.discounts.generate_discount_code(attempt)
-    return steps.shop, steps.shop.refund(attempt.redemption_id)
+    return steps, attempt
+
+
+_PREPARE = {
+    EventKind.REWARD_REDEEMED: _prepare_purchase,
+    EventKind.REWARD_REFUNDED: _prepare_refund,
+    EventKind.REWARD_REISSUED: _prepare_reissue,
+}
 
 
 async def _until_death(worker: ForkServerProcess, run: Run) -> None:

@@ -1,30 +1,37 @@
-"""The purchases and refunds during which a worker dies."""
+"""The purchases, refunds and reissues during which a worker dies."""
 
 from dataclasses import dataclass
 
+from domain.events import EventKind
 from tests.faults import CREATE_CODE, FIND_CODE, Json, VendorFault
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
-    """A purchase, or the refund of a captured redemption. A worker's death must not change the answer.
+    """A purchase, or a refund or reissue of a captured redemption. A worker's death must not change the answer.
 
     Attributes:
-        status: HTTP status of the answer.
+        status: HTTP status of the answer. 202 for a reissue, which nobody waits for.
         fault: at Shopify, once.
         rejection: at Shopify, and again after a death: a repeated call must not change the scenario.
     """
 
     name: str
     status: int
-    is_refund: bool = False
+    event: EventKind = EventKind.REWARD_REDEEMED
     fault: Json | None = None
     rejection: Json | None = None
 
 
 SCENARIOS = (
     Scenario(name="purchased", status=201),
-    Scenario(name="refunded", status=200, is_refund=True),
+    Scenario(name="refunded", status=200, event=EventKind.REWARD_REFUNDED),
+    Scenario(
+        name="reissued",
+        status=202,
+        event=EventKind.REWARD_REISSUED,
+        fault=VendorFault.LOST.script(operation=CREATE_CODE),
+    ),
     Scenario(name="rejected", status=503, rejection=VendorFault.UNAUTHORIZED.script(operation=CREATE_CODE)),
     Scenario(
         name="rejected after an unknown outcome",

@@ -1,4 +1,4 @@
-"""The worker dies at every boundary of every step of a purchase and of a refund."""
+"""The worker dies at every boundary of every step of a purchase, a refund and a reissue."""
 
 import asyncio
 from collections.abc import Sequence
