@@ -141,6 +141,8 @@ _BACKLOG = statement("""
         UNION ALL
         SELECT shop_id, redemption_id, created_at FROM refunds WHERE status = :requested
         UNION ALL
+        SELECT shop_id, redemption_id, created_at FROM reissues WHERE status = :requested
+        UNION ALL
         SELECT c.shop_id, c.redemption_id, c.created_at FROM discount_codes c JOIN redemptions r
             ON r.id = c.redemption_id AND (r.status = :failed OR r.attempt > c.attempt)
         WHERE c.state = :planned
