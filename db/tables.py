@@ -554,7 +554,7 @@ class DiscountCode(Base):
 
 Index("uq_discount_codes_code", DiscountCode.shop_id, func.upper(DiscountCode.code), unique=True)
 Index(
-    "uq_discount_codes_current",
+    "uq_discount_codes_in_use",
     DiscountCode.redemption_id,
     DiscountCode.attempt,
     unique=True,
@@ -743,6 +743,7 @@ class OrderCode(Base):
     __table_args__ = (
         ForeignKeyConstraint(["shop_id", "order_id"], ["orders.shop_id", "orders.id"]),
         Index("ix_order_codes_redemption_id", "redemption_id"),
+        Index("ix_order_codes_code_id", "code_id"),
     )
 
     shop_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
