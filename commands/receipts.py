@@ -50,7 +50,9 @@ async def _find(session: AsyncSession, reference: str) -> Receipt | PurchaseRequ
 async def _workflows(settings: Settings, receipt: Receipt | PurchaseRequest) -> list[WorkflowState] | None:
     try:
         temporal = await connect_temporal(settings)
-        return await workflows_of(temporal, receipt.id, receipt.attempts, ui=settings.temporal_ui_url)
+        orders = [one.order_id for one in receipt.reissues] if isinstance(receipt, Receipt) else []
+        ui = settings.temporal_ui_url
+        return await workflows_of(temporal, receipt.id, receipt.attempts, orders=orders, ui=ui)
     except (RPCError, RuntimeError) as error:
         print_message(f"Temporal at {settings.temporal_address} is unavailable: {error}")
         return None

@@ -10,7 +10,7 @@ from temporalio.exceptions import FailureError
 
 from clients.sealed_payloads import UnreadablePayload
 from clients.temporal import describe_workflow, status_label
-from domain.ids import attempt_workflow_ids, refund_workflow_id
+from domain.ids import attempt_workflow_ids, refund_workflow_id, reissue_workflow_id
 from workflows.progress import REDEMPTION_STAGE
 
 
@@ -30,13 +30,18 @@ class WorkflowState(BaseModel):
     waiting: Sequence[PendingActivity]
 
 
-async def workflows_of(temporal: Client, redemption_id: str, attempts: int, *, ui: str | None) -> list[WorkflowState]:
-    """Workflows of every attempt and of the refund, without those that Temporal no longer retains.
+async def workflows_of(
+    temporal: Client, redemption_id: str, attempts: int, *, orders: Sequence[str] = (), ui: str | None
+) -> list[WorkflowState]:
+    """Workflows of every attempt, the reissues and the refund, without those that Temporal no longer retains.
+
+    `orders`: those that the code was reissued for.
 
     Raises:
         temporalio.service.RPCError: Temporal is unavailable.
     """
     ids = [one for number in range(1, attempts + 1) for one in attempt_workflow_ids(redemption_id, number)]
+    ids += [reissue_workflow_id(redemption_id, order) for order in orders]
     found = [await describe_workflow(temporal, one) for one in (*ids, refund_workflow_id(redemption_id))]
     base = ui and f"{ui.rstrip('/')}/namespaces/{temporal.namespace}/workflows"
     return [await _state(one, base and f"{base}/{one.id}", temporal.data_converter) for one in found if one]
