@@ -53,6 +53,9 @@ _AFTER_PIVOT = {
 }
 
 
+_NOT_REISSUED = "**Not reissued:** another order has used the code, or the customer was erased."
+
+
 def current_details(progress: Progress) -> str:
     """Current details of a purchase, settlement or refund."""
     return _paragraphs(*_STAGES[progress.stage](progress))
@@ -213,7 +216,7 @@ def _done(progress: Progress) -> list[str]:
         return [status, _steps(progress), f"{_NO_ACTION} The workflow is finished."]
     if progress.event is EventKind.REWARD_REISSUED:
         is_reissued = progress.steps[REISSUE].state is StepState.DONE
-        status = _AFTER_PIVOT[progress.event] if is_reissued else "**Not reissued:** another order has used the code."
+        status = _AFTER_PIVOT[progress.event] if is_reissued else _NOT_REISSUED
         return [status, _steps(progress), f"{_NO_ACTION} The workflow is finished."]
     if progress.steps[GENERATE].state is StepState.DONE:
         return [_AFTER_PIVOT[progress.event], _steps(progress), f"{_NO_ACTION} The workflow is finished."]

@@ -7,6 +7,7 @@ import pytest
 
 from activities.attempt import Attempt, Failure
 from activities.refunds import Refunds
+from activities.reissues import Reissues
 from domain.channels import Channel
 from domain.eligibility import Refusal, RefusalCode
 from domain.events import EventKind
@@ -14,6 +15,7 @@ from domain.failures import FailureCode
 from workflows.current_details import (
     GENERATE,
     REFUND_POINTS,
+    REISSUE,
     RESERVE,
     current_details,
     quoted,
@@ -25,6 +27,7 @@ from workflows.current_details import (
 )
 from workflows.progress import Progress, Stage, StepProgress, StepState
 
+RETIRE = Reissues.retire_discount_code.__name__
 REMOVE = Refunds.remove_discount_code.__name__
 DONE = StepProgress(StepState.DONE)
 IN_PROGRESS = StepProgress(StepState.IN_PROGRESS)
@@ -61,6 +64,7 @@ def captured(stage: Stage, **channels: StepProgress) -> str:
 
 purchase = partial(details, EventKind.REWARD_REDEEMED)
 refund = partial(details, EventKind.REWARD_REFUNDED)
+reissue = partial(details, EventKind.REWARD_REISSUED)
 
 
 def test_a_purchase_shows_steps_and_deadline() -> None:
@@ -182,3 +186,12 @@ def test_a_terminated_workflow_names_its_recovery() -> None:
     """Static details, as a terminated workflow has no other."""
     assert "`settlement-cr_abc-2` finishes its work" in static_details(ATTEMPT)
     assert "`refund-cr_abc` finishes its work" in refund_details(ATTEMPT)
+
+
+def test_a_reissue_shows_its_steps_and_outcome() -> None:
+    text = reissue(Stage.REISSUING, {RETIRE: DONE, REISSUE: IN_PROGRESS})
+    assert "- Deactivate the old code at Shopify: **done**\n" in text
+    assert "- Create the new code and exchange the two: **in progress**" in text
+
+    assert reissue(Stage.DONE, {RETIRE: DONE, REISSUE: DONE}).startswith("**Reissued.**")
+    assert "**Not reissued:**" in reissue(Stage.DONE, {RETIRE: DONE, REISSUE: StepProgress(StepState.REJECTED)})
