@@ -9,7 +9,16 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, SecretStr
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    SecretStr,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 
 from domain.orders import RefundedPart
 
@@ -112,6 +121,17 @@ class UsedCode(Body):
     code: Text
 
 
+def _or_none(value: object, validate: ValidatorFunctionWrapHandler) -> object:
+    """None instead of an error: what an order cost must not keep its code from being used."""
+    try:
+        return validate(value)
+    except ValidationError:
+        return None
+
+
+Lenient = WrapValidator(_or_none)
+
+
 class LineItem(Body):
     id: Text
     quantity: int
@@ -124,8 +144,8 @@ class Order(Body):
     created_at: AwareDatetime
     discount_codes: list[UsedCode]
     cancelled_at: AwareDatetime | None = None
-    total_price: Decimal | None = None
-    line_items: list[LineItem] | None = None
+    total_price: Annotated[Decimal | None, Lenient] = None
+    line_items: Annotated[list[LineItem] | None, Lenient] = None
 
     @property
     def lines(self) -> dict[str, int] | None:
@@ -150,18 +170,18 @@ class Refund(Body):
 
     id: Text
     order_id: Text
-    refund_line_items: list[RefundedLine] = Field([])
-    transactions: list[Transaction] = Field([])
+    refund_line_items: Annotated[list[RefundedLine] | None, Lenient] = None
+    transactions: Annotated[list[Transaction] | None, Lenient] = None
 
     def part(self, currency: str) -> RefundedPart:
         """What it returns, with the money that is in this currency, the shop's."""
         money = (
             one.amount
-            for one in self.transactions
+            for one in self.transactions or ()
             if (one.kind, one.status) == ("refund", "success") and one.currency in (None, currency)
         )
         units = Counter[str]()
-        for line in self.refund_line_items:
+        for line in self.refund_line_items or ():
             units[line.line_item_id] += line.quantity
         return RefundedPart(amount=sum(money, Decimal()), lines=units)
 
