@@ -119,8 +119,10 @@ async def _request(session: AsyncSession, shop: Shop, redemption: Redemption, or
             return None
         case CancelledOrderPolicy.REISSUE:
             prefix = shop.code_prefix
-            await reissues.request_reissue(session, redemption, order_id, code_prefix=prefix, channels=channels)
-            return EventKind.REWARD_REISSUED
+            is_new = await reissues.request_reissue(
+                session, redemption, order_id, code_prefix=prefix, channels=channels
+            )
+            return EventKind.REWARD_REISSUED if is_new else None
         case CancelledOrderPolicy.REFUND_POINTS:
-            await refunds.request_for_order(session, redemption, order_id, channels=channels)
-            return EventKind.REWARD_REFUNDED
+            is_new = await refunds.request_for_order(session, redemption, order_id, channels=channels)
+            return EventKind.REWARD_REFUNDED if is_new else None

@@ -45,8 +45,8 @@ async def request_refund(
 
 async def request_for_order(
     session: AsyncSession, redemption: Redemption, order_id: str, *, channels: Iterable[str]
-) -> None:
-    """Store a refund request for a cancelled order, unless there is one. The redemption must be locked.
+) -> bool:
+    """Store a refund request for a cancelled order. False: there is one. The redemption must be locked.
 
     A refund that was refused, because the code was used, is requested again.
     """
@@ -56,9 +56,10 @@ async def request_for_order(
         refund.actor, refund.status = "cancelled order", RefundStatus.PENDING
         session.add(refund)
     elif refund.status is not RefundStatus.REFUSED:
-        return
+        return False
     refund.status, refund.order_id = RefundStatus.PENDING, order_id
     await session.flush()
+    return True
 
 
 async def record_code_removal(session: AsyncSession, redemption_id: str, *, removed: bool) -> None:

@@ -28,10 +28,10 @@ from domain.reissues import ReissueStatus, reissued_expiry
 
 async def request_reissue(
     session: AsyncSession, redemption: Redemption, order_id: str, *, code_prefix: str, channels: Iterable[str]
-) -> None:
-    """Store a reissue with the code it will use, once per order. The redemption must be locked."""
+) -> bool:
+    """Store a reissue with the code it will use. False: it was requested before. The redemption must be locked."""
     if await find_reissue(session, redemption.id, order_id) is not None:
-        return
+        return False
     code = DiscountCode(
         shop_id=redemption.shop_id,
         redemption_id=redemption.id,
@@ -53,6 +53,7 @@ async def request_reissue(
     )
     session.add(reissue)
     await session.flush()
+    return True
 
 
 async def find_reissue(

@@ -96,7 +96,7 @@ async def test_a_cancelled_order_gives_a_new_code_on_the_same_terms(steps: Steps
     after = (await steps.shop.discounts("live"))[0]
     same = ("title", "tags", "context", "customerGets", "usageLimit", "combinesWith", "endsAt")
     assert [after["asked"][name] for name in same] == [before["asked"][name] for name in same]
-    assert await steps.shop.deliveries("reward_reissued") == {"klaviyo": "pending"}
+    assert set((await steps.shop.deliveries("reward_reissued")).values()) == {"pending"}
     assert [entry.kind for entry in await steps.shop.activity_log()] == [
         *("reward_redeemed", "discount_code_used", "order_cancelled", "reward_reissued"),
     ]
@@ -152,7 +152,7 @@ async def test_each_order_of_a_redemption_gives_a_code(steps: Steps) -> None:
     assert await reissue(steps, "2")
 
     assert [code.state for code in await steps.codes()] == ["void", "void", "live"]
-    assert await steps.shop.deliveries("reward_reissued") == {"klaviyo": "pending"}
+    assert set((await steps.shop.deliveries("reward_reissued")).values()) == {"pending"}
     assert await steps.service.audit() == []
 
 

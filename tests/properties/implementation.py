@@ -22,7 +22,7 @@ from activities.reissues import Reissues
 from clients.outcomes import VendorError
 from clients.shopify_webhooks import Order
 from database import Sessions
-from db import discount_codes, points, redemptions, refunds
+from db import discount_codes, points, redemptions, refunds, shops
 from db.tables import Customer, LedgerEntry, PointLot, Reward, Shop
 from db.vault import Vault
 from domain.eligibility import Refusal
@@ -206,7 +206,8 @@ class Implementation:
             if row is not None and code is not None:
                 now = datetime.now(UTC)
                 order = {"id": order_id, "created_at": now, "cancelled_at": now, "discount_codes": [{"code": code}]}
-                requested = await order_cancelled(session, self._shop, Order.model_validate(order))
+                shop = await shops.get_shop(session, self._shop.id)
+                requested = await order_cancelled(session, shop, Order.model_validate(order))
         if row is not None and requested:
             await self._reissue(self._attempt(cancel.redemption, row.attempt), order_id, cancel.fault)
 

@@ -12,7 +12,8 @@ from tests.builders import a_customer, a_lot, a_reward, a_shop
 from tests.faults import VendorFault
 from tests.service import Service
 from tests.shop import Shop
-from tests.waiting import wait_for_end
+from tests.waiting import wait_for_end, wait_until
+from tests.workflows.situations import exists
 from tests.workflows.webhook_bodies import an_order
 
 ORDER = "820982911946154508"
@@ -29,6 +30,13 @@ async def cancel(shop: Shop, code: str) -> None:
     await shop.process_webhook("orders/cancelled", {**order, "cancelled_at": order["created_at"]})
 
 
+async def end_of(service: Service, workflow_id: str) -> str:
+    """Wait until the workflow has started and ended; returns its status."""
+    workflow = service.temporal.get_workflow_handle(workflow_id)
+    await wait_until(lambda: exists(workflow))
+    return await wait_for_end(workflow)
+
+
 async def entry(shop: Shop, redemption: str) -> dict[str, object]:
     return (await shop.get(f"/v1/reward-history/{redemption}")).json()["data"]["attributes"]
 
@@ -40,8 +48,7 @@ async def test_a_cancelled_order_gives_a_new_code(service: Service) -> None:
     bought = await entry(shop, redemption)
 
     await cancel(shop, str(bought["discount_code"]))
-    workflow = service.temporal.get_workflow_handle(reissue_workflow_id(redemption, ORDER))
-    assert await wait_for_end(workflow) == "COMPLETED"
+    assert await end_of(service, reissue_workflow_id(redemption, ORDER)) == "COMPLETED"
 
     reissued = await entry(shop, redemption)
     assert (reissued["status"], reissued["is_refunded"], reissued["redeemed_at"]) == ("active", False, None)
@@ -62,7 +69,7 @@ async def test_a_cancelled_order_refunds_the_points(service: Service) -> None:
     redemption = await shop.buy()
 
     await cancel(shop, str((await entry(shop, redemption))["discount_code"]))
-    assert await wait_for_end(service.temporal.get_workflow_handle(refund_workflow_id(redemption))) == "COMPLETED"
+    assert await end_of(service, refund_workflow_id(redemption)) == "COMPLETED"
 
     refunded = await entry(shop, redemption)
     assert (refunded["status"], refunded["is_refunded"], await shop.balance()) == ("expired", True, 700)
@@ -81,8 +88,7 @@ async def test_a_reissue_without_workflow_is_recovered(service: Service) -> None
     await service.let_time_pass(timedelta(minutes=1))
 
     await service.reconcile()
-    workflow = service.temporal.get_workflow_handle(reissue_workflow_id(redemption, ORDER))
-    assert await wait_for_end(workflow) == "COMPLETED"
+    assert await end_of(service, reissue_workflow_id(redemption, ORDER)) == "COMPLETED"
 
     assert (await entry(shop, redemption))["status"] == "active"
 
@@ -98,8 +104,7 @@ async def test_an_order_that_comes_during_the_reissue_refuses_it(service: Servic
     await shop.process_webhook("orders/create", an_order(code, id=2))
     await service.clear_faults("shopify")
 
-    workflow = service.temporal.get_workflow_handle(reissue_workflow_id(redemption, ORDER))
-    assert await wait_for_end(workflow) == "COMPLETED"
+    assert await end_of(service, reissue_workflow_id(redemption, ORDER)) == "COMPLETED"
 
     assert (await entry(shop, redemption))["status"] == "used"
     assert await shop.discounts("live") == []
