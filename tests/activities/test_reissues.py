@@ -103,7 +103,7 @@ async def test_a_cancelled_order_gives_a_new_code_on_the_same_terms(steps: Steps
     assert await steps.service.audit() == []
 
 
-@pytest.mark.parametrize("webhooks", permutations([CREATED, HALF, REST]), ids=" ".join)
+@pytest.mark.parametrize("webhooks", list(permutations([CREATED, HALF, REST])), ids=" ".join)
 async def test_webhooks_of_a_refunded_order_request_one_reissue(steps: Steps, webhooks: Sequence[str]) -> None:
     first, second, last = webhooks
 
