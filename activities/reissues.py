@@ -105,7 +105,8 @@ class Reissues:
     async def _exchange(self, attempt: Attempt, shopify_id: str) -> bool:
         async with self._sessions.begin() as session:
             # The customer first, like everything that moves points. The lock also makes the balance exact.
-            contact = self._vault.seal_contact(await hold_contact(session, attempt.shop_id, attempt.customer_id))
+            _, known = await hold_contact(session, attempt.shop_id, attempt.customer_id)
+            contact = self._vault.seal_contact(known)
             redemption, reissue = await self._locked(session, attempt)
             if reissue.status is not ReissueStatus.PENDING:
                 # An overlapping execution has decided it.

@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "0020"
-down_revision = "0018"
+down_revision = "0016"
 branch_labels = None
 depends_on = None
 
@@ -65,7 +65,7 @@ def _add_orders() -> None:
             code_id bigint NOT NULL CONSTRAINT fk_order_codes_code_id REFERENCES discount_codes (id),
             redemption_id varchar NOT NULL CONSTRAINT fk_order_codes_redemption_id REFERENCES redemptions (id),
             CONSTRAINT pk_order_codes PRIMARY KEY (shop_id, order_id, code_id),
-            CONSTRAINT fk_order_codes_shop_id FOREIGN KEY (shop_id, order_id) REFERENCES orders (shop_id, id)
+            CONSTRAINT fk_order_codes_shop_id_order_id FOREIGN KEY (shop_id, order_id) REFERENCES orders (shop_id, id)
         )
     """)
     op.execute("CREATE INDEX IF NOT EXISTS ix_order_codes_redemption_id ON order_codes (redemption_id)")
