@@ -108,8 +108,8 @@ class Reconciliation:
                 yield Attempt.model_validate(asdict(one))
 
 
-def _subject(workflow_id: str) -> tuple[str, bool]:
-    """Redemption id of a workflow that waits for an operator, and whether it is a refund."""
+def _subject(workflow_id: str) -> tuple[str, EventKind]:
+    """Redemption id of a workflow that waits for an operator, and what it is: a purchase, refund or reissue."""
     parsed = parse_workflow_id(workflow_id)
     assert parsed is not None, f"{workflow_id} delivers no event"
     redemption_id, attempt = parsed

@@ -171,7 +171,7 @@ class Run:
                 return self.service.purchase_workflow(row.id, row.attempt)
             case EventKind.REWARD_REFUNDED:
                 return self.service.refund_workflow(row.id)
-            case EventKind.REWARD_REISSUED:
+            case _:
                 return self.service.temporal.get_workflow_handle(reissue_workflow_id(row.id, ORDER))
 
 

@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "0020"
-down_revision = "0016"
+down_revision = "0014"
 branch_labels = None
 depends_on = None
 
@@ -33,7 +33,7 @@ def _add_second_codes() -> None:
 
 
 def _allow_reissued_events() -> None:
-    events = "'reward_redeemed', 'reward_refunded', 'reward_reissued'"
+    events = "'reward_redeemed', 'reward_refunded', 'purchase_failed', 'reward_reissued'"
     for table in ("deliveries", "webhook_deliveries"):
         # Validated by a statement of its own, which does not lock out writes.
         op.execute(f"""
