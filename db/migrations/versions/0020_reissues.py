@@ -33,7 +33,7 @@ def _add_second_codes() -> None:
 
 
 def _allow_reissued_events() -> None:
-    events = "'reward_redeemed', 'reward_refunded', 'purchase_failed', 'reward_reissued'"
+    events = "'reward_redeemed', 'reward_refunded', 'reward_reissued', 'purchase_failed'"
     for table in ("deliveries", "webhook_deliveries"):
         # Validated by a statement of its own, which does not lock out writes.
         op.execute(f"""
