@@ -82,7 +82,9 @@ _SHAPES = {
     Topic.CUSTOMERS_MERGED: _Shape(
         always=frozenset({"admin_graphql_api_customer_kept_id", "admin_graphql_api_customer_deleted_id", "status"})
     ),
-    Topic.CUSTOMER_DELETED: _Shape(resource="Customer", never=frozenset({"created_at", "updated_at"})),
+    Topic.CUSTOMER_DELETED: _Shape(
+        resource="Customer", always=frozenset({"id"}), never=frozenset({"created_at", "updated_at"})
+    ),
     Topic.APP_UNINSTALLED: _Shape(never=frozenset({"customer", "discount_codes", "shop_domain"})),
     Topic.DATA_REQUESTED: _Shape(always=frozenset({"customer", "data_request"})),
     Topic.CUSTOMER_REDACTED: _Shape(always=frozenset({"customer"}), never=frozenset({"data_request"})),

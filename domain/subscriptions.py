@@ -26,7 +26,8 @@ class WebhookDeliveryStatus(State):
 
 
 class WebhookEvent(StrEnum):
-    """Events that can be subscribed to. Those in `SENT_EVENTS` are sent.
+    """Events that can be subscribed to. `points.redeemed`, `points.refunded`, `points.reissued` and
+    `points.purchase_failed` are sent.
 
     `points.earned`, `customer.tier_upgrade` and `customer.tier_downgrade` are accepted for compatibility with clients
     of Mage's API, and never sent.

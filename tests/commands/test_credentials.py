@@ -16,12 +16,6 @@ from tests.shop import Shop
 SECRETS = {"shopify": "shpat_new", "klaviyo": "pk_new", "omnisend": "om_new", "postscript": "sk_new"}
 
 
-@pytest.fixture
-def service(without_temporal: Service) -> Service:
-    """These tests run no workflow."""
-    return without_temporal
-
-
 @pytest.fixture(autouse=True)
 def sandboxed(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """The vendors are the sandbox."""
