@@ -7,7 +7,7 @@ import sys
 from asyncio.subprocess import DEVNULL, STDOUT, Process
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 
@@ -15,19 +15,21 @@ import httpx
 from temporalio.api.enums.v1 import PendingActivityState
 from temporalio.service import RPCError
 
+from database import Sessions, connect
 from domain.channels import Channel
 from local_stack import ports, tail
-from local_stack.options import process_environment
+from local_stack.options import StackOptions, process_environment
 from local_stack.parts import api, worker
 from local_stack.stack import LocalStack
 from local_stack.supervisor import Part
+from settings import connect_temporal
 from tests.builders import ALL_VENDORS, Json
 from tests.evidence import Evidence, Purchase
 from tests.faults import CREATE_CODE, kill
 from tests.invariants import CATALOGUE, violations
 from tests.service import Service
 from tests.shop import Shop
-from tests.stacks import client_of
+from tests.stacks import client_of, settings_of
 from tests.waiting import wait_until
 
 COST = 500
@@ -204,6 +206,20 @@ class Deployment(Service):
         found = violations(evidence, CATALOGUE)
         assert not found, "\n".join(map(str, found))
         return evidence
+
+
+@asynccontextmanager
+async def empty_deployment(deployment: Deployment, home: Path, env: Mapping[str, str]) -> AsyncGenerator[Deployment]:
+    """One with an empty PostgreSQL and an empty Temporal, without worker and API, with the same vendors."""
+    options = StackOptions.on_free_ports(home, parts=("postgres", "temporal"), demo_data=False, env=env)
+    async with LocalStack(options) as stack, AsyncExitStack() as programs:
+        settings = settings_of(stack)
+        engine = connect(settings.database_url)
+        programs.push_async_callback(engine.dispose)
+        client = await connect_temporal(settings)
+        yield replace(
+            deployment, stack=stack, settings=settings, store=Sessions(engine), temporal=client, programs=programs
+        )
 
 
 @asynccontextmanager

@@ -3,29 +3,22 @@
 import asyncio
 import sys
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import AsyncExitStack
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from sqlalchemy import func, update
 
 from activities.drift import COMPARED_EVERY
-from database import Sessions, connect
 from db.tables import DiscountCode
 from domain.deliveries import UNSENT
 from domain.redemptions import RedemptionStatus
-from local_stack.options import StackOptions
 from local_stack.postgres import programs
-from local_stack.stack import LocalStack
 from services.schedules import RECONCILE
-from settings import connect_temporal
 from tests.e2e.callers import AWARD, Callers
-from tests.e2e.deployment import CHANNELS, COST, Deployment
+from tests.e2e.deployment import CHANNELS, COST, Deployment, empty_deployment
 from tests.evidence import Evidence
 from tests.faults import CREATE_CODE, VendorFault
 from tests.invariants import CATALOGUE, everything_has_ended, violations
-from tests.stacks import settings_of
 from tests.waiting import wait_until
 
 BUYERS = 4
@@ -41,17 +34,10 @@ def for_postgres(url: str) -> str:
 
 @pytest.fixture
 async def restored(deployment: Deployment, tmp_path: Path) -> AsyncGenerator[Deployment]:
-    """A deployment with an empty PostgreSQL and a Temporal that knows nothing, with the same keys and vendors."""
+    """Where the backup is restored: the same keys and vendors, and nothing else."""
     env = {name: value for name, value in deployment.stack.env.items() if name not in ITS_OWN}
-    options = StackOptions.on_free_ports(tmp_path, parts=("postgres", "temporal"), demo_data=False, env=env)
-    async with LocalStack(options) as stack, AsyncExitStack() as programs:
-        settings = settings_of(stack)
-        engine = connect(settings.database_url)
-        programs.push_async_callback(engine.dispose)
-        client = await connect_temporal(settings)
-        yield replace(
-            deployment, stack=stack, settings=settings, store=Sessions(engine), temporal=client, programs=programs
-        )
+    async with empty_deployment(deployment, tmp_path, env) as restored:
+        yield restored
 
 
 async def test_a_restored_backup_is_settled_and_names_what_is_lost(
@@ -86,7 +72,7 @@ async def test_a_restored_backup_is_settled_and_names_what_is_lost(
     # Vendors know of purchases that the ledger has forgotten, and hear again of those that it knew as unsent.
     names = {name for one in lost for name in (one["id"], one["attributes"]["discount_code"])} | unsent
     assert {one.subject for one in violations(evidence, CATALOGUE)} <= names
-    await restored.stack.run("audit", *CLI, "audit")
+    await restored.audit_ledger()
 
 
 async def settle(restored: Deployment, callers: Callers) -> None:

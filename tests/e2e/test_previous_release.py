@@ -1,14 +1,18 @@
 """The previous release's code runs on this release's schema: while a release is rolled out, and after a rollback."""
 
 import io
+import signal
 import subprocess
+import sys
 import tarfile
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
 
+from local_stack.options import vendor_settings
 from tests.builders import a_customer, a_lot, a_shop
-from tests.e2e.deployment import COST, Deployment, api_process
+from tests.e2e.deployment import COST, Deployment, api_process, empty_deployment
 
 PREVIOUS = "379b431"
 """Commit of the previous release. To be set when a release is made."""
@@ -27,19 +31,29 @@ def previous_code(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder)
 
 
-@pytest.mark.parametrize("worker_code", ["previous", "this"])
-async def test_the_previous_release_sells_on_this_schema(
-    deployment: Deployment, previous_code: str, worker_code: str
-) -> None:
-    """With its own worker after a rollback, and with this release's, which is replaced first, during a release."""
-    shop = await deployment.open_shop(a_shop(a_customer(a_lot(2 * COST))))
-    await deployment.start_worker(code=previous_code if worker_code == "previous" else "")
-    async with api_process(deployment.stack, {"PYTHONPATH": previous_code}) as (_, api):
-        bought = [await shop.purchase(key=f"{worker_code}-{number}", api=api) for number in range(2)]
-        assert [one.status_code for one in bought] == [201, 201], [one.text for one in bought]
-        refund = f"/v1/reward-history/{bought[0].json()['data']['id']}/refund"
-        assert (await shop.send("POST", refund, None, api=api)).status_code == 200
+@pytest.fixture
+async def unsealed(deployment: Deployment, tmp_path: Path) -> AsyncGenerator[Deployment]:
+    """A migrated deployment. Workflow data is sealed once no process of the previous release is left."""
+    vendors = vendor_settings(deployment.stack.vendor_url)
+    async with empty_deployment(deployment, tmp_path, vendors) as unsealed:
+        await unsealed.stack.run("migrate", sys.executable, "-m", "cli", "migrate")
+        yield unsealed
 
-    await deployment.ended(shop, purchases=2)
-    assert await shop.balance() == COST
-    await deployment.audit_ledger()
+
+async def test_the_previous_release_sells_on_this_schema(unsealed: Deployment, previous_code: str) -> None:
+    """During a release its API runs beside this release's workers, after a rollback with its own."""
+    shop = await unsealed.open_shop(a_shop(a_customer(a_lot(3 * COST))))
+    async with api_process(unsealed.stack, {"PYTHONPATH": previous_code}) as (_, api):
+        worker = await unsealed.start_worker()
+        first = await shop.purchase(key="during", api=api)
+        await worker.end(signal.SIGTERM)
+        await unsealed.start_worker(code=previous_code)
+        bought = [first, await shop.purchase(key="after", api=api), await shop.purchase(key="refunded", api=api)]
+        assert [one.status_code for one in bought] == [201, 201, 201], [one.text for one in bought]
+        refund = f"/v1/reward-history/{bought[2].json()['data']['id']}/refund"
+        assert (await shop.send("POST", refund, None, api=api)).status_code == 200
+        await unsealed.ended(shop, purchases=3)
+        customer = await shop.send("GET", f"/v1/customers/{shop.customers[0]}", None, api=api)
+
+    assert customer.json()["data"]["attributes"]["current_points"] == COST
+    await unsealed.audit_ledger()
