@@ -8,7 +8,7 @@ from sqlalchemy import bindparam, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
-from db.tables import Base, Redemption, Refund, Shop, ShopifyWebhook, WebhookSubscription
+from db.tables import Base, Redemption, Refund, Reissue, Shop, ShopifyWebhook, WebhookSubscription
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +38,7 @@ SEALED_COLUMNS = (
     SealedColumn(contents="secrets of webhook subscriptions", column=WebhookSubscription.secret),
     SealedColumn(contents="contact data of redemptions", column=Redemption.contact),
     SealedColumn(contents="contact data of refunds", column=Refund.contact),
+    SealedColumn(contents="contact data of reissues", column=Reissue.contact),
     SealedColumn(contents="unprocessed webhooks", column=ShopifyWebhook.payload),
 )
 

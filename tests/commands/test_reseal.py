@@ -96,7 +96,9 @@ async def test_a_new_key_takes_over_while_customers_buy(
         assert opened_by(NEW, values) == len(values) > 10
         numbers = {one["contents"]: one["resealed"] for one in first}
         assert numbers["contact data of redemptions"] == 6
-        assert min(numbers[one.contents] for one in SEALED_COLUMNS if one.contents != "unprocessed webhooks") == 1
+        # Webhooks are processed by now, and no order was cancelled.
+        none = {"unprocessed webhooks", "contact data of reissues"}
+        assert min(numbers[one.contents] for one in SEALED_COLUMNS if one.contents not in none) == 1
         after = await times_of_change(service)
         assert {one: after[one] for one in bought} == {one: changed[one] for one in bought}
 
