@@ -21,7 +21,7 @@ import httpx
 
 from deploy.containers import PACKAGES, PROGRAMS, ImageTestFailed, Podman
 from local_stack import StackError, ports, tail
-from local_stack.options import INFRASTRUCTURE, StackOptions
+from local_stack.options import StackOptions
 from local_stack.postgres import database_url, socket_dir
 from local_stack.stack import LocalStack
 
@@ -32,6 +32,7 @@ MAX_ADDED_MB = 250
 START_WITHIN = 60
 STOP_WITHIN = 45
 """Seconds. As `stop_grace_period` in docker-compose.yml."""
+SERVERS = ("postgres", "temporal", "sandbox")
 SOCKETS = "/postgres"
 JOBS = {
     "command-line": ("pointsaga", "--version"),
@@ -76,7 +77,7 @@ class ImageTest:
         """Run all steps, in order. Raises `ImageTestFailed`."""
         try:
             self._build()
-            options = StackOptions.on_free_ports(self._home, parts=INFRASTRUCTURE, demo_data=False)
+            options = StackOptions.on_free_ports(self._home, parts=SERVERS, demo_data=False)
             async with LocalStack(options) as stack:
                 self._connect(stack)
                 for name, command in JOBS.items():
