@@ -52,7 +52,12 @@ async def find_current_code(
 
 
 async def queue_position(session: AsyncSession, code: DiscountCode) -> int:
-    """Number of the shop's codes that are requested from Shopify before this one, plus one."""
+    """Number of the shop's codes that are requested from Shopify before this one, plus one.
+
+    A code without a turn is requested at once: nothing is known yet of the shop's rate limit.
+    """
+    if code.not_before is None:
+        return 1
     earlier = (DiscountCode.shop_id == code.shop_id, DiscountCode.state == CodeState.PLANNED)
     query = select(func.count()).where(*earlier, DiscountCode.not_before < code.not_before)
     return 1 + (await session.execute(query)).scalar_one()

@@ -29,7 +29,9 @@ async def service(service: Service, request: pytest.FixtureRequest) -> AsyncGene
         workflow = service.temporal.get_workflow_handle(one.id, run_id=one.run_id)
         history = await workflow.fetch_history()
         await replayer().replay_workflow(history)
-        assert SECRETS.findall(readable(history) + await details_of(workflow)) == []
+        # A workflow that was terminated before its first task cannot be queried.
+        has_begun = any(event.HasField("workflow_task_completed_event_attributes") for event in history.events)
+        assert SECRETS.findall(readable(history) + (await details_of(workflow) if has_begun else "")) == []
         if one.close_time is not None:
             closed[one.workflow_type] = history
     if request.node.get_closest_marker("recorded") and request.config.getoption("--record-histories"):

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import httpx
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
@@ -150,6 +150,18 @@ async def test_a_queued_purchase_is_answered_before_its_code(shop: Shop) -> None
     assert (purchased.status_code, purchased.json()["data"]["attributes"]) == (201, active)
     [discount] = await shop.discounts()
     assert active["discount_code"] == discount["code"]
+
+
+async def test_a_code_without_a_turn_is_the_first_in_the_queue(shop: Shop) -> None:
+    """So it is as long as Shopify has not told the shop's rate limit."""
+    await wait_at_shopify(shop, 3)
+    await shop.purchase(key="mine", prefer=PREFER)
+    async with shop.service.store.begin() as session:
+        await session.execute(update(DiscountCode).values(not_before=None))
+
+    again = await shop.purchase(key="mine", prefer=PREFER)
+
+    assert (again.status_code, again.json()["meta"]) == (202, {"queue_position": 1})
 
 
 async def test_a_flash_sale_is_served_in_order_at_shopifys_pace(service: Service) -> None:
