@@ -80,7 +80,7 @@ def _add_trace(_logger: object, _method: str, line: structlog.typing.EventDict) 
 
 
 def _escape(_logger: object, _method: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Show line breaks and terminal control codes as text: nobody outside writes lines or moves the cursor."""
+    """Show line breaks and terminal control codes as text: a value can neither write lines nor move the cursor."""
     return {name: _printable(value, name) if isinstance(value, str) else value for name, value in line.items()}
 
 

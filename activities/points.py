@@ -108,7 +108,7 @@ class Points:
             return True
 
     async def _add_event(self, session: AsyncSession, row: Redemption) -> None:
-        """Add the delivery that tells webhook subscribers of the failure. Nobody waits for the answer."""
+        """Add the delivery of the failure to webhook subscribers. No caller waits for the answer."""
         if await subscriptions.has_active_subscriptions(session, row.shop_id):
             _, contact = await hold_contact(session, row.shop_id, row.customer_id)
             row.contact = self._vault.seal_contact(contact)

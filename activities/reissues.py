@@ -94,7 +94,7 @@ class Reissues:
                 row.state = CodeState.FENCED if row.unknown_outcomes else CodeState.VOID
 
     async def _create(self, request: CodeRequest) -> str:
-        """Create the discount, after purchases. Nobody waits for it."""
+        """Create the discount, after purchases. No caller waits for it."""
         try:
             leave_to_purchases(request.code.budget, SWEEP_RESERVE)
         except NotExecuted:

@@ -22,7 +22,7 @@ from domain.shopify_budget import CREATION_COST
 from sandbox.shopify import BUCKET_SECONDS
 
 ORDER_AHEAD, ORDER_BEHIND = timedelta(seconds=5), timedelta(seconds=1)
-"""Nobody is served more than the second before one who came the first earlier."""
+"""Seconds. No customer who came at least the first later is served more than the second earlier."""
 RATE_LIMIT, QUIET_LIMIT = 0.95, 2.0
 
 _DECISIONS = text("""

@@ -11,7 +11,7 @@ class Scenario:
     """A purchase, or a refund or reissue of a captured redemption. A worker's death must not change the answer.
 
     Attributes:
-        status: HTTP status of the answer. 202 for a reissue, which nobody waits for.
+        status: HTTP status of the answer. 202 for a reissue, which no caller waits for.
         fault: at Shopify, once.
         rejection: at Shopify, and again after a death: a repeated call must not change the scenario.
     """

@@ -69,7 +69,7 @@ async def test_a_restored_backup_is_settled_and_names_what_is_lost(
     lost = [one.data for bought in callers.purchases for one in bought.successes if not is_kept(evidence, one.data)]
     assert len(lost) >= BUYERS
     assert not {one.data["id"] for bought in kept for one in bought.successes} & {one["id"] for one in lost}
-    # Vendors know of purchases that the ledger has forgotten, and hear again of those that it knew as unsent.
+    # Vendors know of purchases that the ledger has forgotten, and get again what it knew as unsent.
     names = {name for one in lost for name in (one["id"], one["attributes"]["discount_code"])} | unsent
     assert {one.subject for one in violations(evidence, CATALOGUE)} <= names
     await restored.audit_ledger()

@@ -109,9 +109,9 @@ async def test_a_purchase_is_one_trace(deployment: Deployment, collector: Collec
 
     trace_id = spans[0].trace_id.hex()
     of_trace = [line for program in (api, worker) for line in lines(program.output) if line.get("trace_id") == trace_id]
-    told = {line["event"]: line for line in of_trace}
+    logged = {line["event"]: line for line in of_trace}
     for event in ("request", "vendor rejected the shop's configuration"):
-        ids = (told[event]["redemption_id"], told[event]["workflow_id"])
+        ids = (logged[event]["redemption_id"], logged[event]["workflow_id"])
         assert ids == (bought["id"], f"redemption-{bought['id']}-1")
 
 

@@ -153,7 +153,7 @@ async def test_a_queued_purchase_is_answered_before_its_code(shop: Shop) -> None
 
 
 async def test_a_code_without_a_turn_is_the_first_in_the_queue(shop: Shop) -> None:
-    """So it is as long as Shopify has not told the shop's rate limit."""
+    """So it is as long as the shop's rate limit is unknown."""
     await wait_at_shopify(shop, 3)
     await shop.purchase(key="mine", prefer=PREFER)
     async with shop.service.store.begin() as session:
@@ -249,7 +249,7 @@ async def test_an_operator_can_cancel_a_queued_purchase(shop: Shop) -> None:
 
 @pytest.mark.parametrize("lost", ["before", "after"])
 async def test_a_lost_workflow_of_a_queued_purchase_is_recovered(shop: Shop, lost: str) -> None:
-    """Lost while it waits for its turn, or after its points were released and before anybody was told."""
+    """Lost while it waits for its turn, or after its points were released and before that was announced."""
     service = shop.service
     await wait_at_shopify(shop, QUEUED_DEADLINE - 2)
     async with listening() as receiver:

@@ -1,4 +1,4 @@
-"""A code whose order was cancelled: the customer gets a new one, and every channel is told."""
+"""A code whose order was cancelled: the customer gets a new one, announced on every channel."""
 
 from datetime import timedelta
 
