@@ -87,6 +87,8 @@ async def test_an_unreachable_vendor_is_a_problem(service: Service, shop: Shop, 
     assert "PROBLEM klaviyo: cannot be reached" in found.out
 
 
-async def test_wrong_usage_changes_nothing(shop: Shop, pointsaga: CommandLine) -> None:
+async def test_wrong_usage_changes_nothing(service: Service, shop: Shop, pointsaga: CommandLine) -> None:
     await pointsaga("doctor", "unknown.myshopify.com", status=2)
     await pointsaga("shopify", "subscribe", shop.domain, "--url", "http://points.example", status=2)
+
+    assert (await service.vendor("shopify"))["calls"] == []
