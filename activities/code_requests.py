@@ -104,7 +104,21 @@ class CodeRequests:
                 shop = await shops.get_shop(session, code.shop_id)
                 await _replace(session, code, prefix=shop.code_prefix)
 
-    async def fence(self, request: CodeRequest) -> None:
+    async def void(self, code: AttemptCode) -> None:
+        """Make sure that a code which is no longer requested does not exist and cannot appear.
+
+        Raises:
+            NotExecuted, Refused, Unknown: Shopify's outcome.
+        """
+        if code.unknown_outcomes:
+            await self._fence(self.request(code))
+        async with self._sessions.begin() as session:
+            row = await discount_codes.lock_code(session, code.code_id)
+            # An overlapping execution can have settled it.
+            if row.state is CodeState.PLANNED:
+                row.state = CodeState.FENCED if code.unknown_outcomes else CodeState.VOID
+
+    async def _fence(self, request: CodeRequest) -> None:
         """Delete the discount if it exists, and block its code, so that a late creation is rejected."""
         found = await self._shopify.find_discount(request.store, request.discount.code)
         if found is not None and found.was_created_for(request.discount.redemption_id):

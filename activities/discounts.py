@@ -71,12 +71,7 @@ class Discounts:
                 return True
             code = await captures.find_code(session, **_ids(attempt))
         assert code is not None, "a locked code exists"
-        await self._codes.fence(self._codes.request(code))
-        async with self._sessions.begin() as session:
-            row = await discount_codes.lock_code(session, code.code_id)
-            # An overlapping execution can have settled it.
-            if row.state is CodeState.PLANNED:
-                row.state = CodeState.FENCED
+        await self._codes.void(code)
         return True
 
     async def _check_captured(self, attempt: Attempt) -> None:

@@ -15,11 +15,9 @@ from clients.outcomes import NotExecuted
 from clients.shopify import Shopify
 from database import Sessions
 from db import captures, discount_codes, redemptions, reissues, shops
-from db.captures import AttemptCode
 from db.customers import hold_contact
 from db.tables import Redemption, Reissue
 from db.vault import Vault
-from domain.discounts import CodeState
 from domain.reissues import ReissueStatus
 from domain.shopify_budget import SWEEP_RESERVE
 
@@ -82,16 +80,8 @@ class Reissues:
         async with self._sessions() as session:
             ids = (attempt.shop_id, attempt.redemption_id, _order(attempt))
             code = await captures.find_reissued_code(session, *ids)
-        if code.unknown_outcomes:
-            await self._codes.fence(self._codes.request(code))
-        await self._settle(code)
+        await self._codes.void(code)
         return True
-
-    async def _settle(self, code: AttemptCode) -> None:
-        async with self._sessions.begin() as session:
-            row = await discount_codes.lock_code(session, code.code_id)
-            if row.state is CodeState.PLANNED:
-                row.state = CodeState.FENCED if row.unknown_outcomes else CodeState.VOID
 
     async def _create(self, request: CodeRequest) -> str:
         """Create the discount, after purchases. No caller waits for it."""
