@@ -49,10 +49,10 @@ class RedeemReward(DeliversEvent):
     async def _redeem(self, attempt: Attempt) -> PurchaseAnswer:
         async with self._saga as saga:
             reserved = await saga.step(Points.reserve_points, attempt, undo=Points.release_points, local=True)
-            turn = self._begin_waiting(reserved) if isinstance(reserved, Turn) else None
             if isinstance(reserved, Refusal | NoTurn):
                 self._progress.record_unreserved(reserved)
                 return await self._finish(not_reserved(reserved))
+            turn = self._begin_waiting(reserved) if isinstance(reserved, Turn) else None
             await saga.step(Discounts.generate_discount_code, attempt, undo=Discounts.void_discount_code, at=turn)
 
         # The pivot is passed: the points are spent and the customer has the code.
