@@ -61,6 +61,12 @@ def a_customer(*lots: Json, customer_id: str | None = None, **changes: Any) -> J
     }
 
 
+def account_of(domain: str, vendor: str) -> str:
+    """What a fault names to meet only the requests of this shop of `a_shop`."""
+    name = domain.removeprefix("shop-").removesuffix(".myshopify.com")
+    return {"shopify": domain, "klaviyo": f"pk_{name}", "omnisend": f"om_{name}", "postscript": f"sk_{name}"}[vendor]
+
+
 def a_shop(
     *customers: Json, rewards: Sequence[Json] | None = None, vendors: Sequence[str] = ALL_VENDORS, **changes: Any
 ) -> Json:

@@ -22,6 +22,7 @@ from local_stack.options import StackOptions, process_environment
 from local_stack.parts import api, worker
 from local_stack.stack import LocalStack
 from local_stack.supervisor import Part
+from services.workers import queue_state
 from settings import connect_temporal
 from tests.builders import ALL_VENDORS, Json
 from tests.evidence import Evidence, Purchase
@@ -31,6 +32,7 @@ from tests.service import Service
 from tests.shop import Shop
 from tests.stacks import client_of, settings_of
 from tests.waiting import wait_until
+from workflows.saga import background_queue
 
 COST = 500
 CHANNELS = (Channel.KLAVIYO, Channel.OMNISEND, Channel.POSTSCRIPT, Channel.METAFIELDS)
@@ -119,6 +121,19 @@ class Deployment(Service):
         """Start an API with this purchase deadline."""
         settings = {"PURCHASE_DEADLINE_SECONDS": str(deadline_seconds)}
         return await self.programs.enter_async_context(api_process(self.stack, settings))
+
+    async def workers_are_gone(self) -> None:
+        """Wait until no worker of an earlier test counts: one that died young does for 70 seconds (docs/status.md)."""
+
+        async def none_answers() -> bool:
+            queue = self.settings.temporal_task_queue
+            states = (
+                await queue_state(self.temporal, queue, workflows=True),
+                await queue_state(self.temporal, background_queue(queue), workflows=False),
+            )
+            return all(one.dispatch == "no_worker" for one in states)
+
+        await wait_until(none_answers, seconds=90)
 
     def kill(self, part: str) -> None:
         """Kill a part of the stack. Its supervisor restarts it with its data."""

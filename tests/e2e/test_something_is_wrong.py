@@ -87,6 +87,8 @@ async def open_shop(deployment: Deployment, *, key: str) -> Shop:
 
 
 async def test_there_is_no_worker(deployment: Deployment, operator: Operator) -> None:
+    await deployment.workers_are_gone()
+
     finding = await operator.sees("no worker")
 
     assert finding["command"].endswith("python -m worker")

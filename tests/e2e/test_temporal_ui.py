@@ -4,6 +4,7 @@ import re
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -11,7 +12,7 @@ from playwright.async_api import Error, Page, async_playwright
 
 from local_stack.views import VIEWS, view_url
 from tests.browser import CHROMIUM, in_a_browser
-from tests.builders import a_customer, a_lot, a_shop
+from tests.builders import a_customer, a_lot, a_shop, account_of
 from tests.e2e.deployment import COST, Deployment
 from tests.faults import CREATE_CODE, VendorFault
 from tests.shop import Shop
@@ -54,9 +55,14 @@ async def test_a_purchase_is_found_by_its_customer(deployment: Deployment, shop:
     assert "Deliver to klaviyo: done" in page
 
 
+async def reject(deployment: Deployment, shop: Shop, vendor: str, **more: Any) -> None:
+    """Let the vendor reject the shop's next request. Shops of earlier tests can have retries open."""
+    await deployment.inject(vendor, VendorFault.UNAUTHORIZED, account=account_of(shop.domain, vendor), **more)
+
+
 @in_a_browser
 async def test_a_compensated_purchase_quotes_shopify(deployment: Deployment, shop: Shop, tab: Page) -> None:
-    await deployment.inject("shopify", VendorFault.UNAUTHORIZED, operation=CREATE_CODE, body=INVALID_TOKEN)
+    await reject(deployment, shop, "shopify", operation=CREATE_CODE, body=INVALID_TOKEN)
     assert (await shop.purchase()).status_code == 503
     await deployment.ended(shop)
 
@@ -69,7 +75,7 @@ async def test_a_compensated_purchase_quotes_shopify(deployment: Deployment, sho
 
 @in_a_browser
 async def test_a_stuck_purchase_shows_the_remedy(deployment: Deployment, shop: Shop, tab: Page) -> None:
-    await deployment.inject("klaviyo", VendorFault.UNAUTHORIZED)
+    await reject(deployment, shop, "klaviyo")
     redemption = (await shop.purchase()).json()["data"]["id"]
 
     page = await open_workflow(deployment, tab, f'ShopDomain="{shop.domain}" AND RedemptionStage="NeedsAttention"')
@@ -84,7 +90,7 @@ async def test_a_stuck_purchase_shows_the_remedy(deployment: Deployment, shop: S
 async def test_the_timeline_says_that_a_purchase_waits_for_an_operator(
     deployment: Deployment, shop: Shop, tab: Page
 ) -> None:
-    await deployment.inject("klaviyo", VendorFault.UNAUTHORIZED)
+    await reject(deployment, shop, "klaviyo")
     redemption = (await shop.purchase()).json()["data"]["id"]
     workflow = f"redemption-{redemption}-1"
 
