@@ -9,7 +9,8 @@ from uuid import uuid4
 
 import httpx
 from fastapi import FastAPI
-from sqlalchemy import DateTime, delete
+from sqlalchemy import DateTime, delete, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client, WorkflowHandle
 
@@ -33,6 +34,9 @@ from worker import BACKGROUND_CONNECTIONS, PURCHASE_CONNECTIONS, open_pools, run
 from workflows.reconcile_redemptions import ReconcileRedemptions
 from workflows.redeem_reward import RedeemReward
 from workflows.refund_redemption import RefundRedemption
+
+DEADLOCK = "40P01"
+"""SQLSTATE. Source: PostgreSQL, appendix A."""
 
 
 @dataclass(kw_only=True)
@@ -145,12 +149,27 @@ class Service:
         await self.temporal.execute_workflow(ReconcileRedemptions.run, id=f"reconcile-{queue}", task_queue=queue)
 
     async def let_time_pass(self, time: timedelta) -> None:
-        """Move every time in the database back, except those of the ledger, which is append-only."""
-        async with self.store.begin() as session:
-            for table in Base.metadata.sorted_tables:
-                times = [column for column in table.columns if isinstance(column.type, DateTime)]
-                if times and table.name != LedgerEntry.__tablename__:
-                    await session.execute(table.update().values({column.name: column - time for column in times}))
+        """Move every time in the database back, except those of the ledger, which is append-only.
+
+        Deliveries of the test's purchases can be in progress. They lock rows in the product's order, this in another:
+        in a deadlock, this is the one that is rolled back, and tries again.
+        """
+        while not await self._moves_back(time):
+            pass
+
+    async def _moves_back(self, time: timedelta) -> bool:
+        try:
+            async with self.store.begin() as session:
+                await session.execute(text("SET LOCAL deadlock_timeout = '20ms'"))
+                for table in Base.metadata.sorted_tables:
+                    times = [column for column in table.columns if isinstance(column.type, DateTime)]
+                    if times and table.name != LedgerEntry.__tablename__:
+                        await session.execute(table.update().values({column.name: column - time for column in times}))
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) != DEADLOCK:
+                raise
+            return False
+        return True
 
     async def audit(self) -> list[Finding]:
         async with self.store.snapshot() as session:
