@@ -3,7 +3,7 @@
 from clients.outcomes import NotExecuted
 from clients.shopify import Shopify
 from database import Sessions
-from db.shopify_budgets import lower_budget
+from db.shopify_budgets import store_figures
 from domain.shopify_budget import ShopifyBudget
 
 
@@ -30,4 +30,4 @@ async def correct_budget(
     reported = shopify.reported_budget(domain)
     if reported is not None and (known is None or known.is_refuted_by(reported)):
         async with sessions() as session:
-            await lower_budget(session, shop_id, reported)
+            await store_figures(session, shop_id, reported)

@@ -6,32 +6,42 @@ Purchases lock the row, always after everything else, until they commit. All els
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Interval, text
+from sqlalchemy import Float, Interval, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.statements import statement
-from domain.shopify_budget import ShopifyBudget
+from domain.shopify_budget import CLEARLY_LESS, CREATION_COST, UNSEEN, ShopifyBudget
 
 BUDGET_COLUMNS = "b.maximum, b.restore_rate, greatest(b.full_at - clock_timestamp(), interval '0') AS full_in"
 """Of `shopify_budgets b`, for statements that read the budget with something else. See `pop_budget`."""
 
-TAKE = """
+TAKE = f"""
     UPDATE shopify_budgets
-    SET full_at = greatest(full_at, clock_timestamp()) + make_interval(secs => :shopify_cost / restore_rate)
+    SET full_at = greatest(full_at, clock_timestamp() + interval '{UNSEEN.total_seconds()} s')
+        + make_interval(secs => :shopify_cost / restore_rate)
     WHERE shop_id = :shop_id
 """
 """Takes a cost from the shop's budget, for statements that do something else too. They add conditions and RETURNING."""
 
 _FIND = text(f"SELECT {BUDGET_COLUMNS} FROM shopify_budgets b WHERE b.shop_id = :shop_id")
 
-_LOWER = statement(
+# It rises only to what is left when all purchases in progress have requested their codes, less a share for metafields.
+_STORE = statement(
     """
     INSERT INTO shopify_budgets AS b (shop_id, maximum, restore_rate, full_at)
     VALUES (:shop_id, :maximum, :restore_rate, clock_timestamp() + :full_in)
     ON CONFLICT (shop_id) DO UPDATE SET maximum = EXCLUDED.maximum, restore_rate = EXCLUDED.restore_rate,
-        full_at = greatest(b.full_at, EXCLUDED.full_at)
+        full_at = least(
+            greatest(b.full_at, EXCLUDED.full_at),
+            EXCLUDED.full_at + make_interval(secs => (
+                :creation_cost * (SELECT count(*) FROM redemptions WHERE shop_id = :shop_id AND status = :pending)
+                + :share * EXCLUDED.maximum
+            ) / EXCLUDED.restore_rate)
+        )
     """,
     full_in=Interval,
+    creation_cost=Float,
+    share=Float,
 )
 
 
@@ -41,10 +51,10 @@ async def find_budget(session: AsyncSession, shop_id: int) -> ShopifyBudget | No
     return None if row is None else ShopifyBudget(**row)
 
 
-async def lower_budget(session: AsyncSession, shop_id: int, reported: ShopifyBudget) -> None:
-    """Store Shopify's figures. The budget never rises but by time, as calls may be counted that Shopify has not had."""
+async def store_figures(session: AsyncSession, shop_id: int, reported: ShopifyBudget) -> None:
+    """Store Shopify's figures. They do not contain the calls that are counted but not made yet."""
     values = {"maximum": reported.maximum, "restore_rate": reported.restore_rate, "full_in": reported.full_in}
-    await session.execute(_LOWER, {"shop_id": shop_id, **values})
+    await session.execute(_STORE, {"shop_id": shop_id, "creation_cost": CREATION_COST, "share": CLEARLY_LESS, **values})
 
 
 def pop_budget(row: dict[str, Any]) -> ShopifyBudget | None:

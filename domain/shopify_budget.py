@@ -19,8 +19,13 @@ SWEEP_RESERVE = 0.75
 CALL_TIME = timedelta(seconds=1)
 """Time between a purchase's turn and its deadline that suffices to create a code."""
 
-# Smaller differences from Shopify's figures are not stored, as that costs a statement.
-TOLERANCE = 0.1
+UNSEEN = timedelta(seconds=1)
+"""Time between taking a cost and the call. A bucket that is full until the call is refilled from then on only."""
+
+# Shopify's figures are stored if they show less, or more, by this share of the maximum: storing costs a statement. More
+# is shown while calls that are counted here have not been made yet.
+CLEARLY_LESS = 0.1
+CLEARLY_MORE = 0.4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,18 +68,19 @@ class ShopifyBudget:
         return timedelta(seconds=max(0.0, missing / self.restore_rate))
 
     def take(self, cost: float) -> "ShopifyBudget":
-        """The budget after a call of this cost, made now or after `wait_for(cost)`."""
-        return replace(self, full_in=self.full_in + timedelta(seconds=cost / self.restore_rate))
+        """The budget after a call of this cost, made now or after `wait_for(cost)`, and at most `UNSEEN` later."""
+        return replace(self, full_in=max(self.full_in, UNSEEN) + timedelta(seconds=cost / self.restore_rate))
 
     def after(self, time: timedelta) -> "ShopifyBudget":
         """The budget some time later."""
         return replace(self, full_in=max(timedelta(), self.full_in - time))
 
     def is_refuted_by(self, reported: "ShopifyBudget") -> bool:
-        """Whether Shopify's figures show another limit, or that clearly less is available.
+        """Whether Shopify's figures show another limit, or that clearly less or more is available.
 
-        More is no contradiction: calls that are counted here may not have been made yet.
+        While turns are given in advance, more is no contradiction: it is what they wait for.
         """
         if (self.maximum, self.restore_rate) != (reported.maximum, reported.restore_rate):
             return True
-        return self.available - reported.available > TOLERANCE * self.maximum
+        more = (reported.available - self.available) / self.maximum
+        return more < -CLEARLY_LESS or (more > CLEARLY_MORE and self.available >= 0)

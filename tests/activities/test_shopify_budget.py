@@ -1,11 +1,13 @@
 """Turns in a shop's Shopify budget, without a workflow."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import select
 
+from activities.attempt import Attempt
 from activities.drift import COMPARED_EVERY, Drift
 from activities.metafields import Metafields
 from activities.senders import MetafieldsSender
@@ -13,13 +15,13 @@ from clients.outcomes import NotExecuted
 from db import transactions
 from db.deliveries import EventToSend, SendRule, begin_sends
 from db.metafields import mark_stale
-from db.shopify_budgets import lower_budget
+from db.shopify_budgets import find_budget, store_figures
 from db.tables import DiscountCode
 from db.vault import Vault
 from domain.channels import Channel
 from domain.events import EventKind
 from domain.ids import new_redemption_id
-from domain.shopify_budget import CREATION_COST, NoTurn, ShopifyBudget
+from domain.shopify_budget import CLEARLY_LESS, CREATION_COST, NoTurn, ShopifyBudget
 from tests.builders import a_customer, a_lot, a_shop
 from tests.steps import Steps
 from tests.waiting import locks_waited_for, wait_until
@@ -31,7 +33,7 @@ async def set_budget(steps: Steps, *, available: float, maximum: float = 100, re
     full_in = timedelta(seconds=(maximum - available) / restore_rate)
     budget = ShopifyBudget(maximum=maximum, restore_rate=restore_rate, full_in=full_in)
     async with steps.service.store() as session:
-        await lower_budget(session, steps.first.shop_id, budget)
+        await store_figures(session, steps.first.shop_id, budget)
 
 
 async def test_a_code_is_requested_at_its_turn_and_not_before(steps: Steps) -> None:
@@ -70,15 +72,22 @@ async def test_no_turn_before_the_deadline_changes_nothing(steps: Steps) -> None
     assert (await steps.shop.lots(), await steps.shop.redemptions(), await steps.codes()) == ([300, 400], [], [])
 
 
-async def test_turns_of_parallel_purchases_are_those_of_the_domain(steps: Steps) -> None:
-    """The statement calculates with the locked row what the domain calculates for one purchase after the other."""
-    shop = await steps.service.open_shop(a_shop(*(a_customer(a_lot(500)) for _ in range(12))))
+async def parallel_attempts(steps: Steps, number: int) -> list[Attempt]:
+    """Attempts of different customers of one new shop."""
+    shop = await steps.service.open_shop(a_shop(*(a_customer(a_lot(500)) for _ in range(number))))
     shop_id = (await shop.row()).id
     ids = [{"redemption_id": new_redemption_id(), "customer_id": one, "shop_id": shop_id} for one in shop.customers]
-    attempts = [steps.first.model_copy(update=one) for one in ids]
-    budget = ShopifyBudget(maximum=100, restore_rate=10, full_in=7 * SECOND)
+    return [steps.first.model_copy(update=one) for one in ids]
+
+
+@pytest.mark.parametrize("full_in", [0, 7])
+async def test_turns_of_parallel_purchases_are_those_of_the_domain(steps: Steps, full_in: int) -> None:
+    """The statement calculates with the locked row what the domain calculates for one purchase after the other."""
+    attempts = await parallel_attempts(steps, 12)
+    shop_id = attempts[0].shop_id
+    budget = ShopifyBudget(maximum=100, restore_rate=10, full_in=full_in * SECOND)
     async with steps.service.store() as session:
-        await lower_budget(session, shop_id, budget)
+        await store_figures(session, shop_id, budget)
         began = await transactions.now(session)
 
     assert await asyncio.gather(*(steps.points.reserve_points(one) for one in attempts)) == [None] * 12
@@ -90,6 +99,22 @@ async def test_turns_of_parallel_purchases_are_those_of_the_domain(steps: Steps)
     for turn in turns:
         assert abs(max(turn, began) - began - budget.wait_for(CREATION_COST)) < SECOND / 2, turns
         budget = budget.take(CREATION_COST)
+
+
+async def test_figures_leave_their_turns_to_purchases_in_progress(steps: Steps) -> None:
+    """Shopify cannot know of a code that is not requested yet."""
+    attempts = await parallel_attempts(steps, 5)
+    full = ShopifyBudget(maximum=200, restore_rate=0.1, full_in=timedelta())
+    async with steps.service.store() as session:
+        await store_figures(session, attempts[0].shop_id, replace(full, full_in=1000 * SECOND))
+    await asyncio.gather(*(steps.points.reserve_points(one) for one in attempts))
+
+    async with steps.service.store() as session:
+        await store_figures(session, attempts[0].shop_id, full)
+        budget = await find_budget(session, attempts[0].shop_id)
+
+    assert budget is not None
+    assert abs(budget.available - (1 - CLEARLY_LESS) * 200 + 5 * CREATION_COST) < 1
 
 
 @pytest.mark.parametrize(("available", "are_written", "are_compared"), [(80, 1, 1), (60, 1, 0), (40, 0, 0)])
@@ -126,7 +151,7 @@ async def test_a_metafield_waits_if_a_purchase_takes_its_turn_meanwhile(steps: S
 
     async with store.begin() as session:
         taken = ShopifyBudget(maximum=100, restore_rate=0.1, full_in=timedelta(seconds=600))
-        await lower_budget(session, attempt.shop_id, taken)
+        await store_figures(session, attempt.shop_id, taken)
         sends = asyncio.ensure_future(begin())
         await wait_until(lambda: locks_waited_for(store))
     event = await sends

@@ -2,13 +2,15 @@
 
 from datetime import timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.shopify_budget import TOLERANCE, ShopifyBudget
+from domain.shopify_budget import CLEARLY_LESS, CLEARLY_MORE, UNSEEN, ShopifyBudget
 
 COSTS = st.floats(1, 100)
 PAUSES = st.floats(0, 30)
+DELAYS = st.floats(0, UNSEEN.total_seconds())
 SECOND = timedelta(seconds=1)
 
 
@@ -16,7 +18,7 @@ SECOND = timedelta(seconds=1)
 def budgets(draw: st.DrawFn) -> ShopifyBudget:
     """Of a full, used, empty or overdrawn bucket."""
     rate = draw(st.floats(1, 2000))
-    maximum = draw(st.floats(100, 40_000))
+    maximum = 100 + rate * draw(st.floats(1, 20))
     used = draw(st.floats(0, 3))
     return ShopifyBudget(maximum=maximum, restore_rate=rate, full_in=timedelta(seconds=used * maximum / rate))
 
@@ -30,22 +32,22 @@ def test_the_cost_is_available_after_the_wait_and_not_before(budget: ShopifyBudg
         assert budget.after(wait - SECOND / 100).available < cost
 
 
-@given(budgets(), st.lists(st.tuples(COSTS, PAUSES), max_size=30))
-def test_calls_made_at_their_turns_never_exceed_the_bucket(
-    budget: ShopifyBudget, calls: list[tuple[float, float]]
+@given(budgets(), st.lists(st.tuples(COSTS, PAUSES, DELAYS), max_size=30))
+def test_calls_made_soon_after_their_turns_never_exceed_the_bucket(
+    budget: ShopifyBudget, calls: list[tuple[float, float, float]]
 ) -> None:
-    """Turns are given one after the other, some of them in advance. The calls are then made in this order."""
-    now, turns = 0.0, list[tuple[float, float]]()
+    """Turns are given one after the other, some of them in advance. The bucket sees each call some time later."""
+    now, made = 0.0, list[tuple[float, float]]()
     left = budget
-    for cost, pause in calls:
-        turns.append((now + left.wait_for(cost).total_seconds(), cost))
+    for cost, pause, delay in calls:
+        made.append((now + left.wait_for(cost).total_seconds() + delay, cost))
         left = left.take(cost).after(timedelta(seconds=pause))
         now += pause
 
     level, at = budget.available, 0.0
-    for turn, cost in turns:
-        level = min(budget.maximum, level + (turn - at) * budget.restore_rate) - cost
-        at = turn
+    for time, cost in sorted(made):
+        level = min(budget.maximum, level + (time - at) * budget.restore_rate) - cost
+        at = time
         assert level >= -0.01 * budget.restore_rate
 
 
@@ -59,14 +61,24 @@ def test_an_unused_budget_becomes_full(budget: ShopifyBudget) -> None:
     assert budget.after(budget.full_in).available == budget.maximum
 
 
-@given(budgets(), st.floats(-1, 1))
-def test_only_figures_that_are_clearly_lower_refute_a_budget(budget: ShopifyBudget, share: float) -> None:
-    reported = budget.take(share * budget.maximum) if share > 0 else budget.after(budget.full_in * -share)
+@pytest.mark.parametrize(
+    ("known", "reported", "is_refuted"),
+    [
+        (0.5, 0.5 - CLEARLY_LESS - 0.01, True),
+        (0.5, 0.5 - CLEARLY_LESS + 0.01, False),
+        (0.5, 0.5 + CLEARLY_MORE - 0.01, False),
+        (0.5, 0.5 + CLEARLY_MORE + 0.01, True),
+        (0.0, 1.0, True),
+        (-0.1, 1.0, False),
+    ],
+)
+def test_only_figures_that_clearly_differ_refute_a_budget(known: float, reported: float, is_refuted: bool) -> None:
+    """As shares of the maximum. While turns are given in advance, more is what they wait for."""
 
-    if share > TOLERANCE + 0.01:
-        assert budget.is_refuted_by(reported)
-    if share < TOLERANCE - 0.01:
-        assert not budget.is_refuted_by(reported)
+    def budget(available: float) -> ShopifyBudget:
+        return ShopifyBudget(maximum=2000, restore_rate=100, full_in=20 * SECOND * (1 - available))
+
+    assert budget(known).is_refuted_by(budget(reported)) is is_refuted
 
 
 def test_another_plan_refutes_a_budget() -> None:

@@ -11,7 +11,7 @@ from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
-from db.shopify_budgets import lower_budget
+from db.shopify_budgets import store_figures
 from db.tables import DiscountCode
 from domain.discounts import CodeState
 from domain.shopify_budget import ShopifyBudget
@@ -62,7 +62,7 @@ async def wait_at_shopify(shop: Shop, seconds: float) -> None:
     full_in = timedelta(seconds=seconds - 10 / rate + maximum / rate)
     budget = ShopifyBudget(maximum=maximum, restore_rate=rate, full_in=full_in)
     async with shop.service.store() as session:
-        await lower_budget(session, (await shop.row()).id, budget)
+        await store_figures(session, (await shop.row()).id, budget)
 
 
 async def entry(shop: Shop, answer: httpx.Response) -> Json:
@@ -175,7 +175,7 @@ async def test_a_flash_sale_is_served_in_order_at_shopifys_pace(service: Service
     # An empty bucket: every code waits for its turn.
     async with service.store() as session:
         empty = ShopifyBudget(maximum=20 * RATE, restore_rate=RATE, full_in=timedelta(seconds=20))
-        await lower_budget(session, (await shop.row()).id, empty)
+        await store_figures(session, (await shop.row()).id, empty)
 
     answers = [await shop.purchase(customer=one, prefer=PREFER) for one in shop.customers]
     beside = [await other.purchase(customer=one) for one in other.customers]
