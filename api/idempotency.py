@@ -37,7 +37,7 @@ async def _key(
 Key = Annotated[str, Depends(_key)]
 
 
-def _key_is_made(request: Request) -> bool:
+async def _key_is_made(request: Request) -> bool:
     return _HEADER not in request.headers
 
 

@@ -28,7 +28,7 @@ class State:
     webhook_intake: WebhookIntake
 
 
-def _state(request: Request) -> State:
+async def _state(request: Request) -> State:
     state = request.app.state.pointsaga
     assert isinstance(state, State)
     return state
@@ -37,7 +37,7 @@ def _state(request: Request) -> State:
 StateOf = Annotated[State, Depends(_state)]
 
 
-def _request_id(request: Request) -> str:
+async def _request_id(request: Request) -> str:
     return request.state.request_id
 
 

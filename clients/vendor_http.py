@@ -30,6 +30,10 @@ RESPONSE_BYTES = 1024 * 1024
 # These fail every call of the merchant, not just this one: a wrong key, scope, URL or API version.
 CONFIGURATION_STATUSES = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.GONE}
 
+# Built once: building one takes longer than a use.
+_JSON = TypeAdapter(Any)
+_NUMBER = TypeAdapter(float)
+
 _SAFE_HEADER = re.compile(r"[!-~]+")
 _HTML = re.compile(r"<(?:script|style)\b.*?</(?:script|style)>|<[^>]*>", re.DOTALL | re.IGNORECASE)
 _PRIVATE = re.compile(
@@ -171,7 +175,7 @@ def retry_after_header(response: httpx.Response) -> timedelta | None:
 def parse_seconds(value: object) -> timedelta | None:
     """A number of seconds, given as number or text; None for anything else."""
     try:
-        number = TypeAdapter(float).validate_python(value)
+        number = _NUMBER.validate_python(value)
         return timedelta(seconds=number) if number >= 0 else None
     except (ValidationError, OverflowError, ValueError):
         return None
@@ -180,6 +184,6 @@ def parse_seconds(value: object) -> timedelta | None:
 def _plain_text(response: httpx.Response) -> str:
     # Decode first: the redactor does not recognise addresses like `jane\\u0040shop.io` or `jane&#64;shop.io`.
     try:
-        return json.dumps(TypeAdapter(Any).validate_json(response.content), ensure_ascii=False)
+        return json.dumps(_JSON.validate_json(response.content), ensure_ascii=False)
     except ValidationError:
         return html.unescape(_HTML.sub(" ", response.text))

@@ -6,13 +6,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Date, case, cast, func, select, update
+from sqlalchemy import Date, bindparam, case, cast, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.tables import ApiKey, Shop
 from domain.api_keys import KeyScope
 
 _TODAY = cast(func.timezone("UTC", func.now()), Date)
+
+# Of every request, so SQLAlchemy does not build it anew each time.
+_UNREVOKED = (
+    select(
+        Shop,
+        ApiKey,
+        case((ApiKey.expires_at <= func.now(), ApiKey.expires_at)),
+        ApiKey.last_used_on.is_distinct_from(_TODAY),
+    )
+    .join(ApiKey, ApiKey.shop_id == Shop.id)
+    .where(ApiKey.key_hash == bindparam("key_hash"), ApiKey.revoked_at.is_(None))
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,11 +54,7 @@ def hash_key(key: str) -> bytes:
 
 async def find_key(session: AsyncSession, key: str) -> FoundKey | None:
     """An API key that is not revoked."""
-    expired_at = case((ApiKey.expires_at <= func.now(), ApiKey.expires_at))
-    query = select(Shop, ApiKey, expired_at, ApiKey.last_used_on.is_distinct_from(_TODAY))
-    query = query.join(ApiKey, ApiKey.shop_id == Shop.id)
-    valid = (ApiKey.key_hash == hash_key(key), ApiKey.revoked_at.is_(None))
-    found = (await session.execute(query.where(*valid))).one_or_none()
+    found = (await session.execute(_UNREVOKED, {"key_hash": hash_key(key)})).one_or_none()
     if found is None:
         return None
     shop, row, expired_at, is_first_use = found

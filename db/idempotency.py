@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from http import HTTPStatus
 
-from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy import Boolean, bindparam, func, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -14,6 +14,14 @@ from db.tables import IdempotencyKey
 
 MADE_REFUSED_KEPT_FOR = timedelta(days=1)
 """For refusals of requests without a key: a client that repeats one does so soon, with the key of the response."""
+
+# Of every purchase, so SQLAlchemy does not build them anew each time.
+_STORE = text("""
+    UPDATE idempotency_keys SET status = :answer_status, body = :body
+    WHERE shop_id = :shop_id AND key = :key AND status IS NULL AND (NOT :if_unknown OR customer_id IS NULL)
+    RETURNING key
+""").bindparams(bindparam("if_unknown", type_=Boolean))
+_STORED = text("SELECT status, body FROM idempotency_keys WHERE shop_id = :shop_id AND key = :key")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,19 +59,17 @@ async def store_answer(session: AsyncSession, shop_id: int, key: str, answer: De
 
 async def store_refusal(session: AsyncSession, shop_id: int, key: str, answer: DecidedAnswer) -> DecidedAnswer | None:
     """Like `store_answer`, for an unknown customer or reward. None: another request has found them and may purchase."""
-    return await _store(session, shop_id, key, answer, IdempotencyKey.customer_id.is_(None))
+    return await _store(session, shop_id, key, answer, if_unknown=True)
 
 
 async def _store(
-    session: AsyncSession, shop_id: int, key: str, answer: DecidedAnswer, *conditions: ColumnElement[bool]
+    session: AsyncSession, shop_id: int, key: str, answer: DecidedAnswer, *, if_unknown: bool = False
 ) -> DecidedAnswer | None:
-    mine = (IdempotencyKey.shop_id == shop_id, IdempotencyKey.key == key)
-    store = update(IdempotencyKey).where(*mine, IdempotencyKey.status.is_(None), *conditions)
-    store = store.values(status=answer.status, body=answer.body).returning(IdempotencyKey.key)
-    # No row is loaded that would have to be refreshed.
-    if (await session.execute(store.execution_options(synchronize_session=False))).first() is not None:
+    mine = {"shop_id": shop_id, "key": key}
+    values = {"answer_status": answer.status, "body": answer.body, "if_unknown": if_unknown}
+    if (await session.execute(_STORE, {**mine, **values})).first() is not None:
         return answer
-    row = (await session.execute(select(IdempotencyKey.status, IdempotencyKey.body).where(*mine))).one_or_none()
+    row = (await session.execute(_STORED, mine)).one_or_none()
     return answer if row is None else stored_answer(row.status, row.body)
 
 

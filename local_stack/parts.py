@@ -21,6 +21,9 @@ TEMPORAL_SETTINGS = (
     f"history.transferProcessorMaxPollRPS={POLLS_PER_SECOND}",
     f"history.timerProcessorMaxPollRPS={POLLS_PER_SECOND}",
     f"history.visibilityProcessorMaxPollRPS={POLLS_PER_SECOND}",
+    # With the default of four, most tasks are forwarded between the partitions of a queue. One is also exactly fair.
+    "matching.numTaskqueueReadPartitions=1",
+    "matching.numTaskqueueWritePartitions=1",
     # Shops are served in turn from a backlog.
     "matching.enableFairness=true",
     # `stuck` finds failing workflow tasks by a search attribute, which this lets the server set after two failures.

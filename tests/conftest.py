@@ -99,6 +99,8 @@ async def _start_temporal(attempts: int = 6) -> WorkflowEnvironment:
         # How far the server reads timers ahead. The end of a skip waits that long; the default is a second.
         'history.timerProcessorMaxTimeShift="100ms"',
         "matching.enableFairness=true",
+        "matching.numTaskqueueReadPartitions=1",
+        "matching.numTaskqueueWritePartitions=1",
         "history.transferProcessorMaxPollRPS=1000",
         "history.timerProcessorMaxPollRPS=1000",
         "history.visibilityProcessorMaxPollRPS=1000",

@@ -35,7 +35,7 @@ router = APIRouter(tags=["Rewards"])
 RESPOND_ASYNC = "respond-async"
 
 
-def _prefers_queue(
+async def _prefers_queue(
     request: Request,
     _prefer: Annotated[
         str | None,
