@@ -16,7 +16,7 @@ import uvloop
 from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
 from temporalio.client import Client
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
-from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkerDeploymentConfig
+from temporalio.worker import Interceptor, UnsandboxedWorkflowRunner, Worker, WorkerDeploymentConfig
 
 import metrics
 from activities.deliveries import Deliveries, Sender
@@ -26,6 +26,7 @@ from activities.expiry import Expiry
 from activities.failures import FailureTranslation
 from activities.metafields import Metafields
 from activities.points import Points
+from activities.precedence import MOST_WAITING, GivesWay, NotesSteps, Precedence
 from activities.reconciliation import Reconciliation
 from activities.refunds import Refunds
 from activities.reissues import Reissues
@@ -60,7 +61,7 @@ CONNECTIONS = httpx.Limits(max_connections=100, keepalive_expiry=2)
 
 # Activities that can wait, deliveries above all, have their own task queue, slots, and connections to vendors and
 # database, so that purchases always find one. `clients/destinations.py` bounds what one vendor can take of them.
-BACKGROUND_SLOTS = 50
+BACKGROUND_SLOTS = 50 + MOST_WAITING
 PURCHASE_CONNECTIONS = 20
 BACKGROUND_CONNECTIONS = 10
 
@@ -107,19 +108,21 @@ async def run_workers(client: Client, settings: Settings, purchases: Pools, back
 
 def build_workers(client: Client, settings: Settings, purchases: Pools, background: Pools) -> tuple[Worker, Worker]:
     """Create the workers with their activities and clients."""
+    precedence = Precedence()
     shared: dict[str, Any] = {
-        "interceptors": [FailureTranslation()],
         "deployment_config": _deployment(settings),
         # Running activities finish: a cancelled vendor call would have an unknown outcome.
         "graceful_shutdown_timeout": INSIST_TIMEOUT,
     }
     return (
-        _purchase_worker(client, settings, purchases, shared),
-        _background_worker(client, settings, background, shared),
+        _purchase_worker(client, settings, purchases, [FailureTranslation(), NotesSteps(precedence)], shared),
+        _background_worker(client, settings, background, [FailureTranslation(), GivesWay(precedence)], shared),
     )
 
 
-def _purchase_worker(client: Client, settings: Settings, pools: Pools, shared: dict[str, Any]) -> Worker:
+def _purchase_worker(
+    client: Client, settings: Settings, pools: Pools, interceptors: list[Interceptor], shared: dict[str, Any]
+) -> Worker:
     """The worker of workflows, and of the activities that a customer waits for."""
     vault, shopify = Vault(settings.encryption_keys), shopify_client(settings, pools.http, PURCHASE_LIMITS)
     points = Points(pools.sessions, vault)
@@ -143,11 +146,14 @@ def _purchase_worker(client: Client, settings: Settings, pools: Pools, shared: d
         max_concurrent_workflow_task_polls=20,
         # How long the workflows of a dead worker wait before another worker takes them over. Customers wait too.
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
+        interceptors=interceptors,
         **shared,
     )
 
 
-def _background_worker(client: Client, settings: Settings, pools: Pools, shared: dict[str, Any]) -> Worker:
+def _background_worker(
+    client: Client, settings: Settings, pools: Pools, interceptors: list[Interceptor], shared: dict[str, Any]
+) -> Worker:
     """The worker of the activities that can wait."""
     sessions, vault = pools.sessions, Vault(settings.encryption_keys)
     shopify = shopify_client(settings, pools.http)
@@ -185,6 +191,7 @@ def _background_worker(client: Client, settings: Settings, pools: Pools, shared:
             stale_metafields.sync_metafields,
         ],
         max_concurrent_activities=BACKGROUND_SLOTS,
+        interceptors=interceptors,
         **shared,
     )
 
