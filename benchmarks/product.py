@@ -33,7 +33,8 @@ CAPPED = "capped"
 LOT = 1_000
 BALANCE = 1_000_000
 """At least so many points per customer, whatever the number of lots."""
-UNLIMITED = httpx.Limits(max_connections=None, max_keepalive_connections=1_000)
+# The API closes idle connections after five seconds.
+UNLIMITED = httpx.Limits(max_connections=None, max_keepalive_connections=1_000, keepalive_expiry=2)
 
 
 @dataclass(frozen=True, kw_only=True)

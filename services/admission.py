@@ -24,7 +24,7 @@ SLOWDOWN = 1.7
 
 # So many of a shop may be in progress beside another shop's, whatever they do to it: on a busy machine a purchase is
 # slow for other reasons, too, and with one in progress a burst would take as long as all its purchases in a row.
-LEAST_BESIDE = 2
+LEAST_BESIDE = 1
 
 
 class NotAdmitted(Exception):
