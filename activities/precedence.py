@@ -1,4 +1,4 @@
-"""Purchases come before deliveries: a customer waits for a purchase, and nobody for the first send of its events."""
+"""Purchases come before deliveries: a customer waits for a purchase, but not for the first send of its events."""
 
 import asyncio
 import time

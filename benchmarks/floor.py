@@ -1,4 +1,4 @@
-"""The floor: a workflow with the shape of a purchase, whose steps do nothing.
+"""The floor: a workflow with the shape of a purchase, with steps that do nothing.
 
 It runs on the product's Temporal server, in a worker process with the product's worker settings, and has no API,
 database or vendor. Shopify's time is slept.

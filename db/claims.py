@@ -36,7 +36,7 @@ class Claim:
         is_captured: whether the key's redemption is captured.
         is_queued: whether the attempt is a queued purchase that has reserved its points.
         is_rejected: whether Shopify has recently rejected a code for this customer and reward permanently. False for a
-            key whose workflow may be open.
+            key with a workflow that may be open.
         has_subscriptions: whether the shop has a webhook subscription that is not paused.
     """
 

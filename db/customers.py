@@ -167,7 +167,7 @@ async def change(session: AsyncSession, customer: Customer, changes: Mapping[str
 
 
 async def write_change(session: AsyncSession, customer: Customer) -> None:
-    """Write a locked customer whose points or status have changed, and mark the metafield as stale."""
+    """Write a locked customer after a change of points or status, and mark the metafield as stale."""
     customer.updated_at = await transactions.now(session)
     await mark_stale(session, customer.shop_id, customer.id)
     await session.flush()

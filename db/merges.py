@@ -20,7 +20,7 @@ from domain.activity_log import ActivityKind
 from domain.tiers import tier_after
 
 TOTALS = ("points", "lifetime_points", "redeemed_points")
-# Tables whose rows are not simply moved.
+# Tables with rows that are not simply moved.
 _OTHERS = {HistoryCount.__tablename__, PointLot.__tablename__, StaleMetafield.__tablename__}
 
 
@@ -113,7 +113,7 @@ async def _count(session: AsyncSession, merged: Customer) -> int:
 
 
 def _tables() -> Iterator[Table]:
-    """Every table whose rows belong to a customer. New tables are included."""
+    """Every table with rows of a customer. New tables are included."""
     for table in Base.metadata.sorted_tables:
         if "customer_id" in table.columns and table.name not in _OTHERS:
             yield table

@@ -11,7 +11,7 @@ from domain.points import EntryKind, Lot, expiry_after_release
 
 
 def balance_sql(shop_id: str, customer_id: str) -> str:
-    """SQL of the spendable points of a customer, whose ids are given as expressions."""
+    """SQL of the spendable points of a customer. Its ids are given as expressions."""
     return f"""(
         SELECT coalesce(sum(l.remaining), 0)::bigint FROM point_lots l
         WHERE l.shop_id = {shop_id} AND l.customer_id = {customer_id} AND l.remaining > 0

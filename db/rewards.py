@@ -70,7 +70,7 @@ async def list_rewards(session: AsyncSession, shop_id: int) -> Sequence[Reward]:
 async def page_of_rewards(
     session: AsyncSession, shop_id: int, page: Page, *, is_active: bool | None, on_offer: bool = False
 ) -> tuple[list[Reward], int]:
-    """One page of the shop's rewards, and the total. `on_offer`: only those whose period includes now."""
+    """One page of the shop's rewards, and the total. `on_offer`: only those with a period that includes now."""
     values = [True, False] if is_active is None else [is_active]
     listed = Reward.deleted_at.is_(None)
     listed = and_(listed, _ON_OFFER) if on_offer else listed

@@ -172,7 +172,7 @@ async def recent_purchases(session: AsyncSession, *, deadline: timedelta) -> lis
 
 
 async def failing_purchases(session: AsyncSession) -> list[FailingPurchases]:
-    """Shops whose latest purchases failed, by code."""
+    """Shops with failed latest purchases, by code."""
     rows = await session.execute(_FAILING_PURCHASES, {"window": WINDOW})
     return [FailingPurchases(**row) for row in rows.mappings()]
 

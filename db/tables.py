@@ -141,7 +141,7 @@ class Shop(Base):
     enroll_customers: Mapped[bool] = mapped_column(server_default=text("false"))
     """Whether new customers at Shopify become members."""
     exclude_disabled_customers: Mapped[bool] = mapped_column(server_default=text("false"))
-    """Whether customers whose account is disabled at Shopify are excluded."""
+    """Whether customers with a disabled account at Shopify are excluded."""
     on_order_cancelled: Mapped[str] = mapped_column(server_default=CancelledOrderPolicy.NONE)
     """What happens to a redemption whose code was used by an order that is cancelled. A reward can override it."""
     credentials: Mapped[dict[str, str]] = mapped_column(server_default=text("'{}'"))

@@ -35,4 +35,4 @@ class EarlierAttemptPending(DomainError):
 
 
 class CodeUndecided(DomainError):
-    """An order used a code whose redemption is still pending."""
+    """An order used a code of a redemption that is still pending."""

@@ -1,4 +1,4 @@
-"""A state machine: an enum whose members know which states may follow them."""
+"""A state machine: an enum. Its members know which states may follow them."""
 
 from enum import StrEnum
 from typing import Self

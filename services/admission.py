@@ -13,10 +13,10 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 # A purchase in progress for longer waits for Shopify, not for a processor. It gives its place to another, so that a
-# shop whose Shopify hangs does not hold the places of all.
+# hanging Shopify does not hold the places of all.
 HELD_FOR = timedelta(seconds=2)
 
-# A shop whose last purchase ended less than this ago counts as one that purchases: its next purchase is on its way.
+# A shop that ended a purchase less than this ago counts as one that purchases: its next purchase is on its way.
 RECENT = timedelta(seconds=1)
 
 # A shop's purchase beside those of another shop may take so many times as long as alone.

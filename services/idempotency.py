@@ -1,4 +1,4 @@
-"""Idempotency keys: a key stands for one request, whose answer is stored and repeated."""
+"""Idempotency keys: a key stands for one request. Its answer is stored and repeated."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass

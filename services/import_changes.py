@@ -277,7 +277,7 @@ class _CustomerCounts:
 
 
 def _differences(row: Base, columns: dict[str, Any]) -> list[tuple[str, str]]:
-    """Each column whose stored value differs, with both values in words."""
+    """Each column with a different stored value, with both values in words."""
     return [
         (name, f"{_shown(getattr(row, name))} → {_shown(value)}")
         for name, value in columns.items()

@@ -1,4 +1,4 @@
-"""Settle a redemption whose workflow was terminated, timed out, or lost with Temporal's data.
+"""Settle a redemption after its workflow was terminated, timed out, or lost with Temporal's data.
 
 not captured ──> release the points ──> void the code
 captured     ──> deliver what is unsent
