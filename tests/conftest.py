@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
+from temporalio.converter import DataConverter
 from temporalio.testing import WorkflowEnvironment
 
 from clients.sealed_payloads import data_converter
@@ -24,6 +25,7 @@ from db.tables import Base
 from local_stack.options import StackOptions, vendor_settings
 from local_stack.stack import LocalStack
 from settings import Settings
+from telemetry import sdk_runtime
 from tests.builders import a_customer, a_lot, a_shop
 from tests.service import Service
 from tests.shop import Shop
@@ -66,7 +68,13 @@ def store(engine: AsyncEngine) -> Sessions:
 
 
 @pytest.fixture(scope="session")
-def settings(database_url: SecretStr) -> Settings:
+def payload_keys(pytestconfig: pytest.Config) -> tuple[SecretStr, ...]:
+    """The keys of workflow data. By default it is clear."""
+    return (SecretStr(Fernet.generate_key().decode()),) if pytestconfig.getoption("--sealed") else ()
+
+
+@pytest.fixture(scope="session")
+def settings(database_url: SecretStr, payload_keys: tuple[SecretStr, ...]) -> Settings:
     """Settings with the vendors at the sandbox."""
     vendors = {name.lower(): url for name, url in vendor_settings("http://vendors").items()}
     return Settings.model_validate(
@@ -74,6 +82,7 @@ def settings(database_url: SecretStr) -> Settings:
             **vendors,
             "database_url": database_url,
             "encryption_keys": Fernet.generate_key().decode(),
+            "payload_keys": payload_keys,
             "shopify_webhook_secrets": "the-new-secret, the-old-secret",
             "log_format": "text",
             "log_level": "WARNING",
@@ -84,13 +93,13 @@ def settings(database_url: SecretStr) -> Settings:
 
 
 @pytest.fixture(scope="session")
-async def temporal() -> AsyncGenerator[WorkflowEnvironment]:
+async def temporal(payload_keys: tuple[SecretStr, ...]) -> AsyncGenerator[WorkflowEnvironment]:
     """A Temporal server that skips time while every workflow waits."""
-    async with await _start_temporal() as environment:
+    async with await _start_temporal(data_converter(payload_keys, "default")) as environment:
         yield environment
 
 
-async def _start_temporal(attempts: int = 6) -> WorkflowEnvironment:
+async def _start_temporal(converter: DataConverter, attempts: int = 6) -> WorkflowEnvironment:
     """Start the server, with retries: the SDK gives it five seconds, too few on a busy machine."""
     dynamic_config = [
         "frontend.WorkflowTimeSkippingEnabled=true",
@@ -110,14 +119,16 @@ async def _start_temporal(attempts: int = 6) -> WorkflowEnvironment:
         return await WorkflowEnvironment.start_time_skipping_v2(
             dev_server_existing_path=str(Path(sys.executable).with_name("temporal")),
             dev_server_extra_args=[f"--dynamic-config-value={value}" for value in dynamic_config],
-            data_converter=data_converter((), "default"),
+            data_converter=converter,
+            # With the heartbeats of real workers.
+            runtime=sdk_runtime(),
             search_attributes=SEARCH_ATTRIBUTES,
         )
     except RuntimeError:
         if attempts == 1:
             raise
         await asyncio.sleep(1)
-        return await _start_temporal(attempts - 1)
+        return await _start_temporal(converter, attempts - 1)
 
 
 Running = Callable[..., AbstractAsyncContextManager[Service]]
@@ -171,6 +182,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of this test suite."""
     parser.addoption("--quick", action="store_true", help="only tests that need no Temporal server")
     parser.addoption("--record-histories", action="store_true", help="record tests/workflows/histories anew")
+    parser.addoption("--sealed", action="store_true", help="seal workflow data (docs/sealing.md)")
     parser.addoption("--outage-hours", type=float, default=0.2, help="length of outages, in skipped time")
 
 

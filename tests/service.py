@@ -77,6 +77,7 @@ class Service:
         return {
             "DATABASE_URL": self.settings.database_url.get_secret_value(),
             "ENCRYPTION_KEYS": self.settings.encryption_keys[0].get_secret_value(),
+            "PAYLOAD_KEYS": ",".join(key.get_secret_value() for key in self.settings.payload_keys),
             "TEMPORAL_ADDRESS": self.temporal.service_client.config.target_host,
             "TEMPORAL_TASK_QUEUE": self.settings.temporal_task_queue,
         }

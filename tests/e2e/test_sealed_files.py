@@ -48,7 +48,7 @@ async def test_a_sealed_history_is_replayed(deployment: Deployment) -> None:
 
     history = await deployment.purchase_workflow(redemption).fetch_history()
 
-    await replayer(keys=deployment.settings.payload_keys).replay_workflow(history)
+    await replayer(converter=deployment.temporal.data_converter).replay_workflow(history)
     assert "shop_domain" not in str(history.to_json_dict())
 
 

@@ -25,13 +25,15 @@ async def service(service: Service, request: pytest.FixtureRequest) -> AsyncGene
     """The service. Afterwards its histories must replay, and contain no secret, nor may the current details."""
     yield service
     closed: dict[str, WorkflowHistory] = {}
+    converter = service.temporal.data_converter
     async for one in service.temporal.list_workflows(f"TaskQueue = '{service.settings.temporal_task_queue}'"):
         workflow = service.temporal.get_workflow_handle(one.id, run_id=one.run_id)
         history = await workflow.fetch_history()
-        await replayer().replay_workflow(history)
+        await replayer(converter=converter).replay_workflow(history)
         # A workflow that was terminated before its first task cannot be queried.
         has_begun = any(event.HasField("workflow_task_completed_event_attributes") for event in history.events)
-        assert SECRETS.findall(readable(history) + (await details_of(workflow) if has_begun else "")) == []
+        shown = await readable(history, converter) + (await details_of(workflow) if has_begun else "")
+        assert SECRETS.findall(shown) == []
         if one.close_time is not None:
             closed[one.workflow_type] = history
     if request.node.get_closest_marker("recorded") and request.config.getoption("--record-histories"):

@@ -1,12 +1,15 @@
 """Recorded histories, and their replay by the workflow code."""
 
-import base64
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from pydantic import SecretStr
+from google.protobuf import json_format
+from temporalio.api.common.v1 import Payload
 from temporalio.client import WorkflowHistory
+from temporalio.converter import DataConverter
 from temporalio.worker import Replayer
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
@@ -39,16 +42,32 @@ SANDBOX = SandboxedWorkflowRunner(
 )
 
 
-def readable(history: WorkflowHistory) -> str:
-    """The history as JSON, with decoded payloads."""
+async def readable(history: WorkflowHistory, converter: DataConverter) -> str:
+    """The history as JSON, with opened and decoded payloads. `converter`: of the client that wrote it."""
     text = history.to_json()
-    payloads = re.findall(r'"data": ?"([A-Za-z0-9+/=]+)"', text)
-    return text + "".join(base64.b64decode(payload).decode() for payload in payloads)
+    payloads = _payloads(text)
+    if converter.payload_codec is not None:
+        payloads = await converter.payload_codec.decode(payloads)
+    return text + "".join(payload.data.decode() for payload in payloads)
 
 
-def replayer(workflows: Sequence[type] = WORKFLOWS, keys: Sequence[SecretStr] = ()) -> Replayer:
-    """`keys`: that sealed the histories."""
-    return Replayer(workflows=workflows, workflow_runner=SANDBOX, data_converter=data_converter(keys, "default"))
+def _payloads(text: str) -> list[Payload]:
+    """The payloads of a history, wherever they are."""
+    found: list[Payload] = []
+
+    def collect(part: dict[str, Any]) -> dict[str, Any]:
+        if "encoding" in part.get("metadata", ()):
+            found.append(json_format.ParseDict(part, Payload()))
+        return part
+
+    json.loads(text, object_hook=collect)
+    return found
+
+
+def replayer(workflows: Sequence[type] = WORKFLOWS, converter: DataConverter | None = None) -> Replayer:
+    """`converter`: of the client that wrote the histories. The recorded ones are clear."""
+    clear = data_converter((), "default")
+    return Replayer(workflows=workflows, workflow_runner=SANDBOX, data_converter=converter or clear)
 
 
 async def replays(name: str, workflows: Sequence[type] = WORKFLOWS) -> bool:

@@ -7,7 +7,7 @@ import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import WorkflowUpdateFailedError
-from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.converter import DataConverter
 
 from tests.faults import VendorFault
 from tests.service import Service
@@ -58,7 +58,8 @@ async def test_a_skip_ends_the_workflow(service: Service, shop: Shop, redemption
 
 @pytest.mark.recorded
 async def test_the_timeline_shows_the_wait(service: Service, redemption: str, workflow: Workflow) -> None:
-    summaries = [await summary_of(one) for one in (await workflow.fetch_history()).events if is_timer(one)]
+    converter, history = service.temporal.data_converter, await workflow.fetch_history()
+    summaries = [await summary_of(one, converter) for one in history.events if is_timer(one)]
     assert "waits for an operator: klaviyo rejected the event" in summaries
 
     await send_update(workflow, *RETRY)
@@ -70,8 +71,8 @@ def is_timer(event: HistoryEvent) -> bool:
     return event.event_type == EventType.EVENT_TYPE_TIMER_STARTED
 
 
-async def summary_of(event: HistoryEvent) -> str:
-    [summary] = await pydantic_data_converter.decode([event.user_metadata.summary])
+async def summary_of(event: HistoryEvent, converter: DataConverter) -> str:
+    [summary] = await converter.decode([event.user_metadata.summary])
     return summary
 
 

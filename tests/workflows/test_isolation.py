@@ -10,6 +10,7 @@ from temporalio.api.enums.v1.workflow_pb2 import PENDING_ACTIVITY_STATE_STARTED
 from clients.marketing import CALL_SECONDS, LIMITS
 from db.tables import Delivery, ShopifyWebhook
 from db.webhooks import store_webhook
+from services.receipts import workflows_of
 from tests.builders import Json, a_customer, a_lot, a_shop
 from tests.faults import VendorFault
 from tests.service import Service
@@ -70,13 +71,10 @@ async def test_a_held_delivery_says_why(service: Service) -> None:
     [delivery, *_] = await held(service)
     assert (delivery.channel, delivery.last_error) == ("klaviyo", f"held, as {LIMITS.in_flight} calls are in flight")
     assert (delivery.attempts, delivery.attempted_at) == (0, None)
-    workflow = service.purchase_workflow(delivery.redemption_id)
 
     async def reason_in_temporal() -> list[str]:
-        pending = (await workflow.describe()).raw_description.pending_activities
-        return [
-            one.last_failure.message for one in pending if one.activity_id == "klaviyo" and one.last_failure.message
-        ]
+        [purchase] = await workflows_of(service.temporal, delivery.redemption_id, 1, ui=None)
+        return [one.last_error for one in purchase.waiting if one.step == "klaviyo" and one.last_error]
 
     await wait_until(reason_in_temporal)
     assert await reason_in_temporal() == [f"Klaviyo: held, as {LIMITS.in_flight} calls are in flight"]

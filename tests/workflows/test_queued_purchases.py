@@ -8,7 +8,6 @@ import httpx
 import pytest
 from sqlalchemy import select, update
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
 from db.shopify_budgets import store_figures
@@ -40,8 +39,8 @@ def settings(settings: Settings) -> Settings:
 @pytest.fixture
 async def temporal(temporal: WorkflowEnvironment) -> WorkflowEnvironment:
     """The server, with a client whose workflows skip no time: the turns are of the database's clock."""
-    address = temporal.client.service_client.config.target_host
-    return WorkflowEnvironment.from_client(await Client.connect(address, data_converter=pydantic_data_converter))
+    address, converter = temporal.client.service_client.config.target_host, temporal.client.data_converter
+    return WorkflowEnvironment.from_client(await Client.connect(address, data_converter=converter))
 
 
 @pytest.fixture

@@ -58,7 +58,7 @@ async def test_the_history_is_short_and_without_secrets(service: Service, shop: 
     history = await service.purchase_workflow(entry["id"]).fetch_history()
 
     assert len(history.events) <= 45
-    text = readable(history)
+    text = await readable(history, service.temporal.data_converter)
     assert shop.customers[0] in text
     assert SECRETS.search(entry["attributes"]["discount_code"]), "the fixture finds codes"
     assert SECRETS.findall(text) == []
@@ -73,7 +73,8 @@ async def test_a_failure_shows_the_vendors_error(service: Service, shop: Shop) -
     [redemption] = await shop.redemptions()
     await service.wait_for_purchase(redemption.id)
     workflow = service.purchase_workflow(redemption.id)
-    assert "Invalid API key" in readable(await workflow.fetch_history())
+    history = await readable(await workflow.fetch_history(), service.temporal.data_converter)
+    assert "Invalid API key" in history
     assert "Invalid API key" in await details_of(workflow)
 
 

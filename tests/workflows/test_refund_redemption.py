@@ -75,7 +75,7 @@ async def test_the_history_contains_no_reason(shop: Shop, redemption: str, workf
     await shop.refund(redemption, "Jane Doe rang")
     await wait_for_end(workflow)
 
-    text = readable(await workflow.fetch_history())
+    text = await readable(await workflow.fetch_history(), shop.service.temporal.data_converter)
     assert shop.customers[0] in text
     assert "rang" not in text
 

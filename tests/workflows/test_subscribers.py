@@ -263,7 +263,8 @@ async def test_the_history_contains_no_address_and_no_secret(service: Service, s
         redemption = await shop.buy()
 
     [discount] = await shop.discounts("live")
-    text = readable(await service.purchase_workflow(redemption).fetch_history())
+    history = await service.purchase_workflow(redemption).fetch_history()
+    text = await readable(history, service.temporal.data_converter)
     assert f"1 of 1 not sent: {subscription['id']} HTTP 500" in text
     for secret in (subscription["secret"], receiver.url, "127.0.0.1", discount["code"], "@shopper"):
         assert secret not in text
