@@ -20,6 +20,10 @@ Dispatch = Literal["ok", "no_worker", "not_current", "unknown"]
 # An idle poll ends after 60 s and is followed by the next.
 _POLLED_WITHIN = timedelta(seconds=70)
 _MISSED_HEARTBEATS = 3
+HEARTBEAT_EVERY = timedelta(seconds=5)
+"""Interval of our own workers: `telemetry.HEARTBEAT_EVERY`."""
+# Longer than Docker (one minute) and Kubernetes (five) wait before they start a worker again that ends each time.
+_DEATHS_COUNT_FOR = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +34,7 @@ class SeenWorker:
         identity: process id and host.
         build_id: empty for an unversioned worker.
         seen_at: its last heartbeat by its own clock, or its last poll.
-        silent: it is frozen, dead or cut off.
+        silent: it is frozen, dead or cut off, or has sent one heartbeat only, after another that died then.
         used_slots, free_slots: of its tasks. None: it sends no heartbeats.
     """
 
@@ -98,21 +102,37 @@ async def _heartbeats(client: Client, task_queue: str) -> list[WorkerHeartbeat]:
 def _by_heartbeat(heartbeats: Iterable[WorkerHeartbeat], *, workflows: bool) -> list[SeenWorker]:
     """The workers that send heartbeats and were not shut down."""
     running = [one for one in heartbeats if one.status == WorkerStatus.WORKER_STATUS_RUNNING]
-    return [_seen(one, workflows=workflows) for one in running]
+    # It may crash in a loop: then its successors have sent their first heartbeat, too, and must send another.
+    one_died_young = any(_is_first(beat) and _is_silent(beat) and _is_recent(beat) for beat in running)
+    return [
+        _seen(beat, workflows=workflows, silent=_is_silent(beat) or (one_died_young and _is_first(beat)))
+        for beat in running
+    ]
 
 
-def _seen(beat: WorkerHeartbeat, *, workflows: bool) -> SeenWorker:
-    slots = beat.workflow_task_slots_info if workflows else beat.activity_task_slots_info
-    interval = beat.elapsed_since_last_heartbeat.ToTimedelta()
+def _is_first(beat: WorkerHeartbeat) -> bool:
+    """Whether the worker has sent no other heartbeat. It sends the first when it starts, before it polls."""
+    return not beat.elapsed_since_last_heartbeat.ToTimedelta()
+
+
+def _is_silent(beat: WorkerHeartbeat) -> bool:
     # The first heartbeat does not say when the next one is due.
-    within = _MISSED_HEARTBEATS * interval if interval else _POLLED_WITHIN
-    seen_at = _time(beat.heartbeat_time)
+    interval = HEARTBEAT_EVERY if _is_first(beat) else beat.elapsed_since_last_heartbeat.ToTimedelta()
+    return _time(beat.heartbeat_time) < datetime.now(UTC) - _MISSED_HEARTBEATS * interval
+
+
+def _is_recent(beat: WorkerHeartbeat) -> bool:
+    return _time(beat.heartbeat_time) > datetime.now(UTC) - _DEATHS_COUNT_FOR
+
+
+def _seen(beat: WorkerHeartbeat, *, workflows: bool, silent: bool) -> SeenWorker:
+    slots = beat.workflow_task_slots_info if workflows else beat.activity_task_slots_info
     return SeenWorker(
         identity=beat.worker_identity,
         # Workers without a version report a hash of their code.
         build_id=beat.deployment_version.build_id if beat.deployment_version.deployment_name else "",
-        seen_at=seen_at,
-        silent=seen_at < datetime.now(UTC) - within,
+        seen_at=_time(beat.heartbeat_time),
+        silent=silent,
         used_slots=slots.current_used_slots,
         free_slots=slots.current_available_slots,
     )

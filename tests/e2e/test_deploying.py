@@ -135,7 +135,7 @@ async def test_unversioned_workflows_end_on_the_first_version(rollout: Rollout) 
 async def test_a_worker_leaves_unversioned_ones_current(rollout: Rollout) -> None:
     await rollout.start_worker("first")
     rejected = await rollout.rejected_purchase()
-    assert await rollout.worker_is("ok")
+    await wait_until(lambda: rollout.worker_is("ok"))
 
     await rollout.set_current("--unversioned")
     await rollout.start_worker("first")
@@ -145,4 +145,4 @@ async def test_a_worker_leaves_unversioned_ones_current(rollout: Rollout) -> Non
     latest = await rollout.purchase()
     await rollout.retry(rejected)
     assert [await rollout.version_of(one) for one in (rejected, latest)] == ["first", ""]
-    assert await rollout.worker_is("ok")
+    await wait_until(lambda: rollout.worker_is("ok"))
