@@ -30,7 +30,7 @@ quick: $(READY) ## Run the tests that need no Temporal server
 	$(BIN)/pytest --quick -n 2 --dist loadgroup --no-loadscope-reorder
 
 # Kustomizations and custom resources have no schema in Kubernetes; tests look at those.
-MANIFESTS = $(filter-out %kustomization.yaml %scaled-object.yaml %worker-deployment.yaml,$(wildcard deploy/kubernetes/*/*.yaml deploy/kubernetes/overlays/*/*.yaml))
+MANIFESTS = $(filter-out %kustomization.yaml %scaled-object.yaml %worker-deployment.yaml,$(wildcard deploy/kubernetes/*/*.yaml deploy/kubernetes/*/*/*.yaml))
 
 check: $(READY) ## Check format, lint, types, import contracts, compose file, manifests, dependencies
 	$(BIN)/ruff format --check .

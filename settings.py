@@ -8,11 +8,20 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from cryptography.fernet import Fernet
 from limits import parse_many
-from pydantic import Field, SecretStr, TypeAdapter, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -28,6 +37,8 @@ from clients.sealed_payloads import CLEAR, data_converter
 from telemetry import sdk_runtime
 
 _HARD_TO_GUESS = re.compile(r"[\w-]{32,}=*", re.ASCII)
+# With `*`, any page that an operator opens could read workflow data.
+_ORIGIN = re.compile(r"https?://[^/*\s]+")
 
 STACK_FILE = Path(".data/stack.json")
 """Where `pointsaga up` writes the settings of its local stack, by default."""
@@ -49,17 +60,88 @@ stack_file: ContextVar[StackFile | None] = ContextVar("stack_file", default=None
 """Set by the command line only: API and worker of a stack get its settings from their environment."""
 
 
-class Settings(BaseSettings):
-    """One field per environment variable; the variable has the same name in upper case. See `.env.example`."""
+def _split_by_commas(value: object) -> object:
+    return tuple(item.strip() for item in value.split(",") if item.strip()) if isinstance(value, str) else value
+
+
+def _check_fernet_keys(keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+    for number, key in enumerate(keys, 1):
+        try:
+            Fernet(key.get_secret_value())
+        except ValueError as error:
+            raise ValueError(f"key {number} is not a Fernet key: {error}") from None
+    return keys
+
+
+Texts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_by_commas)]
+Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split_by_commas)]
+"""Separated by commas."""
+Days = Annotated[int, Field(ge=1, le=36_500)]
+
+
+class CommonSettings(BaseSettings):
+    """What the codec server and all other processes share."""
 
     model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
+
+    temporal_namespace: str = "default"
+
+    payload_keys: Secrets = ()
+    """Keys that seal workflow data in Temporal, separated by commas, in the format of `ENCRYPTION_KEYS`.
+
+    The first seals, all open. `clear` in front: nothing is sealed yet. Empty: workflow data is clear.
+    """
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["text", "json"] = "json"
+    """`json` for log collectors, `text` for a terminal."""
+
+    @field_validator("payload_keys")
+    @classmethod
+    def _check_payload_keys(cls, keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        is_clear = bool(keys) and keys[0].get_secret_value() == CLEAR
+        if is_clear and len(keys) == 1:
+            raise ValueError("`clear` is followed by the keys that open")
+        _check_fernet_keys(keys[is_clear:])
+        return keys
+
+
+class CodecSettings(CommonSettings):
+    """Settings of the codec server. It reads nothing else: neither the database nor vendors' credentials."""
+
+    codec_keys: Secrets = ()
+    """Keys of people and programs that may read sealed workflow data at the codec server, separated by commas."""
+    codec_origins: Texts = ()
+    """Origins of the Temporal UIs that may ask the codec server, separated by commas."""
+
+    @field_validator("codec_keys")
+    @classmethod
+    def _check_codec_keys(cls, keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        for number, key in enumerate(keys, 1):
+            if not _HARD_TO_GUESS.fullmatch(key.get_secret_value()):
+                raise ValueError(f"key {number} must have at least 32 letters, digits, - or _")
+        return keys
+
+    @field_validator("codec_origins")
+    @classmethod
+    def _check_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for number, origin in enumerate(origins, 1):
+            if not _ORIGIN.fullmatch(origin):
+                raise ValueError(f"origin {number} must be like https://temporal.example.com, without a path")
+        return origins
+
+
+_Kind = TypeVar("_Kind", bound=CommonSettings)
+
+
+class Settings(CommonSettings):
+    """One field per environment variable; the variable has the same name in upper case. See `.env.example`."""
 
     database_url: SecretStr = SecretStr("postgresql+asyncpg://pointsaga:pointsaga@127.0.0.1:5432/pointsaga")
     """SQLAlchemy URL of PostgreSQL 14 or newer, with the asyncpg driver."""
 
     temporal_address: str = "127.0.0.1:7233"
     """host:port of the Temporal frontend."""
-    temporal_namespace: str = "default"
     temporal_task_queue: str = "pointsaga"
     """Task queue of API and worker."""
     temporal_api_key: SecretStr | None = None
@@ -98,30 +180,24 @@ class Settings(BaseSettings):
     purchases_in_progress: Annotated[int, Field(ge=1)] = 8
     """Purchases that an API process has in progress at a time. Others wait, and shops are admitted in turn."""
 
-    idempotency_key_days: Annotated[int, Field(ge=1)] = 30
+    idempotency_key_days: Days = 30
     """Days after which an idempotency key may be used anew."""
-    webhook_days: Annotated[int, Field(ge=1)] = 30
+    refusal_days: Days = 1
+    """Days until a refusal is deleted whose request had no idempotency key of its own."""
+    webhook_days: Days = 30
     """Days after its processing until the record of a webhook from Shopify is deleted."""
+    unused_order_days: Days = 30
+    """Days after its last change until a refunded order is deleted of which no code is known."""
 
     rate_limit: str = "50/second"
     """Requests per API key. Several limits are separated by semicolons: `50/second; 1000/minute`."""
     rate_limit_storage_url: SecretStr | None = None
     """Redis URL (redis, rediss or unix) for limits shared by all API processes. None: each process counts alone."""
 
-    encryption_keys: Annotated[tuple[SecretStr, ...], NoDecode, Field(min_length=1)]
+    encryption_keys: Annotated[Secrets, Field(min_length=1), AfterValidator(_check_fernet_keys)]
     """Fernet keys, separated by commas: the first encrypts vendor credentials in the database, all decrypt them."""
 
-    payload_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
-    """Keys that seal workflow data in Temporal, separated by commas, in the format of `ENCRYPTION_KEYS`.
-
-    The first seals, all open. `clear` in front: nothing is sealed yet. Empty: workflow data is clear.
-    """
-    codec_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
-    """Keys of people and programs that may read sealed workflow data at the codec server, separated by commas."""
-    codec_origins: Annotated[tuple[str, ...], NoDecode] = ()
-    """Origins of the Temporal UIs that may ask the codec server, separated by commas."""
-
-    shopify_webhook_secrets: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    shopify_webhook_secrets: Secrets = ()
     """Client secrets of one public Shopify app, separated by commas; each is accepted.
 
     They never serve a shop that was imported with a secret of its own. Empty: only such shops are served.
@@ -130,10 +206,6 @@ class Settings(BaseSettings):
     webhook_allow_private_targets: bool = False
     """Allow webhook subscriptions with private addresses or plain http. For tests and local use."""
 
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    log_format: Literal["text", "json"] = "json"
-    """`json` for log collectors, `text` for a terminal."""
-
     metrics_address: Annotated[str | None, Field(pattern=r"^[\w.-]+:\d{1,5}$")] = None
     """host:port at which API and worker serve `GET /metrics` for Prometheus. None: they do not."""
     otel_exporter_otlp_endpoint: Annotated[str | None, Field(pattern=r"^https?://")] = None
@@ -141,47 +213,13 @@ class Settings(BaseSettings):
     otel_traces_sampler_arg: Annotated[float, Field(ge=0, le=1)] = 1.0
     """Share of requests that are traced, from 0 to 1."""
 
-    @property
-    def idempotency_keys_kept_for(self) -> timedelta:
-        return timedelta(days=self.idempotency_key_days)
-
-    @property
-    def webhooks_kept_for(self) -> timedelta:
-        return timedelta(days=self.webhook_days)
-
-    @field_validator(
-        "encryption_keys", "payload_keys", "codec_keys", "codec_origins", "shopify_webhook_secrets", mode="before"
-    )
+    @field_validator("refusal_days")
     @classmethod
-    def _split_by_commas(cls, value: object) -> object:
-        return tuple(item.strip() for item in value.split(",") if item.strip()) if isinstance(value, str) else value
-
-    @field_validator("encryption_keys")
-    @classmethod
-    def _check_keys(cls, keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
-        for number, key in enumerate(keys, 1):
-            try:
-                Fernet(key.get_secret_value())
-            except ValueError as error:
-                raise ValueError(f"key {number} is not a Fernet key: {error}") from None
-        return keys
-
-    @field_validator("payload_keys")
-    @classmethod
-    def _check_payload_keys(cls, keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
-        is_clear = bool(keys) and keys[0].get_secret_value() == CLEAR
-        if is_clear and len(keys) == 1:
-            raise ValueError("`clear` is followed by the keys that open")
-        cls._check_keys(keys[is_clear:])
-        return keys
-
-    @field_validator("codec_keys")
-    @classmethod
-    def _check_codec_keys(cls, keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
-        for number, key in enumerate(keys, 1):
-            if not _HARD_TO_GUESS.fullmatch(key.get_secret_value()):
-                raise ValueError(f"key {number} must have at least 32 letters, digits, - or _")
-        return keys
+    def _check_refusals(cls, days: int, others: ValidationInfo) -> int:
+        # Invalid itself, it is missing here.
+        if days > others.data.get("idempotency_key_days", days):
+            raise ValueError("must be at most IDEMPOTENCY_KEY_DAYS, after which every key is deleted")
+        return days
 
     @field_validator("database_url")
     @classmethod
@@ -238,8 +276,17 @@ class Settings(BaseSettings):
 
 def read_settings() -> Settings:
     """Read the environment and `.env`. Prints what is invalid and exits with status 2 if they are."""
+    return _read(Settings)
+
+
+def read_codec_settings() -> CodecSettings:
+    """As `read_settings`, for the codec server."""
+    return _read(CodecSettings)
+
+
+def _read(kind: type[_Kind]) -> _Kind:
     try:
-        return Settings.model_validate({})
+        return kind.model_validate({})
     except ValidationError as error:
         sys.stderr.write("invalid settings in the environment or .env (see .env.example):\n")
         for item in error.errors(include_url=False, include_input=False):

@@ -160,10 +160,19 @@ def _background_worker(
     metafields = MetafieldsSender(sessions, vault, shopify)
     deliveries = Deliveries(sessions, {**_senders(settings, pools, vault), Channel.METAFIELDS: metafields})
     reconciliation = Reconciliation(
-        sessions, client, task_queue=settings.temporal_task_queue, keys_kept_for=settings.idempotency_keys_kept_for
+        sessions,
+        client,
+        task_queue=settings.temporal_task_queue,
+        keys_kept_for=timedelta(days=settings.idempotency_key_days),
+        refusals_kept_for=timedelta(days=settings.refusal_days),
     )
     drift = Drift(sessions, vault, shopify)
-    webhooks = Webhooks(sessions, vault, kept_for=settings.webhooks_kept_for)
+    webhooks = Webhooks(
+        sessions,
+        vault,
+        kept_for=timedelta(days=settings.webhook_days),
+        orders_kept_for=timedelta(days=settings.unused_order_days),
+    )
     reissues = Reissues(sessions, vault, shopify)
     expiry = Expiry(sessions)
     stale_metafields = Metafields(sessions, metafields)

@@ -26,9 +26,17 @@ BATCH_SIZE = 200
 class Reconciliation:
     """Compares the ledger with Temporal's open workflows."""
 
-    def __init__(self, sessions: Sessions, temporal: Client, *, task_queue: str, keys_kept_for: timedelta) -> None:
+    def __init__(
+        self,
+        sessions: Sessions,
+        temporal: Client,
+        *,
+        task_queue: str,
+        keys_kept_for: timedelta,
+        refusals_kept_for: timedelta,
+    ) -> None:
         self._sessions = sessions
-        self._prune_keys = partial(idempotency.prune_keys, kept_for=keys_kept_for)
+        self._prune_keys = partial(idempotency.prune_keys, kept_for=keys_kept_for, refusals_kept_for=refusals_kept_for)
         self._temporal = temporal
         self._open_workflows = open_workflows_query(task_queue)
 

@@ -43,10 +43,11 @@ class Reversal(BaseModel):
 class Webhooks:
     """Processes webhooks."""
 
-    def __init__(self, sessions: Sessions, vault: Vault, *, kept_for: timedelta) -> None:
+    def __init__(self, sessions: Sessions, vault: Vault, *, kept_for: timedelta, orders_kept_for: timedelta) -> None:
         self._sessions = sessions
         self._vault = vault
         self._prune = partial(webhooks.prune_webhooks, kept_for=kept_for)
+        self._prune_orders = partial(orders.prune_orders, kept_for=orders_kept_for)
 
     @activity.defn
     async def process_webhook(self, received: ReceivedWebhook) -> bool | list[Reversal]:
@@ -84,7 +85,7 @@ class Webhooks:
     @activity.defn
     async def prune_webhooks(self, _: None) -> int:
         """Delete webhooks that were processed long ago, and refunds of orders without codes; returns how many."""
-        return await prune(self._sessions, self._prune) + await prune(self._sessions, orders.prune_orders)
+        return await prune(self._sessions, self._prune) + await prune(self._sessions, self._prune_orders)
 
 
 async def _reversals(session: AsyncSession, requested: Sequence[tuple[EventKind, str]]) -> list[Reversal]:

@@ -21,7 +21,7 @@ from api import errors
 from api.errors import ApiError
 from api.middleware import AccessLog, RequestLimits
 from clients.sealed_payloads import SealedPayloads, UnreadablePayload
-from settings import Settings, read_settings
+from settings import CodecSettings, read_codec_settings
 from telemetry import configure_logging
 
 # A page of a history at once. Temporal's own limit for one payload is 2 MiB.
@@ -30,9 +30,9 @@ MAX_BODY_BYTES = 8 * 1024 * 1024
 log = structlog.stdlib.get_logger("codec")
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
+def create_app(settings: CodecSettings | None = None) -> FastAPI:
     """The ASGI application. Exits with status 2 unless `PAYLOAD_KEYS` and `CODEC_KEYS` are set."""
-    settings = settings or read_settings()
+    settings = settings or read_codec_settings()
     configure_logging(settings.log_level, settings.log_format)
     for name, keys in (("PAYLOAD_KEYS", settings.payload_keys), ("CODEC_KEYS", settings.codec_keys)):
         if not keys:
@@ -54,7 +54,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     return app
 
 
-def _add_routes(app: FastAPI, settings: Settings) -> None:
+def _add_routes(app: FastAPI, settings: CodecSettings) -> None:
     codec = SealedPayloads(settings.payload_keys, settings.temporal_namespace)
 
     def check(request: Request, authorization: Annotated[str, Header()] = "", x_namespace: str = Header("")) -> None:

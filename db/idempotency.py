@@ -12,9 +12,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from db.pruning import delete_batch
 from db.tables import IdempotencyKey
 
-MADE_REFUSED_KEPT_FOR = timedelta(days=1)
-"""For refusals of requests without a key: a client that repeats one does so soon, with the key of the response."""
-
 # Of every purchase, so SQLAlchemy does not build them anew each time.
 _STORE = text("""
     UPDATE idempotency_keys SET status = :answer_status, body = :body
@@ -92,10 +89,13 @@ async def start_next_attempt(session: AsyncSession, shop_id: int, key: str, atte
     )
 
 
-async def prune_keys(session: AsyncSession, *, kept_for: timedelta, limit: int) -> int:
-    """Delete up to `limit` keys that have been kept for long enough; returns how many."""
+async def prune_keys(session: AsyncSession, *, kept_for: timedelta, refusals_kept_for: timedelta, limit: int) -> int:
+    """Delete up to `limit` keys that have been kept for long enough; returns how many.
+
+    `refusals_kept_for`: of requests without a key. A client that repeats one does so soon, with the response's key.
+    """
     old = IdempotencyKey.created_at < func.now() - kept_for
     refused = (IdempotencyKey.is_made.is_(True), IdempotencyKey.status >= HTTPStatus.BAD_REQUEST)
-    old_refusal = IdempotencyKey.created_at < func.now() - MADE_REFUSED_KEPT_FOR
+    old_refusal = IdempotencyKey.created_at < func.now() - refusals_kept_for
     deleted = await delete_batch(session, IdempotencyKey, old, limit=limit)
     return deleted or await delete_batch(session, IdempotencyKey, *refused, old_refusal, limit=limit)

@@ -14,9 +14,6 @@ from db.pruning import delete_batch
 from db.tables import DiscountCode, Order, OrderCode, Redemption
 from domain.orders import RefundedPart, is_fully_refunded
 
-UNUSED_KEPT_FOR = timedelta(days=30)
-"""For refunded orders that used no code, as far as is known."""
-
 
 async def lock_order(session: AsyncSession, shop_id: int, order_id: str) -> Order:
     """The order, added if it is new, and locked. Before customers and redemptions."""
@@ -74,8 +71,8 @@ async def has_other_order(session: AsyncSession, code: DiscountCode, order_id: s
     return (await session.execute(query.limit(1))).first() is not None
 
 
-async def prune_orders(session: AsyncSession, *, limit: int) -> int:
-    """Delete up to `limit` old orders that used no code; returns how many."""
+async def prune_orders(session: AsyncSession, *, kept_for: timedelta, limit: int) -> int:
+    """Delete up to `limit` orders that used no code, as far as is known, and are this old; returns how many."""
     has_code = select(OrderCode.code_id).where(OrderCode.shop_id == Order.shop_id, OrderCode.order_id == Order.id)
-    old = Order.updated_at < func.now() - UNUSED_KEPT_FOR
+    old = Order.updated_at < func.now() - kept_for
     return await delete_batch(session, Order, old, ~has_code.exists(), limit=limit)

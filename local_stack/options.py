@@ -8,13 +8,13 @@ from typing import Self
 
 from local_stack import ports
 from local_stack.ports import Claim
-from settings import Settings
+from settings import CodecSettings, Settings
 
 INFRASTRUCTURE = ("postgres", "temporal", "codec", "sandbox")
 APPLICATION = ("worker", "api")
 ALL_PARTS = ("postgres", "temporal", "sandbox", *APPLICATION)
 """In start order, without the codec server, which runs if workflow data is sealed."""
-SETTINGS = frozenset(name.upper() for name in Settings.model_fields)
+SETTINGS = frozenset(name.upper() for kind in (Settings, CodecSettings) for name in kind.model_fields)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ import yaml
 from cryptography.fernet import Fernet
 
 from local_stack import parts
-from settings import Settings
+from settings import CodecSettings, CommonSettings, Settings
 from workflows.progress import SEARCH_ATTRIBUTES
 
 KEY = Fernet.generate_key().decode()
@@ -27,9 +27,17 @@ PINNED = re.compile(r"^[a-z0-9./-]+:v?\d+\.\d+(\.\d+)?(-[a-z0-9.-]+)?$")
 
 @pytest.mark.parametrize("name", OURS)
 def test_services_get_every_setting(name: str) -> None:
-    settings = {field.upper() for field in Settings.model_fields}
+    kind: type[CommonSettings] = CodecSettings if name == "codec" else Settings
+    settings = {field.upper() for field in kind.model_fields}
 
     assert set(SERVICES[name]["environment"]) - NOT_SETTINGS == settings
+
+
+def test_the_uis_pages_may_ask_the_codec_server() -> None:
+    [port] = SERVICES["temporal-ui"]["ports"]
+    address, _, _ = port.rpartition(":")
+
+    assert SERVICES["codec"]["environment"]["CODEC_ORIGINS"] == f"${{CODEC_ORIGINS:-http://{address}}}"
 
 
 @pytest.mark.parametrize("name", sorted(Settings.model_fields))

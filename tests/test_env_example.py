@@ -8,9 +8,10 @@ import pytest
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from settings import Settings
+from settings import CodecSettings, Settings
 
 EXAMPLE = Path(__file__).parents[1] / ".env.example"
+FIELDS = {**Settings.model_fields, **CodecSettings.model_fields}
 LINE = re.compile(r"^(?P<comment># )?(?P<name>[A-Z][A-Z0-9_]*)=(?P<value>.*)$")
 
 
@@ -31,7 +32,7 @@ def default_of(field: FieldInfo) -> str:
 
 
 def test_the_example_has_exactly_the_settings() -> None:
-    assert set(entries()) == {name.upper() for name in Settings.model_fields}
+    assert set(entries()) == {name.upper() for name in FIELDS}
 
 
 def test_no_setting_is_listed_twice() -> None:
@@ -40,9 +41,9 @@ def test_no_setting_is_listed_twice() -> None:
     assert len(names) == len(set(names))
 
 
-@pytest.mark.parametrize("name", sorted(Settings.model_fields))
+@pytest.mark.parametrize("name", sorted(FIELDS))
 def test_a_setting_has_description_and_default(name: str) -> None:
-    field = Settings.model_fields[name]
+    field = FIELDS[name]
     commented_out, value, above = entries()[name.upper()]
 
     assert above.startswith("# ")

@@ -1,6 +1,7 @@
 """The Kubernetes manifests agree with the code, with each other, and with the limits of Kubernetes and Temporal."""
 
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
@@ -12,12 +13,13 @@ import pytest
 import yaml
 from cryptography.fernet import Fernet
 
-from settings import Settings
+from settings import CodecSettings, Settings
 from tests.test_compose import SERVICES
 from workflows.saga import background_queue
 
 FOLDER = Path(__file__).parents[1] / "deploy" / "kubernetes"
 OVERLAYS = sorted(path.name for path in (FOLDER / "overlays").iterdir())
+CODEC = "pointsaga-codec"
 FILES = [path for path in sorted(FOLDER.rglob("*.yaml")) if path.name != "kustomization.yaml"]
 OBJECTS: list[dict[str, Any]] = [one for path in FILES for one in yaml.safe_load_all(path.read_text())]
 WITH_PODS = [one for one in OBJECTS if "template" in one.get("spec", {})]
@@ -45,11 +47,36 @@ def container(one: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="needs kubectl, which renders the overlays: install it")
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_an_overlay_is_rendered_to_valid_objects(overlay: str) -> None:
-    rendered = subprocess.run(
-        ["kubectl", "kustomize", str(FOLDER / "overlays" / overlay)], check=True, capture_output=True, text=True
-    ).stdout
+    assert_valid(rendered(FOLDER / "overlays" / overlay))
 
-    objects: list[dict[str, Any]] = list(yaml.safe_load_all(rendered))
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="needs kubectl, which renders the overlays: install it")
+def test_the_codec_server_can_be_added_to_an_overlay(tmp_path: Path) -> None:
+    to_folder = os.path.relpath(FOLDER, tmp_path)
+    mine = {
+        "resources": [f"{to_folder}/overlays/production"],
+        "components": [f"{to_folder}/components/codec"],
+        "namespace": "pointsaga",
+        "images": yaml.safe_load((FOLDER / "overlays" / "production" / "kustomization.yaml").read_text())["images"],
+    }
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(mine))
+
+    objects = rendered(tmp_path)
+
+    assert_valid(objects)
+    assert sorted(one["kind"] for one in objects if one["metadata"]["name"] == CODEC) == [
+        "Deployment",
+        "NetworkPolicy",
+        "Service",
+    ]
+
+
+def rendered(folder: Path) -> list[dict[str, Any]]:
+    kustomize = subprocess.run(["kubectl", "kustomize", str(folder)], check=True, capture_output=True, text=True)
+    return list(yaml.safe_load_all(kustomize.stdout))
+
+
+def assert_valid(objects: list[dict[str, Any]]) -> None:
     for one in objects:
         assert one["metadata"]["namespace"] == "pointsaga"
         if not one["apiVersion"].startswith(CUSTOM_APIS):
@@ -92,7 +119,7 @@ def test_commands_run_existing_modules(one: dict[str, Any]) -> None:
 def test_services_have_probes_and_more_time_to_end_than_they_take() -> None:
     services = [one for one in WITH_PODS if one["kind"] in ("Deployment", "WorkerDeployment")]
 
-    assert len(services) == 3
+    assert len(services) == 4
     for one in services:
         assert {"startupProbe", "readinessProbe"} <= set(container(one))
         assert one["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] > 45
@@ -105,6 +132,39 @@ def test_settings_exist_and_none_of_them_is_secret() -> None:
     assert set(config["data"]) <= set(fields)
     secret = {name for name in config["data"] if "SecretStr" in str(fields[name].annotation)}
     assert not secret
+
+
+def test_the_codec_server_gets_its_own_settings_and_no_other_secret() -> None:
+    [codec] = [container(one) for one in WITH_PODS if one["metadata"]["name"] == CODEC]
+    [config] = of_kind("ConfigMap")
+
+    secrets = {one["name"]: one["valueFrom"]["secretKeyRef"] for one in codec["env"]}
+    assert secrets == {
+        "PAYLOAD_KEYS": {"name": "pointsaga-secrets", "key": "PAYLOAD_KEYS"},
+        "CODEC_KEYS": {"name": CODEC, "key": "CODEC_KEYS"},
+    }
+    assert codec["envFrom"] == [{"configMapRef": {"name": config["metadata"]["name"]}}]
+    assert {name.lower() for name in secrets} <= set(CodecSettings.model_fields)
+
+
+def test_the_codec_server_is_asked_by_the_namespace_of_temporal_and_asks_nobody() -> None:
+    [policy] = [one["spec"] for one in of_kind("NetworkPolicy") if one["metadata"]["name"] == CODEC]
+    [config] = of_kind("ConfigMap")
+    namespace = config["data"]["TEMPORAL_ADDRESS"].partition(":")[0].partition(".")[2]
+
+    assert policy["podSelector"]["matchLabels"] == {"app": CODEC}
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    assert policy["ingress"][0]["from"] == [
+        {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}
+    ]
+    assert "egress" not in policy
+
+
+def test_rows_are_kept_as_long_as_by_default() -> None:
+    [config] = of_kind("ConfigMap")
+    defaults = {name.upper(): str(field.default) for name, field in Settings.model_fields.items() if "_days" in name}
+
+    assert {name: value for name, value in config["data"].items() if "_DAYS" in name} == defaults
 
 
 def test_a_worker_that_is_replaced_in_place_is_unversioned() -> None:
@@ -150,7 +210,7 @@ def test_workers_scale_by_both_task_queues_and_the_servers_address() -> None:
 
 
 def test_only_the_api_accepts_requests() -> None:
-    apps = {one["spec"]["template"]["metadata"]["labels"]["app"] for one in WITH_PODS}
+    apps = {one["spec"]["template"]["metadata"]["labels"]["app"] for one in WITH_PODS} - {CODEC}
     by_name = {one["metadata"]["name"]: one["spec"]["podSelector"] for one in of_kind("NetworkPolicy")}
 
     assert set(by_name["pointsaga-no-ingress"]["matchExpressions"][0]["values"]) == apps - {"pointsaga-api"}
@@ -160,7 +220,7 @@ def test_only_the_api_accepts_requests() -> None:
 def test_prometheus_finds_the_port_of_the_metrics() -> None:
     [config] = of_kind("ConfigMap")
     port = config["data"]["METRICS_ADDRESS"].rpartition(":")[2]
-    services = [one for one in WITH_PODS if one["kind"] != "Job"]
+    services = [one for one in WITH_PODS if one["kind"] != "Job" and one["metadata"]["name"] != CODEC]
 
     for one in services:
         assert one["spec"]["template"]["metadata"]["annotations"]["prometheus.io/port"] == port

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from cryptography.fernet import Fernet
 
-from settings import read_settings
+from settings import read_codec_settings, read_settings
 
 ROOT = Path(__file__).parents[1]
 KEY = Fernet.generate_key().decode()
@@ -28,8 +28,10 @@ KEY = Fernet.generate_key().decode()
         ),
         ({"ENCRYPTION_KEYS": KEY, "PAYLOAD_KEYS": f"{KEY},s3cret"}, "PAYLOAD_KEYS: Value error, key 2 is not a Fernet"),
         ({"ENCRYPTION_KEYS": KEY, "PAYLOAD_KEYS": "clear"}, "PAYLOAD_KEYS: Value error, `clear` is followed by"),
-        ({"ENCRYPTION_KEYS": KEY, "CODEC_KEYS": "s3cret"}, "CODEC_KEYS: Value error, key 1 must have at least 32"),
         ({"ENCRYPTION_KEYS": KEY, "PURCHASE_DEADLINE_SECONDS": "0"}, "PURCHASE_DEADLINE_SECONDS: Input should be"),
+        ({"ENCRYPTION_KEYS": KEY, "UNUSED_ORDER_DAYS": "0"}, "UNUSED_ORDER_DAYS: Input should be greater"),
+        ({"ENCRYPTION_KEYS": KEY, "WEBHOOK_DAYS": "1000000000"}, "WEBHOOK_DAYS: Input should be less"),
+        ({"ENCRYPTION_KEYS": KEY, "REFUSAL_DAYS": "31"}, "REFUSAL_DAYS: Value error, must be at most IDEMPOTENCY_KEY"),
     ],
 )
 def test_an_invalid_setting_is_named_without_its_value(
@@ -40,10 +42,7 @@ def test_an_invalid_setting_is_named_without_its_value(
     tmp_path: Path,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in os.environ:
-        monkeypatch.delenv(name)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
+    only_environment(monkeypatch, environment)
 
     with pytest.raises(SystemExit, match=r"^2$"):
         read_settings()
@@ -51,6 +50,39 @@ def test_an_invalid_setting_is_named_without_its_value(
     error = capsys.readouterr().err
     assert message in error
     assert "s3cret" not in error
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"CODEC_KEYS": "s3cret"}, "CODEC_KEYS: Value error, key 1 must have at least 32"),
+        ({"CODEC_ORIGINS": "https://temporal.example.com,*"}, "CODEC_ORIGINS: Value error, origin 2 must be like"),
+        ({"CODEC_ORIGINS": "https://temporal.example.com/"}, "CODEC_ORIGINS: Value error, origin 1 must be like"),
+    ],
+)
+def test_the_codec_server_reads_its_own_settings_only(
+    environment: dict[str, str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    only_environment(monkeypatch, environment)
+
+    with pytest.raises(SystemExit, match=r"^2$"):
+        read_codec_settings()
+
+    lines = capsys.readouterr().err.splitlines()
+    assert [message in line for line in lines[1:]] == [True]
+    assert "s3cret" not in lines[1]
+
+
+def only_environment(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> None:
+    for name in os.environ:
+        monkeypatch.delenv(name)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.mark.parametrize(

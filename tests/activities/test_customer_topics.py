@@ -17,6 +17,8 @@ from tests.service import Service
 from tests.shop import Shop
 from tests.workflows.webhook_bodies import a_profile, needs_samples, sample
 
+DAY = timedelta(days=1)
+
 
 async def open_shop(service: Service, **settings: Any) -> Shop:
     """A shop with Jane, who has 700 points, and Sam, who has 100."""
@@ -40,7 +42,7 @@ async def process(shop: Shop, topic: Topic, body: Json) -> None:
             triggered_at=datetime.now(UTC),
         )
     received = ReceivedWebhook(shop_id=shop_id, shop_domain=shop.domain, webhook_id=webhook_id, topic=topic)
-    assert await Webhooks(service.store, vault, kept_for=timedelta(days=1)).process_webhook(received)
+    assert await Webhooks(service.store, vault, kept_for=DAY, orders_kept_for=DAY).process_webhook(received)
 
 
 async def member(shop: Shop, customer_id: str) -> Customer | None:

@@ -12,7 +12,7 @@ from temporalio.api.common.v1 import Payload, Payloads
 
 from api.codec import MAX_BODY_BYTES, create_app
 from clients.sealed_payloads import SealedPayloads
-from settings import Settings
+from settings import CodecSettings
 
 KEY, OLD_KEY = "k" * 32, "o" * 43
 UI = "https://temporal.example.com"
@@ -20,20 +20,20 @@ CLEAR = Payloads(payloads=[Payload(metadata={"encoding": b"json/plain"}, data=b'
 
 
 @pytest.fixture
-def sealing(settings: Settings) -> Settings:
+def sealing() -> CodecSettings:
     keys = {"payload_keys": Fernet.generate_key().decode(), "codec_keys": f"{KEY}, {OLD_KEY}", "codec_origins": UI}
-    return Settings.model_validate(settings.model_dump() | keys)
+    return CodecSettings.model_validate({**keys, "log_format": "text"})
 
 
 @pytest.fixture
-async def server(sealing: Settings) -> AsyncGenerator[httpx.AsyncClient]:
+async def server(sealing: CodecSettings) -> AsyncGenerator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(create_app(sealing), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://codec") as client:
         yield client
 
 
 @pytest.fixture
-async def sealed(sealing: Settings) -> str:
+async def sealed(sealing: CodecSettings) -> str:
     """A body with a sealed payload."""
     codec = SealedPayloads(sealing.payload_keys, sealing.temporal_namespace)
     return as_json(Payloads(payloads=await codec.encode(CLEAR.payloads)))
@@ -128,7 +128,7 @@ async def test_only_the_uis_pages_may_ask(server: httpx.AsyncClient, origin: str
 
 @pytest.mark.parametrize("missing", ["payload_keys", "codec_keys"])
 async def test_it_does_not_start_without_keys(
-    sealing: Settings, missing: str, capsys: pytest.CaptureFixture[str]
+    sealing: CodecSettings, missing: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit, match="2"):
         create_app(sealing.model_copy(update={missing: ()}))

@@ -9,7 +9,8 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.testing import WorkflowEnvironment
 
-from db.tables import IdempotencyKey
+from db.orders import lock_order
+from db.tables import IdempotencyKey, Order
 from domain.ids import settlement_workflow_id
 from settings import Settings
 from tests.builders import a_customer, a_lot, a_shop
@@ -113,20 +114,40 @@ async def test_idempotency_keys_are_kept_for_thirty_days(service: Service) -> No
 
 
 @pytest.mark.usefixtures("_empty_database")
-@pytest.mark.parametrize(("setting", "left"), [("idempotency_key_days", (1, 0)), ("webhook_days", (0, 1))])
-async def test_a_deployment_chooses_how_long_keys_and_webhooks_are_kept(
-    settings: Settings, engine: AsyncEngine, temporal: WorkflowEnvironment, setting: str, left: tuple[int, int]
+@pytest.mark.parametrize(
+    ("changed", "left"),
+    [
+        ({"refusal_days": 1}, set[str]()),
+        ({"idempotency_key_days": 60}, {"key"}),
+        ({"idempotency_key_days": 60, "refusal_days": 60}, {"key", "refusal"}),
+        ({"webhook_days": 60}, {"webhook"}),
+        ({"unused_order_days": 60}, {"order"}),
+    ],
+)
+async def test_a_deployment_chooses_how_long_rows_are_kept(
+    settings: Settings, engine: AsyncEngine, temporal: WorkflowEnvironment, changed: dict[str, int], left: set[str]
 ) -> None:
-    settings = settings.model_copy(update={setting: 60})
+    settings = settings.model_copy(update=changed)
     async with Service.running(settings, engine, temporal.client) as service:
         shop = await service.open_shop(a_shop(a_customer(a_lot(10))))
         await shop.purchase(customer="nobody", key="mine")
+        made = (await shop.purchase(customer="nobody")).headers["idempotency-key"]
         await shop.process_webhook("customers/delete", {"id": 1})
+        async with service.store.begin() as session:
+            await lock_order(session, (await shop.row()).id, "without code")
         await service.let_time_pass(timedelta(days=31))
 
         await service.reconcile()
 
-        assert (len(await kept(service, ["mine"])), len(await shop.webhooks())) == left
+        async with service.store() as session:
+            orders = await session.scalars(select(Order.id))
+        found = {
+            "key": await kept(service, ["mine"]),
+            "refusal": await kept(service, [made]),
+            "webhook": await shop.webhooks(),
+            "order": orders.all(),
+        }
+        assert {name for name, rows in found.items() if rows} == left
 
 
 async def test_a_refusal_without_a_key_of_the_client_is_kept_for_a_day(service: Service) -> None:
