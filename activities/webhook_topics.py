@@ -11,8 +11,8 @@ from activities import order_webhooks
 from activities.order_webhooks import Requested
 from clients.shopify_webhooks import (
     AppUninstalled,
+    CustomerAccount,
     CustomerDeleted,
-    CustomerDisabled,
     CustomerProfile,
     CustomerRedacted,
     CustomersMerged,
@@ -66,24 +66,37 @@ async def _refund_created(session: AsyncSession, webhook: Webhook) -> Requested:
 
 
 async def _customer_created(session: AsyncSession, webhook: Webhook) -> None:
-    if webhook.shop.enroll_customers:
-        customer_id = CustomerProfile.model_validate_json(webhook.body).id
-        await personal_data.enroll_customer(session, webhook.shop.id, customer_id, actor=ACTOR)
+    await _enroll(session, webhook, CustomerProfile.model_validate_json(webhook.body).id)
     await _customer_updated(session, webhook)
 
 
-async def _customer_disabled(session: AsyncSession, webhook: Webhook) -> None:
-    body = CustomerDisabled.model_validate_json(webhook.body)
-    if not (webhook.shop.exclude_disabled_customers and body.is_disabled):
+async def _enroll(session: AsyncSession, webhook: Webhook, customer_id: str) -> None:
+    """Add the customer, unless the shop has them, or enrols nobody.
+
+    The end of a customer adds them too: their `customers/create` may come later, and must not find them unknown.
+    """
+    if webhook.shop.enroll_customers:
+        await personal_data.enroll_customer(session, webhook.shop.id, customer_id, actor=ACTOR)
+
+
+async def _account_changed(session: AsyncSession, webhook: Webhook) -> None:
+    account = CustomerAccount.model_validate_json(webhook.body)
+    row = await customers.lock_customer(session, webhook.shop.id, account.id)
+    if row is None or row.is_closed or (row.account_as_of or account.updated_at) > account.updated_at:
         return
-    row = await customers.lock_customer(session, webhook.shop.id, body.id)
-    if row is not None and not row.is_closed:
-        await customers.change(session, row, {"excluded": True}, actor=ACTOR)
+    row.account_as_of = account.updated_at
+    if account.is_disabled:
+        if webhook.shop.exclude_disabled_customers and not row.excluded:
+            await customers.change(session, row, {"excluded": True}, actor=ACTOR)
+            row.excluded_by_account = True
+    elif row.excluded_by_account:
+        await customers.change(session, row, {"excluded": False}, actor=ACTOR)
 
 
 async def _customers_merged(session: AsyncSession, webhook: Webhook) -> None:
     merge = CustomersMerged.model_validate_json(webhook.body)
     if merge.is_completed:
+        await _enroll(session, webhook, merge.merged_id)
         ids = {"kept_id": merge.kept_id, "merged_id": merge.merged_id}
         await merges.merge_customers(session, webhook.shop.id, **ids, actor=ACTOR)
 
@@ -96,6 +109,7 @@ async def _customer_updated(session: AsyncSession, webhook: Webhook) -> None:
 
 async def _customer_deleted(session: AsyncSession, webhook: Webhook) -> None:
     customer_id = CustomerDeleted.model_validate_json(webhook.body).id
+    await _enroll(session, webhook, customer_id)
     await personal_data.erase_customer(session, webhook.shop.id, customer_id)
 
 
@@ -103,6 +117,8 @@ async def _customer_redacted(session: AsyncSession, webhook: Webhook) -> None:
     request = CustomerRedacted.model_validate_json(webhook.body)
     if webhook.concerns(request.shop_domain):
         person = request.customer
+        if person.id:
+            await _enroll(session, webhook, person.id)
         customer_id = await _customer_id(session, webhook, person)
         identifiers = [person.email, person.phone]
         await personal_data.erase_customer(session, webhook.shop.id, customer_id, identifiers=identifiers)
@@ -143,7 +159,8 @@ HANDLERS: dict[Topic, Callable[[AsyncSession, Webhook], Awaitable[bool | Request
     Topic.REFUND_CREATED: _refund_created,
     Topic.CUSTOMER_CREATED: _customer_created,
     Topic.CUSTOMER_UPDATED: _customer_updated,
-    Topic.CUSTOMER_DISABLED: _customer_disabled,
+    Topic.CUSTOMER_DISABLED: _account_changed,
+    Topic.CUSTOMER_ENABLED: _account_changed,
     Topic.CUSTOMERS_MERGED: _customers_merged,
     Topic.CUSTOMER_DELETED: _customer_deleted,
     Topic.DATA_REQUESTED: _data_requested,

@@ -31,6 +31,7 @@ class Topic(StrEnum):
     CUSTOMER_CREATED = "customers/create"
     CUSTOMER_UPDATED = "customers/update"
     CUSTOMER_DISABLED = "customers/disable"
+    CUSTOMER_ENABLED = "customers/enable"
     CUSTOMERS_MERGED = "customers/merge"
     CUSTOMER_DELETED = "customers/delete"
     APP_UNINSTALLED = "app/uninstalled"
@@ -78,7 +79,8 @@ _SHAPES = {
     Topic.REFUND_CREATED: _Shape(resource="Refund", always=frozenset({"order_id"})),
     Topic.CUSTOMER_CREATED: _Shape(resource="Customer", always=frozenset({"updated_at"})),
     Topic.CUSTOMER_UPDATED: _Shape(resource="Customer"),
-    Topic.CUSTOMER_DISABLED: _Shape(resource="Customer", always=frozenset({"state"})),
+    Topic.CUSTOMER_DISABLED: _Shape(resource="Customer", always=frozenset({"state", "updated_at"})),
+    Topic.CUSTOMER_ENABLED: _Shape(resource="Customer", always=frozenset({"state", "updated_at"})),
     Topic.CUSTOMERS_MERGED: _Shape(
         always=frozenset({"admin_graphql_api_customer_kept_id", "admin_graphql_api_customer_deleted_id", "status"})
     ),
@@ -200,15 +202,16 @@ class CustomerProfile(Body):
     last_name: Text | None = None
 
 
-class CustomerDisabled(Body):
-    """`customers/disable`."""
+class CustomerAccount(Body):
+    """`customers/disable`, `customers/enable`. Only the body is signed, so that its state counts, not the topic."""
 
     id: Text
+    updated_at: AwareDatetime
     state: Text
 
     @property
     def is_disabled(self) -> bool:
-        """Whether the account is disabled. A body of another topic can show another state."""
+        """Whether the account is disabled."""
         return self.state.lower() == "disabled"
 
 

@@ -159,6 +159,8 @@ async def change(session: AsyncSession, customer: Customer, changes: Mapping[str
     changed = {column: value for column, value in changes.items() if getattr(customer, column) != value}
     for column, value in changed.items():
         setattr(customer, column, value)
+    if Customer.excluded.key in changes:
+        customer.excluded_by_account = False
     if changed:
         facts: dict[str, object] = {"actor": actor, "fields": sorted(changed)}
         facts |= {column: value for column, value in changed.items() if column == Customer.excluded.key}

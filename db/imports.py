@@ -52,15 +52,19 @@ async def imported_lots(session: AsyncSession, shop_id: int, customer_ids: Colle
 async def write_customers(session: AsyncSession, shop_id: int, customers: Sequence[Columns]) -> None:
     """Insert the customers, or update the columns that are given. Unchanged rows are not written."""
     for _, rows in groupby(customers, key=tuple):
-        await _upsert(session, [{"shop_id": shop_id, **_with_email_key(row)} for row in rows])
+        await _upsert(session, [{"shop_id": shop_id, **_completed(row)} for row in rows])
 
 
-def _with_email_key(customer: Columns) -> Columns:
-    """`Customer` sets the key only of rows that are objects."""
-    if "email" not in customer:
-        return customer
-    email = customer["email"]
-    return {**customer, "email_key": None if email is None else address_key(email)}
+def _completed(customer: Columns) -> Columns:
+    """The columns with those that follow from them."""
+    following: dict[str, Any] = {}
+    if "email" in customer:
+        # `Customer` sets the key only of rows that are objects.
+        email = customer["email"]
+        following["email_key"] = None if email is None else address_key(email)
+    if "excluded" in customer:
+        following["excluded_by_account"] = False
+    return {**customer, **following}
 
 
 async def _upsert(session: AsyncSession, rows: Sequence[Columns]) -> None:

@@ -39,6 +39,8 @@ async def update_profile(
 
 async def enroll_customer(session: AsyncSession, shop_id: int, customer_id: str, *, actor: str) -> None:
     """Add a customer without profile and points, unless the shop has one with this id."""
+    if await session.get(Customer, (shop_id, customer_id)) is not None:
+        return
     # The shop before its customers, as everywhere.
     await hold_shop(session, shop_id)
     if await session.get(Customer, (shop_id, customer_id)) is None:

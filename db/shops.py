@@ -57,11 +57,11 @@ async def delete_credentials(session: AsyncSession, shop_id: int, *, before: dat
 
 
 async def close_shop(session: AsyncSession, shop: Shop) -> None:
-    """Delete the shop's name, credentials, keys and subscriptions. The ledger stays.
+    """Delete the shop's name, credentials, keys and subscriptions, and enrol nobody any more. The ledger stays.
 
     Its webhook secrets stay too, so that the app's secrets never serve it.
     """
-    shop.name, shop.credentials = shop.domain, {}
+    shop.name, shop.credentials, shop.enroll_customers = shop.domain, {}, False
     await subscriptions.delete_subscriptions(session, shop.id)
     await api_keys.revoke_all(session, shop.id)
     await activity_log.erase_shop_entries(session, shop.id)

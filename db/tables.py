@@ -305,9 +305,13 @@ class Customer(Base):
     referral_code: Mapped[str | None] = _personal()
     referral_url: Mapped[str | None] = _personal()
     excluded: Mapped[bool] = mapped_column(server_default=text("false"))
+    excluded_by_account: Mapped[bool] = mapped_column(server_default=text("false"))
+    """Whether the customer is excluded because the account at Shopify was disabled, and by nothing else since."""
     vip_tier_id: Mapped[str | None]
     profile_as_of: Mapped[datetime | None]
     """Shopify's time of the profile that was last applied."""
+    account_as_of: Mapped[datetime | None]
+    """Shopify's time of the account's state, enabled or disabled, that was last applied."""
     erased_at: Mapped[datetime | None]
     """When the personal data was erased. Later updates and imports are ignored."""
     merged_into: Mapped[str | None]

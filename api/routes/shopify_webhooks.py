@@ -62,8 +62,8 @@ async def receive_shopify_webhook(
     """Store the webhook encrypted until a workflow has processed it. A repeated webhook id is not stored again.
 
     Processed topics: `orders/create`, `orders/cancelled`, `refunds/create`, `customers/create`, `customers/update`,
-    `customers/disable`, `customers/merge`, `customers/delete`, `app/uninstalled`, `customers/data_request`,
-    `customers/redact` and `shop/redact`. Others are ignored.
+    `customers/disable`, `customers/enable`, `customers/merge`, `customers/delete`, `app/uninstalled`,
+    `customers/data_request`, `customers/redact` and `shop/redact`. Others are ignored.
     """
     webhook = Webhook(id=webhook_id, topic=topic, triggered_at=triggered_at, body=body, content=content)
     return Received(status=await state.webhook_intake.receive(webhook))
