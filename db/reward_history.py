@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, not_, select, tuple_, union_all
+from sqlalchemy import ColumnElement, Select, func, not_, select, text, tuple_, union_all
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.discount_codes import customer_codes
@@ -17,6 +17,15 @@ from db.tables import Redemption
 from domain.redemptions import RedemptionStatus
 
 _Query = Select[Any, Any]
+
+# The number is that of the database function `creation_time`, which takes the locks.
+_COMMITTED_BEFORE = text("""
+    SELECT date_trunc('milliseconds', least(now(), (
+        SELECT to_timestamp(min(objid::bigint)) FROM pg_locks
+        WHERE locktype = 'advisory' AND classid = 7246356 AND objsubid = 1
+          AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    )))
+""")
 
 
 @dataclass(frozen=True)
@@ -47,6 +56,16 @@ class HistoryFilter:
             yield Redemption.created_at >= self.created_from
         if self.created_before is not None:
             yield Redemption.created_at < self.created_before
+
+
+async def committed_before(session: AsyncSession) -> datetime:
+    """A time before which no redemption can appear any more. Must be read before the snapshot that is listed.
+
+    A transaction that adds a redemption holds a lock whose number is the second of its creation. So a redemption that
+    is not committed when the locks are read is of the second of a lock or later, or it is created after now. To the
+    millisecond, as responses show times: `filter[created_after]` then skips nothing that appears later.
+    """
+    return (await session.execute(_COMMITTED_BEFORE)).scalar_one()
 
 
 async def page_of_history(

@@ -476,8 +476,9 @@ class Redemption(Base):
     purchase_type: Mapped[str | None]
     billing_cycles: Mapped[int | None]
     points_spent: Mapped[int]
-    created_at: Mapped[datetime] = _now()
-    updated_at: Mapped[datetime] = _updated()
+    created_at: Mapped[datetime] = mapped_column(server_default=text("creation_time()"))
+    """Readers learn which of these times can still be committed: see `db.reward_history`."""
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp(), onupdate=func.now())
     expires_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     """When the discount code expires."""
     captured_at: Mapped[datetime | None]

@@ -21,7 +21,7 @@ from api.schemas.reward_history import (
 )
 from api.state import StateOf
 from db import customers, discount_codes, histories, redemptions
-from db.reward_history import HistoryFilter, page_of_history
+from db.reward_history import HistoryFilter, committed_before, page_of_history
 
 router = APIRouter(tags=["Reward history"])
 
@@ -48,8 +48,14 @@ async def list_shop_history(
     """List the redemptions of all customers, in every status, the newest first. Follow `links.next` to read all.
 
     Entries that are created meanwhile neither repeat nor hide others. `sort=created_at` begins with the oldest, for
-    another system that keeps in step.
+    another system that keeps in step: it ends before the oldest entry that is still being written, so that none appears
+    before the end later. After the last page, read on with the last entry's `created_at` as `filter[created_after]`.
     """
+    is_descending, created_before = query.sort == "-created_at", query.created_before
+    if not is_descending:
+        async with state.sessions() as session:
+            limit = await committed_before(session)
+        created_before = min(created_before or limit, limit)
     async with state.sessions.snapshot() as session:
         customer_id = None
         if query.customer is not None:
@@ -65,11 +71,11 @@ async def list_shop_history(
                 reward_id=query.reward_id,
                 customer_id=customer_id,
                 created_from=query.created_from,
-                created_before=query.created_before,
+                created_before=created_before,
             ),
             after=query.position,
             size=query.size,
-            descending=query.sort == "-created_at",
+            descending=is_descending,
         )
     return RewardHistoryPage(
         data=[reward_history_entry(*row) for row in rows], links=Links(next=query.link_to(following))

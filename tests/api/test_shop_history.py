@@ -1,5 +1,7 @@
 """GET /v1/reward-history"""
 
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
@@ -7,6 +9,7 @@ from urllib.parse import quote
 import pytest
 from sqlalchemy import insert
 
+from db.reward_history import committed_before
 from db.tables import Redemption
 from domain.redemptions import RedemptionStatus
 from tests.api.support import error_of, ids_of, values_of
@@ -141,3 +144,38 @@ async def test_invalid_parameters_are_refused_by_name(shop: Shop, query: str) ->
     answer = await shop.get(f"/v1/reward-history?{query}")
 
     assert (answer.status_code, error_of(answer)["source"]["parameter"]) == (400, query.partition("=")[0])
+
+
+@asynccontextmanager
+async def adding(shop: Shop, number: int) -> AsyncGenerator[None]:
+    """A transaction on a connection of its own that adds a redemption, and is committed at the end of the block."""
+    async with shop.service.store.begin() as session:
+        row = await session.get_one(Redemption, entry_id(1))
+        columns = {one.key: getattr(row, one.key) for one in Redemption.__table__.columns}
+        times = {"created_at", "updated_at"}
+        kept = {name: value for name, value in columns.items() if name not in times}
+        # Each of another customer: those of one are added one after the other.
+        new = {"id": entry_id(number), "customer_id": shop.customers[number % 2]}
+        await session.execute(insert(Redemption).values(kept | new))
+        yield
+
+
+async def test_a_reader_in_step_misses_no_late_commit(shop: Shop) -> None:
+    await add(shop, 1)
+    query, read = "sort=created_at&page[size]=1", list[str]()
+    async with adding(shop, 3):
+        async with adding(shop, 2):
+            pass
+        # The second entry is committed, but the third one is earlier.
+        read += await read_all(shop, query)
+        assert await read_all(shop, "page[size]=1") == [entry_id(2), entry_id(1)]
+
+    assert read == [entry_id(1)]
+    [last] = values_of(await shop.get(f"/v1/reward-history?{query}"), "created_at")
+    read += await read_all(shop, f"{query}&filter[created_after]={last}")
+    assert read == [entry_id(1), entry_id(3), entry_id(2)]
+
+
+async def test_the_end_of_a_reader_in_step_is_shown_exactly(shop: Shop) -> None:
+    async with shop.service.store() as session:
+        assert (await committed_before(session)).microsecond % 1000 == 0

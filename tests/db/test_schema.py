@@ -27,20 +27,21 @@ SCHEMA = """
     SELECT 'index ' || indexname, indexdef FROM pg_indexes
     WHERE schemaname = 'public' AND tablename <> 'alembic_version'
 """
-FUNCTION = "SELECT pg_get_functiondef('address_parts'::regproc)"
+FUNCTIONS = [f"SELECT pg_get_functiondef('{name}'::regproc)" for name in ("address_parts", "creation_time")]
 
 
 @pytest.fixture
 async def created_from_tables(engine: AsyncEngine) -> AsyncGenerator[AsyncEngine]:
-    """A database made by `Base.metadata`, with the one function that its indexes need."""
+    """A database made by `Base.metadata`, with the functions that its indexes and defaults need."""
     admin = create_async_engine(engine.url, isolation_level="AUTOCOMMIT")
     async with admin.connect() as connection:
-        function = await connection.scalar(text(FUNCTION))
+        functions = [await connection.scalar(text(query)) for query in FUNCTIONS]
         await connection.execute(text("DROP DATABASE IF EXISTS from_tables"))
         await connection.execute(text("CREATE DATABASE from_tables"))
     created = create_async_engine(engine.url.set(database="from_tables"))
     async with created.begin() as connection:
-        await connection.exec_driver_sql(str(function))
+        for function in functions:
+            await connection.exec_driver_sql(str(function))
         await connection.run_sync(Base.metadata.create_all)
     yield created
     await created.dispose()
