@@ -30,6 +30,7 @@ class Attempt(BaseModel):
         points_to_spend: as the customer chose it, for a reward with variable pricing.
         failure: why the attempt is compensated. None before the compensation.
         is_queued: the client does not wait for the code, which is created at its turn in the shop's Shopify budget.
+        reserve_by: until when a queued purchase can reserve its points, as the client waits for that. None: `deadline`.
     """
 
     shop_id: int
@@ -44,6 +45,7 @@ class Attempt(BaseModel):
     failure: Failure | None = None
     points_to_spend: int | None = None
     is_queued: bool = False
+    reserve_by: datetime | None = None
     order_id: str | None = None
 
     def of(self, customer_id: str) -> Self:

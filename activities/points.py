@@ -119,7 +119,7 @@ class Points:
 
 
 async def _reserve(session: AsyncSession, attempt: Attempt, reservation: Reservation) -> Refusal | NoTurn | Turn | None:
-    if reservation.now >= attempt.deadline:
+    if reservation.now >= (attempt.reserve_by or attempt.deadline):
         raise RedemptionClosed("the deadline has passed")
     offer, points_to_spend = reservation.offer, attempt.points_to_spend
     refusal = next(refusals(reservation.member, offer, points_to_spend=points_to_spend), None)

@@ -296,6 +296,8 @@ class Purchases:
             customer_id=customer_id,
             reward_id=purchase.reward_id,
             deadline=claim.now + (self._queued_deadline if purchase.is_queued else time_left),
+            # Its client waits no longer for the points than that of any purchase waits for the code.
+            reserve_by=claim.now + time_left if purchase.is_queued else None,
             channels=shops.channels_of(shop, has_subscriptions=claim.has_subscriptions),
             points_to_spend=purchase.points_to_spend,
             is_queued=purchase.is_queued,

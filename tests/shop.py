@@ -12,7 +12,9 @@ from sqlalchemy import func, select, update
 
 from clients.shopify_webhooks import signature
 from db import tables
+from db.shopify_budgets import store_figures
 from db.tables import ActivityLog, Delivery, PointLot, Redemption, ShopifyWebhook, StaleMetafield
+from domain.shopify_budget import ShopifyBudget
 from tests.builders import Json
 from tests.waiting import wait_for, wait_until
 
@@ -155,6 +157,14 @@ class Shop:
         """Use the code in an order at Shopify."""
         answer = await self.service.vendors.post(f"/_sandbox/shopify/shops/{self.domain}/uses", json={"code": code})
         assert answer.is_success, answer.text
+
+    async def wait_at_shopify(self, seconds: float) -> None:
+        """Let the next code's turn at Shopify come after this time."""
+        rate, maximum = 100, 2000
+        full_in = timedelta(seconds=seconds - 10 / rate + maximum / rate)
+        budget = ShopifyBudget(maximum=maximum, restore_rate=rate, full_in=full_in)
+        async with self.service.store() as session:
+            await store_figures(session, (await self.row()).id, budget)
 
     async def discounts(self, status: str | None = None) -> list[Json]:
         """The shop's discounts at Shopify."""

@@ -130,6 +130,15 @@ async def test_nothing_is_reserved_after_the_deadline(steps: Steps) -> None:
     assert await steps.shop.lots() == [300, 400]
 
 
+async def test_a_queued_purchase_reserves_only_while_its_client_waits(steps: Steps) -> None:
+    late = {"is_queued": True, "reserve_by": steps.first.deadline - timedelta(hours=1)}
+
+    with pytest.raises(RedemptionClosed):
+        await steps.points.reserve_points(steps.first.model_copy(update=late))
+
+    assert await steps.shop.lots() == [300, 400]
+
+
 @pytest.mark.parametrize("points", [500, 10_000])
 async def test_points_released_to_an_expired_lot_last_a_week(service: Service, points: int) -> None:
     steps = await steps_for(service, a_lot(points, expires_in=timedelta(days=1)))

@@ -11,9 +11,10 @@ from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
 from db.shopify_budgets import store_figures
-from db.tables import DiscountCode
+from db.tables import DiscountCode, IdempotencyKey
 from domain.discounts import CodeState
 from domain.shopify_budget import ShopifyBudget
+from services import purchases
 from services.stuck import StuckFinder
 from settings import Settings
 from tests.builders import Json, a_customer, a_lot, a_reward, a_shop
@@ -53,15 +54,6 @@ async def service(service: Service) -> AsyncGenerator[Service]:
 async def shop(service: Service) -> Shop:
     """A shop without marketing vendors. Its customer can purchase once."""
     return await service.open_shop(a_shop(a_customer(a_lot(500)), vendors=["shopify"]))
-
-
-async def wait_at_shopify(shop: Shop, seconds: float) -> None:
-    """Let the next code's turn come after this time."""
-    rate, maximum = 100, 2000
-    full_in = timedelta(seconds=seconds - 10 / rate + maximum / rate)
-    budget = ShopifyBudget(maximum=maximum, restore_rate=rate, full_in=full_in)
-    async with shop.service.store() as session:
-        await store_figures(session, (await shop.row()).id, budget)
 
 
 async def entry(shop: Shop, answer: httpx.Response) -> Json:
@@ -119,7 +111,7 @@ async def check_failed(shop: Shop, queued: httpx.Response, receiver: Receiver) -
 
 
 async def test_a_queued_purchase_is_answered_before_its_code(shop: Shop) -> None:
-    await wait_at_shopify(shop, 2.5)
+    await shop.wait_at_shopify(2.5)
 
     queued = await shop.purchase(key="k", prefer="wait=1, Respond-Async; foo=bar")
 
@@ -153,7 +145,7 @@ async def test_a_queued_purchase_is_answered_before_its_code(shop: Shop) -> None
 
 async def test_a_code_without_a_turn_is_the_first_in_the_queue(shop: Shop) -> None:
     """So it is as long as the shop's rate limit is unknown."""
-    await wait_at_shopify(shop, 3)
+    await shop.wait_at_shopify(3)
     await shop.purchase(key="mine", prefer=PREFER)
     async with shop.service.store.begin() as session:
         await session.execute(update(DiscountCode).values(not_before=None))
@@ -196,7 +188,7 @@ async def test_a_flash_sale_is_served_in_order_at_shopifys_pace(service: Service
 
 
 async def test_a_synchronous_purchase_does_not_wait_behind_the_queue(shop: Shop) -> None:
-    await wait_at_shopify(shop, DEADLINE + 3)
+    await shop.wait_at_shopify(DEADLINE + 3)
 
     refused = await shop.purchase()
 
@@ -207,12 +199,26 @@ async def test_a_synchronous_purchase_does_not_wait_behind_the_queue(shop: Shop)
 
 
 async def test_no_turn_before_the_deadline_is_said_at_once(shop: Shop) -> None:
-    await wait_at_shopify(shop, QUEUED_DEADLINE + 60)
+    await shop.wait_at_shopify(QUEUED_DEADLINE + 60)
 
     refused = await shop.purchase(prefer=PREFER)
 
     assert refused.status_code == 503
     assert QUEUED_DEADLINE <= int(refused.headers["retry-after"]) <= QUEUED_DEADLINE + 61
+    assert await shop.balance() == 500
+
+
+async def test_a_worker_that_comes_back_reserves_nothing(idle: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client was told long before the deadline of the code that nothing was purchased."""
+    monkeypatch.setattr(purchases, "GRACE", timedelta())
+    shop = await idle.open_shop(a_shop(a_customer(a_lot(500)), vendors=["shopify"]))
+    assert (await shop.purchase(key="k", prefer=PREFER)).status_code == 503
+    async with idle.store() as session:
+        [redemption] = await session.scalars(select(IdempotencyKey.redemption_id))
+
+    async with idle.worker():
+        assert await idle.wait_for_purchase(redemption) == "FAILED"
+
     assert await shop.balance() == 500
 
 
@@ -227,7 +233,7 @@ async def test_a_refusal_is_said_at_once(service: Service) -> None:
 
 @pytest.mark.parametrize("fault", [VendorFault.UNAUTHORIZED, VendorFault.DOWN])
 async def test_points_are_back_when_shopify_gives_no_code(shop: Shop, fault: VendorFault) -> None:
-    await wait_at_shopify(shop, 1)
+    await shop.wait_at_shopify(1)
     await shop.service.inject("shopify", fault, operation=CREATE_CODE, times=None)
     async with listening() as receiver:
         await subscribe(shop, receiver)
@@ -238,7 +244,7 @@ async def test_points_are_back_when_shopify_gives_no_code(shop: Shop, fault: Ven
 
 @pytest.mark.recorded
 async def test_an_operator_can_cancel_a_queued_purchase(shop: Shop) -> None:
-    await wait_at_shopify(shop, QUEUED_DEADLINE - 2)
+    await shop.wait_at_shopify(QUEUED_DEADLINE - 2)
     async with listening() as receiver:
         await subscribe(shop, receiver)
         queued = await shop.purchase(key="k", prefer=PREFER)
@@ -250,7 +256,7 @@ async def test_an_operator_can_cancel_a_queued_purchase(shop: Shop) -> None:
 async def test_a_lost_workflow_of_a_queued_purchase_is_recovered(shop: Shop, lost: str) -> None:
     """Lost while it waits for its turn, or after its points were released and before that was announced."""
     service = shop.service
-    await wait_at_shopify(shop, QUEUED_DEADLINE - 2)
+    await shop.wait_at_shopify(QUEUED_DEADLINE - 2)
     async with listening() as receiver:
         await subscribe(shop, receiver)
         if lost == "after":
