@@ -68,7 +68,7 @@ class Reissues:
         shopify_id = await self._codes.find_own(request) if code.unknown_outcomes > 1 else None
         if shopify_id is None:
             shopify_id = await self._create(request)
-        return await self._exchange(attempt, shopify_id)
+        return await self._exchange(attempt, request, shopify_id)
 
     @activity.defn
     async def void_reissued_code(self, attempt: Attempt) -> bool:
@@ -92,10 +92,12 @@ class Reissues:
             raise
         return await self._codes.create(request)
 
-    async def _exchange(self, attempt: Attempt, shopify_id: str) -> bool:
+    async def _exchange(self, attempt: Attempt, request: CodeRequest, shopify_id: str) -> bool:
         async with self._sessions.begin() as session:
             # The customer first, like everything that moves points. The lock also makes the balance exact.
-            _, known = await hold_contact(session, attempt.shop_id, attempt.customer_id)
+            customer_id, known = await hold_contact(session, attempt.shop_id, attempt.customer_id)
+            if customer_id != request.code.customer_id:
+                raise NotExecuted("Shopify", "the customer was merged while the code was created; retrying")
             contact = self._vault.seal_contact(known)
             redemption, reissue = await self._locked(session, attempt)
             if reissue.status is not ReissueStatus.PENDING:

@@ -91,8 +91,9 @@ async def complete(session: AsyncSession, redemption: Redemption, *, contact: by
     redemption.currency = redemption.currency or shop.currency
     refund.balance_after = await points.balance(session, redemption.shop_id, redemption.customer_id, now=now)
     # The code no longer works, so it is not sent any more.
-    redeemed = (Delivery.redemption_id == redemption.id, Delivery.event == EventKind.REWARD_REDEEMED)
-    await skip_unsent(session, *redeemed, reason="refunded before it was sent")
+    with_code = Delivery.event.in_([EventKind.REWARD_REDEEMED, EventKind.REWARD_REISSUED])
+    mine = Delivery.redemption_id == redemption.id
+    await skip_unsent(session, mine, with_code, reason="refunded before it was sent")
     await add_deliveries(session, redemption, refund.channels, EventKind.REWARD_REFUNDED)
     facts = {
         "reward_id": redemption.reward_id,

@@ -13,8 +13,10 @@ from activities.order_webhooks import Requested, order_cancelled, order_created,
 from clients.outcomes import NotExecuted, Unknown
 from clients.shopify_webhooks import Order, Refund
 from db import shops
+from db.merges import merge_customers
 from db.personal_data import erase_customer
-from db.tables import Reissue
+from db.refunds import request_refund
+from db.tables import Redemption, Reissue
 from domain.events import EventKind
 from tests.builders import Json, a_lot, a_reward
 from tests.faults import CREATE_CODE, VendorFault
@@ -261,6 +263,41 @@ async def test_a_use_of_the_old_code_after_the_reissue_is_logged(steps: Steps) -
     assert (await steps.row()).status == "active"
     [entry] = await steps.shop.activity_log("discount_code_used_after_reissue")
     assert entry.facts == {"order_id": "2"}
+
+
+async def test_a_refunded_code_is_not_announced(steps: Steps) -> None:
+    await receive(steps, CANCELLED)
+    assert await reissue(steps)
+    assert set((await steps.shop.deliveries("reward_reissued")).values()) == {"pending"}
+    async with steps.service.store.begin() as session:
+        row = await session.get_one(Redemption, steps.first.redemption_id)
+        await request_refund(session, row, actor="test", reason=None, channels=[])
+
+    await steps.refunds.remove_discount_code(steps.first)
+    assert await steps.refunds.refund_points(steps.first)
+
+    assert set((await steps.shop.deliveries("reward_reissued")).values()) == {"skipped"}
+
+
+async def test_the_survivor_of_a_merge_gets_the_new_code(steps: Steps, monkeypatch: pytest.MonkeyPatch) -> None:
+    await receive(steps, CANCELLED)
+    create, sam = steps.shopify.create_discount, "4711"
+
+    async def create_and_merge(*arguments: Any) -> str:
+        gid = await create(*arguments)
+        ids = {"kept_id": sam, "merged_id": steps.first.customer_id}
+        async with steps.service.store.begin() as session:
+            await merge_customers(session, steps.first.shop_id, **ids, actor="Shopify")
+        return gid
+
+    monkeypatch.setattr(steps.shopify, "create_discount", create_and_merge)
+    await steps.reissues.retire_discount_code(reissue_of(steps))
+    for _ in range(2):
+        with pytest.raises(NotExecuted):
+            await steps.reissues.reissue_discount_code(reissue_of(steps))
+    assert await steps.reissues.reissue_discount_code(reissue_of(steps))
+
+    assert [code["customers"] for code in await steps.shop.discounts("live")] == [[sam]]
 
 
 async def test_an_erased_customer_gets_no_code(steps: Steps) -> None:
