@@ -104,8 +104,10 @@ def _reward(shop_id: int, name: str) -> dict[str, Any]:
     discount = {"discount_type": "fixed_amount", "discount_amount": None if reward.step else "5.00", "expiry_days": 30}
     price = {"points_cost": reward.step or reward.cost, "points_step": reward.step}
     price |= {"pricing": "variable" if reward.step else "fixed", "value_per_step": "0.50" if reward.step else None}
+    # A code with an unknown outcome is recognised with its items.
+    scope = {"applies_to": {"products": ["8"]} if reward.step else None}
     limits = {"max_redemptions": reward.cap, "max_per_customer": reward.limit, "on_order_cancelled": "reissue"}
-    return {"shop_id": shop_id, "id": name, "name": name, **discount, **price, **limits}
+    return {"shop_id": shop_id, "id": name, "name": name, **discount, **price, **scope, **limits}
 
 
 class Implementation:

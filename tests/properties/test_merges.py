@@ -1,8 +1,11 @@
-"""Merges of two customers among purchases, refunds, expiries and adjustments of both: no point is lost or doubled."""
+"""Merges of two customers among purchases, refunds, reissues, expiries and adjustments of both.
+
+No point is lost or doubled.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -10,20 +13,22 @@ from sqlalchemy import func, select, update
 
 from activities.attempt import Attempt
 from activities.expiry import Expiry
+from activities.order_webhooks import order_cancelled
 from clients.outcomes import VendorError
-from db import customers, refunds
+from clients.shopify_webhooks import Order
+from db import customers, discount_codes, refunds, shops
 from db.adjustments import Adjustment, adjust
 from db.merges import merge_customers
 from db.redemptions import find_redemption
 from db.tables import Customer, LedgerEntry, PointLot
 from domain.errors import EarlierAttemptPending, RedemptionClosed
 from domain.ids import new_earning_id, new_redemption_id
-from tests.builders import a_customer, a_lot, a_shop
+from tests.builders import a_customer, a_lot, a_reward, a_shop
 from tests.service import Service
 from tests.steps import Steps, steps_for
 
 EXAMPLES = 15
-_KINDS = ("reserve", "generate", "release", "refund", "expire", "adjust")
+_KINDS = ("reserve", "generate", "release", "refund", "cancel", "expire", "adjust")
 _operation = st.tuples(st.sampled_from(_KINDS), st.integers(0, 3))
 
 
@@ -48,6 +53,8 @@ class World:
                     await steps.points.release_points(attempt)
                 case "refund":
                     await self._refund(attempt)
+                case "cancel":
+                    await self._cancel(attempt)
                 case "expire":
                     await self._expire(attempt)
                 case _:
@@ -69,6 +76,22 @@ class World:
         await self.steps.refunds.remove_discount_code(attempt)
         await self.steps.refunds.refund_points(attempt)
 
+    async def _cancel(self, attempt: Attempt) -> None:
+        """Let an order use the code and be cancelled, and reissue the code."""
+        now = datetime.now(UTC)
+        async with self.steps.service.store.begin() as session:
+            row = await find_redemption(session, attempt.shop_id, attempt.redemption_id)
+            code = row and await discount_codes.customer_code(session, row)
+            if code is None:
+                return
+            shop = await shops.get_shop(session, attempt.shop_id)
+            order = {"id": code, "created_at": now, "cancelled_at": now, "discount_codes": [{"code": code}]}
+            requested = await order_cancelled(session, shop, Order.model_validate(order))
+        if requested:
+            reissue = attempt.model_copy(update={"order_id": code})
+            await self.steps.reissues.retire_discount_code(reissue)
+            assert await self.steps.reissues.reissue_discount_code(reissue)
+
     async def _expire(self, attempt: Attempt) -> None:
         oldest = select(func.min(PointLot.id)).where(
             PointLot.customer_id == attempt.customer_id, PointLot.remaining > 0
@@ -87,7 +110,8 @@ class World:
 
 
 async def new_world(service: Service) -> World:
-    steps = await steps_for(service, a_lot(600, days_old=20), a_lot(500))
+    rewards = [a_reward(on_order_cancelled="reissue")]
+    steps = await steps_for(service, a_lot(600, days_old=20), a_lot(500), rewards=rewards)
     sam = a_customer(a_lot(700), first_name="Sam")
     await service.import_shop({**a_shop(sam, rewards=[]), "domain": steps.shop.domain, "api_keys": []})
     steps.shop.customers.append(sam["shopify_customer_id"])
