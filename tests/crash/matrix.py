@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+from http import HTTPStatus
 from itertools import count
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -24,10 +25,11 @@ from db.audit import Finding, audit
 from db.tables import Redemption
 from domain.events import EventKind
 from domain.ids import reissue_workflow_id
+from domain.redemptions import RedemptionStatus
 from local_stack.options import vendor_settings
 from local_stack.stack import LocalStack
-from tests.builders import a_customer, a_lot, a_reward, a_shop
-from tests.crash.expectations import CHANNELS, KEY, POINTS, problems
+from tests.builders import a_customer, a_lot, a_reward, a_shop, a_variable_reward
+from tests.crash.expectations import CHANNELS, COST, KEY, POINTS, problems
 from tests.crash.scenarios import Scenario
 from tests.crash.worker import WorkerOptions, start_worker
 from tests.service import Service, serving
@@ -43,6 +45,8 @@ DEADLINE_SECONDS = 60
 WORKERS_AT_ONCE = 6
 """Workers that are to die. More of them can slow each other down until activities time out."""
 CASE_SECONDS = 240
+TURN_SECONDS = 0.5
+"""Until the turn of a queued purchase."""
 ORDER = "1"
 """Id of the order that is cancelled."""
 
@@ -97,7 +101,8 @@ class Matrix:
 
     async def _run(self, case: Case, service: Service, record: Path) -> list[str]:
         scenario = case.scenario
-        shop, request = await _PREPARE[scenario.event](service)
+        prepare = _prepare_queued if scenario.is_queued else _PREPARE[scenario.event]
+        shop, request = await prepare(service)
         for fault in filter(None, (scenario.fault, scenario.rejection)):
             await service.add_fault("shopify", **fault)
         async with self._workers:
@@ -182,6 +187,28 @@ Prepared = tuple[Shop, Coroutine[Any, Any, httpx.Response]]
 async def _prepare_purchase(service: Service) -> Prepared:
     shop = await service.open_shop(a_shop(a_customer(a_lot(POINTS))))
     return shop, shop.purchase(key=KEY)
+
+
+async def _prepare_queued(service: Service) -> Prepared:
+    """Of a reward with everything that a reservation can depend on. The answer is that of a repeated request."""
+    reward = a_variable_reward(applies_to={"products": ["8"]}, max_redemptions=1, max_per_customer=1)
+    shop = await service.open_shop(a_shop(a_customer(a_lot(POINTS)), rewards=[reward]))
+    await shop.wait_at_shopify(TURN_SECONDS)
+
+    async def purchase() -> httpx.Response:
+        return await shop.purchase(key=KEY, prefer="respond-async", points_to_spend=COST)
+
+    async def is_decided() -> bool:
+        return RedemptionStatus.PENDING not in {row.status for row in await shop.redemptions()}
+
+    async def start() -> httpx.Response:
+        queued = await purchase()
+        if queued.status_code != HTTPStatus.ACCEPTED:
+            return queued
+        await wait_until(is_decided, seconds=CASE_SECONDS)
+        return await purchase()
+
+    return shop, start()
 
 
 async def _prepare_refund(service: Service) -> Prepared:

@@ -11,7 +11,9 @@ class Scenario:
     """A purchase, or a refund or reissue of a captured redemption. A worker's death must not change the answer.
 
     Attributes:
-        status: HTTP status of the answer. 202 for a reissue, which no caller waits for.
+        status: HTTP status of the answer; of a queued purchase, once it is decided. 202 for a reissue, which no caller
+            waits for.
+        is_queued: whether the purchase waits for its turn at Shopify.
         fault: at Shopify, once.
         rejection: at Shopify, and again after a death: a repeated call must not change the scenario.
     """
@@ -19,12 +21,14 @@ class Scenario:
     name: str
     status: int
     event: EventKind = EventKind.REWARD_REDEEMED
+    is_queued: bool = False
     fault: Json | None = None
     rejection: Json | None = None
 
 
 SCENARIOS = (
     Scenario(name="purchased", status=201),
+    Scenario(name="queued", status=201, is_queued=True),
     Scenario(name="refunded", status=200, event=EventKind.REWARD_REFUNDED),
     Scenario(
         name="reissued",
