@@ -24,6 +24,7 @@ from domain.events import EventKind
 from domain.points import EntryKind
 from domain.redemptions import RedemptionStatus
 from domain.refunds import RefundStatus
+from domain.reissues import ReissueStatus
 
 Json = dict[str, Any]
 MARKETING = (Channel.KLAVIYO, Channel.OMNISEND, Channel.POSTSCRIPT)
@@ -77,17 +78,14 @@ class Redemption(Row):
     attempt: int
     status: RedemptionStatus
     is_refunded: bool
+    is_queued: bool
+    points_spent: int
+    captured_at: datetime | None
 
     @property
     def is_paid(self) -> bool:
         """Whether the customer has paid for a code and was not refunded."""
         return self.status.is_captured and not self.is_refunded
-
-    @property
-    def events(self) -> list[EventKind]:
-        """What has happened and must be delivered."""
-        captured = [EventKind.REWARD_REDEEMED] if self.status.is_captured else []
-        return [*captured, EventKind.REWARD_REFUNDED] if self.is_refunded else captured
 
     def __str__(self) -> str:
         return f"{self.status}, refunded" if self.is_refunded else self.status
@@ -105,6 +103,13 @@ class Code(Row):
 class RefundRow(Row):
     redemption_id: str
     status: RefundStatus
+
+
+class ReissueRow(Row):
+    redemption_id: str
+    order_id: str
+    status: ReissueStatus
+    reissued_at: datetime | None
 
 
 class Delivery(Row):
@@ -143,11 +148,39 @@ class Ledger(Row):
     discount_codes: list[Code]
 
     def events_of(self, row: Redemption) -> list[EventKind]:
-        """What has happened to the redemption and must be delivered."""
-        codes = [code for code in self.discount_codes if code.redemption_id == row.id]
-        current = [code.id for code in codes if code.is_current and code.state is CodeState.LIVE]
-        is_reissued = any(not code.is_current and code.id < max(current, default=0) for code in codes)
-        return [*row.events, EventKind.REWARD_REISSUED] if is_reissued else row.events
+        """What has happened to the redemption and must be delivered, in this order."""
+        if not row.status.is_captured:
+            has_failed = row.is_queued and row.status is RedemptionStatus.FAILED and self._has_reserved(row)
+            return [EventKind.PURCHASE_FAILED] if has_failed else []
+        reissued = [EventKind.REWARD_REISSUED] if self.replaced_codes(row) else []
+        refunded = [EventKind.REWARD_REFUNDED] if row.is_refunded else []
+        return [EventKind.REWARD_REDEEMED, *reissued, *refunded]
+
+    def codes_of(self, row: Redemption) -> list[Code]:
+        """The codes of the redemption's last attempt that no other discount has, oldest first."""
+        return self._codes.get((row.id, row.attempt), [])
+
+    def replaced_codes(self, row: Redemption) -> list[str]:
+        """The codes that were replaced by reissues, oldest first."""
+        codes = self.codes_of(row)
+        current = max((code.id for code in codes if code.is_current), default=0)
+        return [code.code for code in codes if not code.is_current and code.id < current]
+
+    def _has_reserved(self, row: Redemption) -> bool:
+        return (row.id, row.attempt) in self._reserved
+
+    @cached_property
+    def _codes(self) -> dict[tuple[str, int], list[Code]]:
+        found: dict[tuple[str, int], list[Code]] = {}
+        for code in sorted(self.discount_codes, key=lambda code: code.id):
+            if code.state is not CodeState.FOREIGN:
+                found.setdefault((code.redemption_id, code.attempt), []).append(code)
+        return found
+
+    @cached_property
+    def _reserved(self) -> set[tuple[str, int]]:
+        """Redemption and attempt of every reservation."""
+        return {(one.redemption_id, one.attempt) for one in self.redemption_draws}
 
     @cached_property
     def by_id(self) -> dict[str, Redemption]:
@@ -158,6 +191,7 @@ class Records(Ledger):
     """The ledger and everything beside it."""
 
     refunds: list[RefundRow]
+    reissues: list[ReissueRow]
     deliveries: list[Delivery]
     idempotency_keys: list[Key]
     earnings: list[Earning]
@@ -206,13 +240,15 @@ class Answer:
         return cls(began=now, ended=now, status=response.status_code, text=response.text)
 
     @property
-    def is_final(self) -> bool:
-        return self.status in FINAL
+    def says_nothing(self) -> bool:
+        """Whether the outcome stays unknown: no answer, one without access to the database, or a queued purchase."""
+        return self.status in (None, 202) or DATABASE_UNAVAILABLE in self.text
 
     @property
-    def says_nothing(self) -> bool:
-        """Whether the outcome stays unknown: there was no answer, or one without access to the database."""
-        return self.status is None or DATABASE_UNAVAILABLE in self.text
+    def is_announced_failure(self) -> bool:
+        """Whether a queued purchase has failed. Its subscribers know that, so it is final."""
+        has_errors = self.status == 503 and self.text.startswith('{"errors"')
+        return has_errors and self.body["errors"][0].get("meta", {}).get("retry") == "new_key"
 
     @property
     def body(self) -> Any:
@@ -238,16 +274,32 @@ class Request:
     late_answers: list[Answer] = field(default_factory=list[Answer])
     """Answers to requests that were repeated once everything had ended."""
 
+    def is_decided_by(self, answer: Answer) -> bool:
+        """Whether a repeated request gets the answer again."""
+        return answer.status in FINAL
+
     @property
     def final(self) -> list[Answer]:
-        return [answer for answer in (*self.answers, *self.late_answers) if answer.is_final]
+        return [answer for answer in (*self.answers, *self.late_answers) if self.is_decided_by(answer)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Purchase(Request):
+    """`points`: to spend on a reward with variable pricing."""
+
     key: str
     customer: str
     reward: str
+    points: int | None = None
+    is_queued: bool = False
+
+    def is_decided_by(self, answer: Answer) -> bool:
+        return super().is_decided_by(answer) or (self.is_queued and answer.is_announced_failure)
+
+    @property
+    def was_queued(self) -> bool:
+        """Whether its points were held, while the code was to come."""
+        return any(answer.status == 202 for answer in self.answers)
 
     @property
     def successes(self) -> list[Answer]:
@@ -295,14 +347,24 @@ def _arrival(event: Json) -> Arrival:
     return Arrival(properties["redemption_id"], properties["discount_code"], kind, event.get("eventID", ""))
 
 
+def survivor(customer: str, merged: Mapping[str, str]) -> str:
+    """The customer, or who has everything of theirs after all merges."""
+    while customer in merged:
+        customer = merged[customer]
+    return customer
+
+
 @dataclass(frozen=True, kw_only=True)
 class State:
     """A shop at one moment.
 
     Attributes:
         discounts: every discount that Shopify ever had for the shop.
-        costs, caps: by reward.
-        removable: redemptions whose code need not work any more, beside used ones: an order has it, or a refund began.
+        costs, caps: by reward. A reward without a cost has variable pricing.
+        limits: how often a customer can redeem a reward, by reward.
+        removable: redemptions, or their codes, that need not work any more, beside used ones: an order has the code,
+            or a refund began.
+        merged: customer → the one who has everything since their merge.
         voided: attempts whose code has been voided. None: of every attempt without a purchase.
     """
 
@@ -310,8 +372,16 @@ class State:
     discounts: Sequence[Json]
     costs: Mapping[str, int]
     caps: Mapping[str, int] = field(default_factory=dict[str, int])
+    limits: Mapping[str, int] = field(default_factory=dict[str, int])
     removable: Collection[str] = ()
+    merged: Mapping[str, str] = field(default_factory=dict[str, str])
     voided: Collection[tuple[str, int]] | None = None
+
+    def cost_of(self, row: Redemption) -> int:
+        return self.costs.get(row.reward_id, row.points_spent)
+
+    def survivor(self, customer: str) -> str:
+        return survivor(customer, self.merged)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -371,6 +441,11 @@ class Evidence(State):
         return {refund.redemption_id: refund for refund in self.ledger.refunds}
 
     @cached_property
+    def reissued_at(self) -> dict[str, datetime]:
+        """Time of the last reissue, by redemption."""
+        return {one.redemption_id: one.reissued_at for one in self.ledger.reissues if one.reissued_at is not None}
+
+    @cached_property
     def redemption_ids(self) -> dict[str, str]:
         """Redemption, or earning, by idempotency key."""
         return {row.key: row.redemption_id for row in self.ledger.idempotency_keys}
@@ -383,8 +458,19 @@ class Evidence(State):
 
     def code_of(self, row: Redemption) -> str | None:
         """The code of a captured redemption."""
-        own = [one for one in self.ledger.discount_codes if (one.redemption_id, one.attempt) == (row.id, row.attempt)]
-        return next((one.code for one in own if one.state is not CodeState.FOREIGN and one.is_current), None)
+        return next((one.code for one in self.ledger.codes_of(row) if one.is_current), None)
+
+    def announced_codes(self, row: Redemption, event: EventKind) -> list[str | None]:
+        """What the event names: a code that the customer had, or the redemption of a failed purchase."""
+        if event is EventKind.PURCHASE_FAILED:
+            return [row.id]
+        current = self.code_of(row)
+        return [*self.ledger.replaced_codes(row), current] if event is EventKind.REWARD_REDEEMED else [current]
+
+    def lasting_answers(self, refund: Refund) -> list[Answer]:
+        """The final answers. What refuses a refund can be gone with a reissue."""
+        is_reissued = refund.redemption_id in self.reissued_at
+        return [answer for answer in refund.final if not (answer.status == 422 and is_reissued)]
 
     def moved(self, kind: EntryKind) -> Counter[str]:
         """Sum of the ledger entries of this kind, by customer."""

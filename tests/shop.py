@@ -158,9 +158,9 @@ class Shop:
         answer = await self.service.vendors.post(f"/_sandbox/shopify/shops/{self.domain}/uses", json={"code": code})
         assert answer.is_success, answer.text
 
-    async def wait_at_shopify(self, seconds: float) -> None:
-        """Let the next code's turn at Shopify come after this time."""
-        rate, maximum = 100, 2000
+    async def wait_at_shopify(self, seconds: float, *, maximum: int = 2000) -> None:
+        """Let the next code's turn at Shopify come after this time. `maximum`: of query cost that is available."""
+        rate = 100
         full_in = timedelta(seconds=seconds - 10 / rate + maximum / rate)
         budget = ShopifyBudget(maximum=maximum, restore_rate=rate, full_in=full_in)
         async with self.service.store() as session:

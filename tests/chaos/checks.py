@@ -9,9 +9,20 @@ from domain.points import EntryKind
 from domain.redemptions import RedemptionStatus
 from tests.chaos.erasure_checks import nothing_is_left, skipped_as_erased, vendors_get_nothing_of_erased_customers
 from tests.chaos.evidence import ChaosEvidence
+from tests.chaos.merge_checks import (
+    comparable,
+    later_codes_are_the_survivors,
+    merged_customers_have_nothing,
+    merges_happen_once,
+)
 from tests.chaos.quiet import LIMIT, RECOVERY
 from tests.chaos.requests import ALLOWED, subject_of
-from tests.evidence import Answer
+from tests.chaos.reward_checks import (
+    cancelled_orders_reissue_once,
+    flexible_codes_are_worth_their_points,
+    queued_purchases_are_decided,
+)
+from tests.evidence import Answer, Refund
 from tests.invariants import CATALOGUE, Problems
 
 TOLERANCE = timedelta(seconds=2)
@@ -21,7 +32,8 @@ DECISIONS = frozenset({"201", "422 insufficient_points"})
 
 def requests_have_one_outcome(evidence: ChaosEvidence) -> Problems:
     for request in evidence.requests:
-        final = [answer for answer in request.final if not evidence.is_of_erasure(request, answer)]
+        answers = evidence.lasting_answers(request) if isinstance(request, Refund) else request.final
+        final = [answer for answer in answers if not evidence.is_of_erasure(request, answer)]
         different = {(answer.status, answer.text) for answer in final}
         if len(different) > 1:
             kind = type(request).__name__
@@ -50,7 +62,7 @@ def answers_are_documented(evidence: ChaosEvidence) -> Problems:
 def redemptions_were_requested(evidence: ChaosEvidence) -> Problems:
     known = evidence.ledger.by_id.keys() | {code.redemption_id for code in evidence.ledger.discount_codes}
     # The keys of an erased customer are deleted, so purchases without an answer are only counted.
-    asked = Counter((purchase.customer, purchase.reward) for purchase in evidence.purchases)
+    asked = Counter((evidence.survivor(purchase.customer), purchase.reward) for purchase in evidence.purchases)
     for redemption_id in known - evidence.purchase_of.keys():
         row = evidence.ledger.by_id.get(redemption_id)
         if row is None or row.customer_id not in evidence.erased:
@@ -64,7 +76,8 @@ def redemptions_were_requested(evidence: ChaosEvidence) -> Problems:
 def codes_are_used_or_refunded(evidence: ChaosEvidence) -> Problems:
     for row in evidence.ledger.redemptions:
         order, is_used = evidence.order_of.get(row.id), row.status is RedemptionStatus.USED
-        if row.is_refunded and order is not None and order.counted:
+        is_reissued = row.id in evidence.reissued_at
+        if row.is_refunded and order is not None and order.counted and not is_reissued:
             yield row.id, f"used in an order at {order.placed_at:%H:%M:%S.%f}, and refunded"
         if row.is_refunded and is_used:
             yield row.id, "refunded, and used"
@@ -76,13 +89,15 @@ def codes_are_used_or_refunded(evidence: ChaosEvidence) -> Problems:
 
 
 def orders_have_an_effect(evidence: ChaosEvidence) -> Problems:
-    """The code becomes used. If it was refunded first, the merchant's activity log says so."""
+    """The code becomes used, until it is reissued. If it was refunded first, the merchant's activity log says so."""
     used_late = [one for one in evidence.ledger.activity_log if one.kind == ActivityKind.CODE_USED_AFTER_REFUND]
     logged = {one.redemption_id for one in used_late}
     for order in evidence.requests.orders:
         row = evidence.ledger.by_id[order.redemption_id]
         if not order.final:
             yield row.id, "the order's webhook was never accepted"
+        elif row.id in evidence.reissued_at:
+            continue
         elif row.status is not RedemptionStatus.USED and not (row.is_refunded and row.id in logged):
             yield row.id, f"ordered with, and {row}"
 
@@ -108,7 +123,8 @@ def points_expire_in_time(evidence: ChaosEvidence) -> Problems:
     lots = {lot.id: lot for lot in evidence.ledger.point_lots}
     for entry in evidence.ledger.ledger_entries:
         lot, at = lots[entry.lot_id], entry.created_at
-        end = ends.get(lot.import_id or "")
+        # The lot of a merged customer can have their id in front.
+        end = ends.get((lot.import_id or "").rpartition("/")[2])
         if entry.kind is EntryKind.EXPIRE and (end is None or at + TOLERANCE < end):
             yield entry.customer_id, f"{-entry.points} points of lot {lot.id} expired at {at}, due {end}"
         if entry.kind is EntryKind.RESERVE and lot.expires_at is not None and at > lot.expires_at:
@@ -127,7 +143,7 @@ def webhooks_are_genuine(evidence: ChaosEvidence) -> Problems:
     first: dict[object, object] = {}
     redemptions = {code.code: code.redemption_id for code in evidence.ledger.discount_codes}
     for one in evidence.webhooks:
-        subject, body = redemptions.get(one.code, one.code), one.request.body
+        subject, body = redemptions.get(one.code, one.code), comparable(evidence, one)
         if one.problem:
             yield subject, f"the subscriber must not trust {one.id}: {one.problem}"
         if (known := first.setdefault(one.id, (body, one.event))) != (body, one.event):
@@ -165,6 +181,12 @@ INVARIANTS: Mapping[str, Callable[[ChaosEvidence], Problems]] = {
     "a code is used or refunded, never both": codes_are_used_or_refunded,
     "a request has one final answer": requests_have_one_outcome,
     "an adjustment is made once, as it was answered": adjustments_are_as_answered,
+    "a merge gives everything to the survivor, once": merges_happen_once,
+    "a merged customer has nothing left": merged_customers_have_nothing,
+    "a code that comes after a merge is the survivor's": later_codes_are_the_survivors,
+    "a queued purchase is decided, and answered so": queued_purchases_are_decided,
+    "a flexible code is worth the points that were chosen": flexible_codes_are_worth_their_points,
+    "a cancelled order's code is reissued exactly once": cancelled_orders_reissue_once,
     "points expire in time and are not spent afterwards": points_expire_in_time,
     "expired lots are empty": expired_lots_are_empty,
     "every redemption was requested": redemptions_were_requested,

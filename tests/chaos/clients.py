@@ -71,6 +71,6 @@ class ApiClients:
         for attempt, pause in enumerate(persistence.pauses):
             answer = await self.send(request, first_api + attempt)
             request.answers.append(answer)
-            if answer.is_final:
+            if request.is_decided_by(answer):
                 return
             await asyncio.sleep(pause)

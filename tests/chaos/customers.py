@@ -1,12 +1,28 @@
 """Customers: they buy, then keep the code, use it in an order, return it for a refund, or both at once."""
 
 import asyncio
+from collections.abc import Sequence
 from enum import StrEnum
+from typing import TypeVar
 
+from tests.chaos.cancellations import Cancellations
 from tests.chaos.clients import ApiClients, Persistence
 from tests.chaos.randomness import Clock, random_stream
 from tests.chaos.requests import Order, Requests
-from tests.chaos.shop import COSTS, MODEST, NEW, POOR, RICH, UNKNOWN_CUSTOMER, UNKNOWN_REWARD, NoisyShop
+from tests.chaos.shop import (
+    COSTS,
+    FLEXIBLE,
+    LADDER,
+    LIMITED,
+    MODEST,
+    NEW,
+    POOR,
+    RICH,
+    STEP,
+    UNKNOWN_CUSTOMER,
+    UNKNOWN_REWARD,
+    NoisyShop,
+)
 from tests.chaos.vendors import Vendors
 from tests.evidence import Purchase, Refund
 
@@ -14,9 +30,16 @@ PER_SECOND = 4.0
 AT_ONCE = 16
 """Customers that buy at the same time; more have to wait. The parts are to fail from faults, not from load."""
 BURST, BURST_CHANCE = 10, 0.02
-REWARD_WEIGHTS = dict(zip([*COSTS, UNKNOWN_REWARD], [30, 30, 27, 12, 1], strict=True))
+REWARD_WEIGHTS = dict(zip([*COSTS, FLEXIBLE, UNKNOWN_REWARD], [30, 30, 27, 12, 15, 30, 1], strict=True))
+QUEUED_CHANCE = 0.25
+WRONG_POINTS = (LADDER[0] - STEP, LADDER[0] + 1, LADDER[-1] + STEP)
+WRONG_CHANCE = 0.1
+KEEN = RICH[:5]
+"""Rich customers who want the limited reward, and soon have it."""
 WEBHOOK_ATTEMPTS = (40,)
 """Shopify repeats a webhook for hours."""
+
+Item = TypeVar("Item")
 
 
 class Plan(StrEnum):
@@ -34,9 +57,19 @@ PLAN_WEIGHTS = {Plan.KEEP: 25, Plan.REFUND: 35, Plan.ORDER: 15, Plan.REFUND_AFTE
 
 class Customers:
     def __init__(
-        self, shop: NoisyShop, clients: ApiClients, vendors: Vendors, requests: Requests, *, seed: int
+        self,
+        shop: NoisyShop,
+        clients: ApiClients,
+        vendors: Vendors,
+        cancellations: Cancellations,
+        requests: Requests,
+        *,
+        may_queue: bool,
+        seed: int,
     ) -> None:
         self.active = 0
+        self._cancellations = cancellations
+        self._may_queue = may_queue
         self._shop = shop
         self._places = asyncio.Semaphore(AT_ONCE)
         self._clients = clients
@@ -64,21 +97,24 @@ class Customers:
 
     async def _buy(self, number: int, clock: Clock) -> Purchase:
         random = random_stream(self._seed, "customer", number)
-        leaving = self._soon_erased(clock)
-        groups = (RICH, MODEST, POOR, [UNKNOWN_CUSTOMER], NEW, leaving)
-        [group] = random.choices(groups, (67, 10, 4, 1, 6, 12))
-        customer = random.choice(group)
+        # Customers who are erased or merged at about this time: they buy before, meanwhile and afterwards.
+        leaving = _next(self._shop.leaving, clock)
+        merging = [customer for pair in _next(self._shop.merges, clock, past=4) for customer in pair]
+        groups = (RICH, MODEST, POOR, [UNKNOWN_CUSTOMER], NEW, leaving, merging)
+        [group] = random.choices(groups, (67, 10, 4, 1, 6, 12, 25))
         [reward] = random.choices(list(REWARD_WEIGHTS), list(REWARD_WEIGHTS.values()))
-        purchase = Purchase(key=f"chaos-{self._seed}-{number}", customer=customer, reward=reward)
+        customer = random.choice(KEEN if group is RICH and reward == LIMITED else group)
+        points = random.choice(WRONG_POINTS if random.random() < WRONG_CHANCE else LADDER)
+        purchase = Purchase(
+            key=f"chaos-{self._seed}-{number}",
+            customer=customer,
+            reward=reward,
+            points=points if reward == FLEXIBLE else None,
+            is_queued=self._may_queue and random.random() < QUEUED_CHANCE,
+        )
         self._requests.purchases.append(purchase)
         await self._clients.persist(purchase, Persistence.choose(random))
         return purchase
-
-    def _soon_erased(self, clock: Clock) -> list[str]:
-        """Customers who are erased at about this time: they buy before, meanwhile and afterwards."""
-        leaving = self._shop.leaving
-        turn = int(clock.elapsed / clock.seconds * len(leaving))
-        return leaving[max(0, turn - 1) : turn + 2] or leaving[-1:]
 
     async def _follow(self, number: int, purchase: Purchase) -> None:
         """Carry out the customer's plan for the code, after a while."""
@@ -109,6 +145,15 @@ class Customers:
             return
         order = Order(number=number, redemption_id=data["id"], code=code, counted=counted)
         self._requests.orders.append(order)
-        await self._clients.persist(order, Persistence.choose(random, attempts=WEBHOOK_ATTEMPTS))
+        await asyncio.gather(
+            self._clients.persist(order, Persistence.choose(random, attempts=WEBHOOK_ATTEMPTS)),
+            self._cancellations.follow(order, attempts=WEBHOOK_ATTEMPTS),
+        )
         if not counted:
             await self._vendors.use(code)
+
+
+def _next(series: Sequence[Item], clock: Clock, *, past: int = 1) -> Sequence[Item]:
+    """Of what happens one after the other in the run: that of about this time. `past`: how many of earlier, too."""
+    turn = int(clock.elapsed / clock.seconds * len(series))
+    return series[max(0, turn - past) : turn + 2] or series[-1:]

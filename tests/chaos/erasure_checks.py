@@ -69,8 +69,8 @@ def skipped_as_erased(evidence: ChaosEvidence) -> Problems:
         is_skipped = delivery.status is DeliveryStatus.SKIPPED
         if is_late and not is_skipped:
             yield delivery.redemption_id, f"{delivery.event} on {delivery.channel} is {delivery.status}, not skipped"
-        is_refunded = evidence.ledger.by_id[delivery.redemption_id].is_refunded
-        may_be_outdated = is_refunded and delivery.event is EventKind.REWARD_REDEEMED
+        events = evidence.ledger.events_of(evidence.ledger.by_id[delivery.redemption_id])
+        may_be_outdated = delivery.event in events[:-1]
         if is_skipped and delivery.last_error != ERASED and not may_be_outdated:
             yield delivery.redemption_id, f"{delivery.event} on {delivery.channel}: {delivery.last_error}"
 

@@ -11,13 +11,14 @@ from temporalio.client import Client
 from database import Sessions
 from db.vault import Vault
 from domain.channels import Channel
+from tests.chaos.merges import LoggedMerges
 from tests.chaos.operators import WORKFLOWS, of_shop
 from tests.chaos.privacy import ErasedCustomers
-from tests.chaos.requests import EXCLUDED, AnyRequest, Erasure, Order, Requests
+from tests.chaos.requests import EXCLUDED, AnyRequest, Cancellation, Erasure, Order, Requests
 from tests.chaos.shop import COSTS, ChaosShop
 from tests.chaos.subscriber import Condition, Webhook
 from tests.chaos.vendors import Vendors
-from tests.evidence import Answer, Arrival, Evidence, Purchase
+from tests.evidence import Answer, Arrival, Evidence, Purchase, survivor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,7 @@ class ChaosEvidence(Evidence):
         deaths: when a process was killed.
         failed_imports: although the database was there.
         gone: what is left of erased customers.
+        logged_merges: the merges in the activity log.
     """
 
     shop: ChaosShop
@@ -39,6 +41,7 @@ class ChaosEvidence(Evidence):
     deaths: Sequence[datetime]
     failed_imports: Sequence[str]
     gone: ErasedCustomers
+    logged_merges: LoggedMerges
 
     @classmethod
     async def of_run(
@@ -58,6 +61,7 @@ class ChaosEvidence(Evidence):
         for adjustment in requests.adjustments:
             for answer in adjustment.final[:1]:
                 adjusted[adjustment.customer] += answer.data["attributes"]["adjustment"]
+        merged = {merge.customer: merge.kept for merge in requests.merges}
         return await cls.gather(
             store,
             vendors.http,
@@ -66,10 +70,13 @@ class ChaosEvidence(Evidence):
             requests=requests,
             webhooks=webhooks or (),
             gone=await ErasedCustomers.read(store, vault, vendors.http, shop),
+            logged_merges=await LoggedMerges.read(store, shop),
             costs=COSTS,
             caps=shop.caps,
-            removable={order.redemption_id for order in requests.orders},
-            awards={customer: sum(award.points for award in awards) for customer, awards in shop.awards.items()},
+            limits=shop.limits,
+            removable={order.code for order in requests.orders},
+            merged=merged,
+            awards=_awards(shop, merged),
             adjusted=adjusted,
             purchases=requests.purchases,
             refunds=requests.refunds,
@@ -97,6 +104,11 @@ class ChaosEvidence(Evidence):
         return {order.redemption_id: order for order in self.requests.orders}
 
     @cached_property
+    def cancellation_of(self) -> dict[str, Cancellation]:
+        """Cancellation by redemption."""
+        return {one.redemption_id: one for one in self.requests.cancellations}
+
+    @cached_property
     def erasure_of(self) -> dict[str, Erasure]:
         """Erasure by customer."""
         return {erasure.customer: erasure for erasure in self.requests.erasures}
@@ -113,12 +125,21 @@ class ChaosEvidence(Evidence):
 
     @property
     def unanswered(self) -> Iterator[AnyRequest]:
-        """Purchases and refunds that were executed, and all adjustments, without a final answer."""
+        """Purchases and refunds that were executed, queued ones, and all adjustments, without a final answer."""
         for purchase in self.purchases:
             row = self.row_of(purchase)
-            if row is not None and row.status.is_captured and not purchase.successes:
+            is_captured = row is not None and row.status.is_captured
+            if not purchase.final and (is_captured or purchase.was_queued):
                 yield purchase
         for refund in self.refunds:
             if refund.redemption_id in self.refund_rows and not refund.final:
                 yield refund
         yield from (adjustment for adjustment in self.requests.adjustments if not adjustment.final)
+
+
+def _awards(shop: ChaosShop, merged: Mapping[str, str]) -> dict[str, int]:
+    """Points by customer. The awards of merged customers are those of the survivor."""
+    points = dict.fromkeys(shop.awards, 0)
+    for customer, awards in shop.awards.items():
+        points[survivor(customer, merged)] += sum(award.points for award in awards)
+    return points

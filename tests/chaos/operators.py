@@ -7,10 +7,10 @@ from temporalio.client import Client, WorkflowUpdateFailedError, WorkflowUpdateR
 from temporalio.service import RPCError
 
 from database import Sessions
-from db.tables import Delivery, Redemption
+from db.tables import Delivery, Redemption, Reissue
 from domain.channels import Channel
 from domain.deliveries import DeliveryStatus
-from domain.ids import attempt_workflow_ids, refund_workflow_id
+from domain.ids import attempt_workflow_ids, refund_workflow_id, reissue_workflow_id
 from services.schedules import EXPIRE
 from tests.chaos.log import RunLog
 from tests.chaos.randomness import Clock, random_stream
@@ -20,7 +20,9 @@ from workflows.deliveries import DeliversEvent
 
 EVERY_SECONDS = 2.5
 EXPIRY_EVERY_SECONDS = 5.0
-WORKFLOWS = "WorkflowType IN ('RedeemReward', 'SettleRedemption', 'RefundRedemption', 'ProcessWebhook')"
+WORKFLOWS = (
+    "WorkflowType IN ('RedeemReward', 'SettleRedemption', 'RefundRedemption', 'ReissueReward', 'ProcessWebhook')"
+)
 RPC_TIMEOUT = timedelta(seconds=5)
 
 
@@ -53,11 +55,19 @@ class Operators:
 
     async def retry_rejected(self, store: Sessions) -> None:
         """Retry rejected deliveries, as the documentation says of `NeedsAttention`."""
-        query = select(Delivery, Redemption.attempt).join(Redemption).where(Delivery.status == DeliveryStatus.FAILED)
+        query = (
+            select(Delivery.redemption_id, Delivery.channel, Redemption.attempt, Reissue.order_id)
+            .select_from(Delivery)
+            .join(Redemption, Redemption.id == Delivery.redemption_id)
+            .outerjoin(Reissue, Reissue.redemption_id == Redemption.id)
+            .where(Delivery.status == DeliveryStatus.FAILED)
+        )
         async with store() as session:
-            found = [(row.redemption_id, row.channel, attempt) for row, attempt in await session.execute(query)]
-        for redemption_id, channel, attempt in found:
-            for workflow_id in (*attempt_workflow_ids(redemption_id, attempt), refund_workflow_id(redemption_id)):
+            found = (await session.execute(query)).all()
+        for redemption_id, channel, attempt, order_id in found:
+            # Without a reissue there is no order, and no such workflow.
+            others = (refund_workflow_id(redemption_id), reissue_workflow_id(redemption_id, str(order_id)))
+            for workflow_id in (*attempt_workflow_ids(redemption_id, attempt), *others):
                 await self._retry(workflow_id, Channel(channel))
 
     async def _end_any(self, action: OperatorAction, position: float) -> None:

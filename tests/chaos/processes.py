@@ -31,6 +31,7 @@ class ChaosStack(LocalStack):
     def __init__(self, home: Path, *, deadline_seconds: float, report: Report = silent) -> None:
         env = {
             "PURCHASE_DEADLINE_SECONDS": f"{deadline_seconds:g}",
+            "ASYNC_PURCHASE_DEADLINE_SECONDS": f"{2 * deadline_seconds:g}",
             "SHOPIFY_WEBHOOK_SECRETS": WEBHOOK_SECRET,
             "WEBHOOK_ALLOW_PRIVATE_TARGETS": "true",
         }

@@ -5,7 +5,7 @@ from datetime import timedelta
 from tests.chaos.clients import ApiClients, Persistence
 from tests.chaos.randomness import Clock, random_stream
 from tests.chaos.requests import Requests
-from tests.chaos.shop import CAPPED, COSTS, QUIET
+from tests.chaos.shop import CAPPED, COSTS, LIMITED, QUIET
 from tests.evidence import Purchase
 
 EVERY_SECONDS = 2.0
@@ -16,7 +16,7 @@ On two cores that other work kept busy, with a load of 14, the longest took 5.5 
 """
 RECOVERY = timedelta(seconds=15)
 """How long a killed process may be noticed: it restarts, reconnects, and others wait for what it had begun."""
-REWARDS = [reward for reward in COSTS if reward != CAPPED]
+REWARDS = [reward for reward in COSTS if reward not in (CAPPED, LIMITED)]
 
 
 class QuietCustomers:

@@ -23,6 +23,7 @@ UNFINISHED = {
     "pending redemptions": "SELECT count(*) FROM redemptions WHERE status = 'pending'",
     "planned codes": "SELECT count(*) FROM discount_codes WHERE state = 'planned'",
     "pending refunds": "SELECT count(*) FROM refunds WHERE status = 'pending'",
+    "pending reissues": "SELECT count(*) FROM reissues WHERE status = 'pending'",
     "unsent deliveries": "SELECT count(*) FROM deliveries WHERE status IN ('pending', 'failed')",
     "unprocessed webhooks": "SELECT count(*) FROM shopify_webhooks WHERE processed_at IS NULL",
     "expired lots with points": "SELECT count(*) FROM point_lots WHERE remaining > 0 AND expires_at <= now()",

@@ -30,6 +30,18 @@ class Order(Request):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Cancellation(Request):
+    """Shopify's webhook that an order was cancelled. It can come before the webhook of the order."""
+
+    order: Order
+    cancelled_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    @property
+    def redemption_id(self) -> str:
+        return self.order.redemption_id
+
+
+@dataclass(frozen=True, kw_only=True)
 class Adjustment(Request):
     """Points that staff add or deduct."""
 
@@ -47,22 +59,34 @@ class Erasure(Request):
     sent_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
-AnyRequest = Purchase | Refund | Order | Adjustment | Erasure
+@dataclass(frozen=True, kw_only=True)
+class Merge(Request):
+    """Shopify's webhook that two customers were merged: `kept` has everything of `customer`."""
+
+    customer: str
+    kept: str
+    sent_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+
+AnyRequest = Purchase | Refund | Order | Cancellation | Adjustment | Erasure | Merge
 EXCLUDED = "403 customer_excluded"
 """Also allowed to a purchase whose customer is being erased."""
 ALLOWED: dict[type[AnyRequest], frozenset[str]] = {
     Purchase: _UNAVAILABLE
     | {
         "201",
+        "202",
         "404 customer_not_found",
         "404 reward_not_found",
         "422 insufficient_points",
         "422 reward_sold_out",
+        "422 reward_limit_reached",
+        "422 points_not_a_multiple",
+        "422 below_minimum",
+        "422 above_maximum",
     },
     Refund: _UNAVAILABLE | {"200", "422 reward_already_used"},
-    Order: frozenset({"200", "503 engine_unavailable"}),
-    Adjustment: frozenset({"200", "503 engine_unavailable"}),
-    Erasure: frozenset({"200", "503 engine_unavailable"}),
+    **dict.fromkeys((Order, Cancellation, Adjustment, Erasure, Merge), frozenset({"200", "503 engine_unavailable"})),
 }
 
 
@@ -73,11 +97,14 @@ class Requests:
     purchases: list[Purchase] = field(default_factory=list[Purchase])
     refunds: list[Refund] = field(default_factory=list[Refund])
     orders: list[Order] = field(default_factory=list[Order])
+    cancellations: list[Cancellation] = field(default_factory=list[Cancellation])
     adjustments: list[Adjustment] = field(default_factory=list[Adjustment])
     erasures: list[Erasure] = field(default_factory=list[Erasure])
+    merges: list[Merge] = field(default_factory=list[Merge])
 
     def __iter__(self) -> Iterator[AnyRequest]:
-        return iter((*self.purchases, *self.refunds, *self.orders, *self.adjustments, *self.erasures))
+        by_kind: list[list[AnyRequest]] = [*vars(self).values()]
+        return iter([request for requests in by_kind for request in requests])
 
 
 def subject_of(request: AnyRequest) -> str:
@@ -85,7 +112,7 @@ def subject_of(request: AnyRequest) -> str:
     match request:
         case Purchase() | Adjustment():
             return request.key
-        case Erasure():
+        case Erasure() | Merge():
             return request.customer
         case _:
             return request.redemption_id
@@ -98,17 +125,37 @@ def http_request(request: AnyRequest, shop: ChaosShop) -> tuple[str, dict[str, s
         headers["Idempotency-Key"] = request.key
     match request:
         case Purchase():
-            path, body = f"/v1/rewards/{request.reward}/purchase", {"customer_identifier": request.customer}
+            path, body = f"/v1/rewards/{request.reward}/purchase", _purchase(request)
+            headers |= {"Prefer": "respond-async"} if request.is_queued else {}
         case Adjustment():
             path, body = f"/v1/customers/{request.customer}/points", {"adjustment": request.points}
         case Refund():
             path, body = f"/v1/reward-history/{request.redemption_id}/refund", dict[str, str]()
         case Order():
             return _webhook(shop, Topic.ORDER_CREATED, request.redemption_id, request.placed_at, _order(request))
+        case Cancellation():
+            webhook_id = f"cancellation-{request.redemption_id}"
+            body = {**_order(request.order), "cancelled_at": request.cancelled_at.isoformat()}
+            return _webhook(shop, Topic.ORDER_CANCELLED, webhook_id, request.cancelled_at, body)
+        case Merge():
+            return _webhook(shop, Topic.CUSTOMERS_MERGED, f"merge-{request.customer}", request.sent_at, _merge(request))
         case Erasure():
             webhook_id = f"erasure-{request.customer}"
             return _webhook(shop, request.topic, webhook_id, request.sent_at, _erasure(request, shop))
     return path, headers, json.dumps(body).encode()
+
+
+def _purchase(purchase: Purchase) -> Json:
+    chosen = {} if purchase.points is None else {"points_to_spend": purchase.points}
+    return {"customer_identifier": purchase.customer, **chosen}
+
+
+def _merge(merge: Merge) -> Json:
+    return {
+        "admin_graphql_api_customer_kept_id": f"gid://shopify/Customer/{merge.kept}",
+        "admin_graphql_api_customer_deleted_id": f"gid://shopify/Customer/{merge.customer}",
+        "status": "completed",
+    }
 
 
 def _order(order: Order) -> Json:

@@ -14,6 +14,7 @@ from db.vault import Vault
 from domain.subscriptions import SENT_EVENTS
 from local_stack import StackError
 from settings import Settings, connect_temporal
+from tests.chaos.cancellations import Cancellations
 from tests.chaos.checks import INVARIANTS, QUIET_INVARIANTS
 from tests.chaos.clients import ApiClients
 from tests.chaos.customers import Customers
@@ -22,6 +23,7 @@ from tests.chaos.evidence import ChaosEvidence
 from tests.chaos.imports import Imports
 from tests.chaos.log import RunLog
 from tests.chaos.merchant import Merchant
+from tests.chaos.merges import Merges
 from tests.chaos.operators import ExpirySchedule, Operators
 from tests.chaos.processes import ChaosStack, Deaths
 from tests.chaos.progress import Progress
@@ -48,6 +50,11 @@ class FaultKind(StrEnum):
     SUBSCRIBER = "subscriber"
     ERASURES = "erasures"
     IMPORTS = "imports"
+    MERGES = "merges"
+    CANCELLATIONS = "cancellations"
+    """Cancelled orders, whose codes are reissued."""
+    QUEUE = "queue"
+    """Queued purchases: all are synchronous then."""
 
 
 class Violated(StackError):
@@ -146,7 +153,17 @@ class Chaos:
     async def _disturb(self, progress: Progress, without: Collection[FaultKind]) -> None:
         clock = Clock(self.shop.seconds)
         self.vendors.may_hang = FaultKind.HANGING not in without
-        customers = Customers(self.shop, self.clients, self.vendors, self.requests, seed=self.seed)
+        cancellations = Cancellations(self.clients, self.requests, seed=self.seed)
+        cancellations.are_on = FaultKind.CANCELLATIONS not in without
+        customers = Customers(
+            self.shop,
+            self.clients,
+            self.vendors,
+            cancellations,
+            self.requests,
+            may_queue=FaultKind.QUEUE not in without,
+            seed=self.seed,
+        )
         quiet = QuietCustomers(self.quiet_clients, self.quiet_requests, seed=self.seed)
         faults = {
             FaultKind.DEATHS: Deaths(self.stack, self.log, seed=self.seed),
@@ -155,6 +172,7 @@ class Chaos:
             FaultKind.SUBSCRIBER: self.subscriber,
             FaultKind.ERASURES: Erasures(self.shop, self.clients, self.requests, seed=self.seed),
             FaultKind.IMPORTS: self.imports,
+            FaultKind.MERGES: Merges(self.shop, self.clients, self.requests, seed=self.seed),
         }
         chosen = [one for kind, one in faults.items() if kind not in without]
         merchant = Merchant(self.clients, self.requests, seed=self.seed)

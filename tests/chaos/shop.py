@@ -6,13 +6,23 @@ All faults concern the noisy shop. The quiet one shares processes, vendors and S
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from functools import cached_property
 
 from tests.evidence import Json
 
 WEBHOOK_SECRET = "chaos-webhook-secret"
 CAPPED = "reward_capped"
-COSTS = {"reward_five": 500, "reward_percent": 250, "reward_shipping": 100, CAPPED: 50}
+LIMITED = "reward_limited"
+COSTS = {"reward_five": 500, "reward_percent": 250, "reward_shipping": 100, CAPPED: 50, LIMITED: 40}
+FLEXIBLE = "reward_flexible"
+STEP, VALUE_PER_STEP = 50, Decimal("0.50")
+LADDER = range(100, 501, STEP)
+"""The points that can be spent on the flexible reward."""
+PRODUCT = "8"
+"""The only product that the flexible reward's codes are for."""
+REISSUED = frozenset({LIMITED, FLEXIBLE})
+"""Rewards whose codes are reissued when their order is cancelled."""
 UNKNOWN_REWARD, UNKNOWN_CUSTOMER = "reward_unknown", "404404404"
 TIER = "tier_regular"
 
@@ -64,6 +74,11 @@ class ChaosShop:
         """A cap is lower than the number of purchases."""
         return {CAPPED: max(3, self.seconds // 15)}
 
+    @property
+    def limits(self) -> dict[str, int]:
+        """How often each customer can redeem a reward."""
+        return {LIMITED: 1}
+
     @cached_property
     def points(self) -> dict[str, list[int]]:
         """Points of each award, oldest first, by customer."""
@@ -98,10 +113,27 @@ class ChaosShop:
             "reward_percent": {"discount_type": "percentage", "discount_amount": "10.00"},
             "reward_shipping": {"discount_type": "free_shipping"},
             CAPPED: {**amount, "max_redemptions": self.caps[CAPPED]},
+            LIMITED: {**amount, "max_per_customer": self.limits[LIMITED]},
+        }
+        prices: dict[str, Json] = {one: {"points_cost": cost, **discounts[one]} for one, cost in COSTS.items()}
+        prices[FLEXIBLE] = {
+            "discount_type": "fixed_amount",
+            "pricing": "variable",
+            "points_step": STEP,
+            "value_per_step": str(VALUE_PER_STEP),
+            "min_points": LADDER[0],
+            "max_points": LADDER[-1],
+            "applies_to": {"products": [PRODUCT]},
         }
         return [
-            {"id": one, "name": f"The {one}, {version}", "points_cost": cost, "expiry_days": 30, **discounts[one]}
-            for one, cost in COSTS.items()
+            {
+                "id": one,
+                "name": f"The {one}, {version}",
+                "expiry_days": 30,
+                **terms,
+                "on_order_cancelled": "reissue" if one in REISSUED else "none",
+            }
+            for one, terms in prices.items()
         ]
 
     def _customer(self, customer: str) -> Json:
@@ -120,11 +152,18 @@ class ChaosShop:
 
     def _award(self, customer: str, number: int, points: int) -> Award:
         return Award(
-            id=f"{customer}-{number}",
+            id=f"{self._owner(customer)}-{number}",
             points=points,
             earned_at=self.began - timedelta(days=300) + timedelta(hours=number),
-            expires_at=self._expiry(number) if customer in RICH and number % 3 == 1 else None,
+            expires_at=self._expiry(number) if self._expires(customer) and number % 3 == 1 else None,
         )
+
+    def _owner(self, customer: str) -> str:
+        """What the customer's awards are named by."""
+        return customer
+
+    def _expires(self, customer: str) -> bool:
+        return customer in RICH
 
     def _expiry(self, number: int) -> datetime:
         """During the run, and in another order than they are spent in: some are spent by then, some are whole."""
@@ -140,6 +179,21 @@ class NoisyShop(ChaosShop):
         """Customers who are erased during the run, one after the other."""
         return [str(6_000_000 + number) for number in range(max(2, self.seconds // 12))]
 
+    @cached_property
+    def merges(self) -> list[tuple[str, str]]:
+        """Pairs of customers of whom the second gets everything, one after the other. Every second one goes further."""
+        pairs: list[tuple[str, str]] = []
+        for number in range(max(2, self.seconds // 10)):
+            pairs.append((str(7_000_000 + number), str(8_000_000 + number)))
+            if number % 2:
+                pairs.append((str(8_000_000 + number - 1), str(8_000_000 + number)))
+        return pairs
+
+    @cached_property
+    def merging(self) -> frozenset[str]:
+        """The customers of all merges."""
+        return frozenset(customer for pair in self.merges for customer in pair)
+
     @property
     def known(self) -> list[str]:
         """The customers of the first import."""
@@ -149,8 +203,15 @@ class NoisyShop(ChaosShop):
     def points(self) -> dict[str, list[int]]:
         points = {customer: [333] * self._awards_of_the_rich for customer in RICH}
         points |= {customer: [470, 230, 700] for customer in (*MODEST, *NEW)}
-        points |= {customer: [333] * 20 for customer in self.leaving}
+        points |= {customer: [333] * 20 for customer in (*self.leaving, *sorted(self.merging))}
         return points | {customer: [30, 19] for customer in POOR}
+
+    def _owner(self, customer: str) -> str:
+        # The awards of two customers who are merged have equal ids.
+        return f"merging-{customer[1:]}" if customer in self.merging else customer
+
+    def _expires(self, customer: str) -> bool:
+        return super()._expires(customer) or customer in self.merging
 
 
 _KEY_PREFIXES = {"klaviyo": "pk", "postscript": "sk", "omnisend": "om"}

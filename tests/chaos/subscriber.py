@@ -51,7 +51,13 @@ class Webhook:
 
     @property
     def code(self) -> str:
-        return self.request.content["data"]["discount_code"]
+        """What the event names: the code, or the redemption of a failed purchase."""
+        data = self.request.content["data"]
+        return data.get("discount_code") or data["reward_history_entry_id"]
+
+    @property
+    def customer(self) -> str:
+        return self.request.content["data"]["shopify_customer_id"]
 
     @property
     def problem(self) -> str | None:

@@ -193,7 +193,8 @@ async def _prepare_queued(service: Service) -> Prepared:
     """Of a reward with everything that a reservation can depend on. The answer is that of a repeated request."""
     reward = a_variable_reward(applies_to={"products": ["8"]}, max_redemptions=1, max_per_customer=1)
     shop = await service.open_shop(a_shop(a_customer(a_lot(POINTS)), rewards=[reward]))
-    await shop.wait_at_shopify(TURN_SECONDS)
+    # A small maximum: metafields, which leave half of it to purchases, wait no longer than usual.
+    await shop.wait_at_shopify(TURN_SECONDS, maximum=20)
 
     async def purchase() -> httpx.Response:
         return await shop.purchase(key=KEY, prefer="respond-async", points_to_spend=COST)
