@@ -12,7 +12,7 @@ from domain.deliveries import DeliveryStatus
 from domain.failures import FailureCode
 from services.schedules import ScheduleCondition, ScheduleState
 from services.stuck import REDRIVE_SHOP, Stuck, StuckKind
-from services.workers import QueueState
+from services.workers import Dispatch, QueueState
 
 MAX_ALIKE = 3
 """What concerns more than this of a shop and reason is one finding."""
@@ -57,10 +57,10 @@ def of_queue(queue: QueueState, *, for_purchases: bool) -> Iterator[Finding]:
         what = f"no worker answers on {queue.name}: {silent.identity} is frozen, dead or cut off, {waiting}"
         command = f"kill process {silent.identity}, then start: python -m worker"
         yield Finding(what=what, since=silent.seen_at, command=command, blocks_purchases=for_purchases)
-    elif queue.dispatch == "no_worker":
+    elif queue.dispatch is Dispatch.NO_WORKER:
         what = f"no worker polls {queue.name}, {waiting}"
         yield Finding(what=what, command="python -m worker", blocks_purchases=for_purchases)
-    elif queue.dispatch == "not_current":
+    elif queue.dispatch is Dispatch.NOT_CURRENT:
         builds = sorted({one.build_id or "unversioned" for one in queue.workers})
         what = f"no worker on {queue.name} has the current version, only {', '.join(builds)}: {waiting}"
         command = f"temporal worker deployment set-current-version --build-id {builds[-1]} (docs/deploying.md)"

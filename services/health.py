@@ -9,7 +9,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from database import Sessions
-from services.workers import QueueState, queue_state
+from services.workers import Dispatch, QueueState, queue_state
 from workflows.saga import background_queue
 
 _TIMEOUT_SECONDS = 2
@@ -47,4 +47,4 @@ async def _queue_state(temporal: Client, name: str, *, workflows: bool) -> Queue
         async with asyncio.timeout(_TIMEOUT_SECONDS):
             return await queue_state(temporal, name, workflows=workflows)
     except (RPCError, RuntimeError, TimeoutError):
-        return QueueState(name=name, dispatch="unknown", workers=())
+        return QueueState(name=name, dispatch=Dispatch.UNKNOWN, workers=())

@@ -19,7 +19,7 @@ from database import Sessions
 from db.audit import INVARIANTS, count_violations
 from db.unfinished import count_unfinished
 from services.health import queue_states
-from services.workers import backlog
+from services.workers import Dispatch, backlog
 
 SAMPLED_EVERY = timedelta(seconds=15)
 
@@ -78,9 +78,9 @@ class Sampler:
         """Workers and waiting tasks of each task queue. Raises `Unanswered`."""
         states = await queue_states(self.temporal, self.task_queue)
         for name, state in zip(metrics.QUEUES, states, strict=True):
-            if state.dispatch == "unknown":
+            if state.dispatch is Dispatch.UNKNOWN:
                 raise Unanswered
-            answering = sum(not one.silent for one in state.workers) if state.dispatch == "ok" else 0
+            answering = sum(not one.silent for one in state.workers) if state.dispatch is Dispatch.OK else 0
             metrics.WORKERS.labels(name).set(answering)
             metrics.BACKLOG.labels(name).set(await backlog(self.temporal, state.name))
 

@@ -28,6 +28,7 @@ from domain.deliveries import DeliveryStatus
 from domain.events import EventKind, channel_label
 from domain.ids import parse_workflow_id
 from services.health import queue_states
+from services.workers import Dispatch
 
 PAGE_SIZE = 500
 
@@ -179,7 +180,7 @@ class StuckFinder:
     async def _is_working(self) -> bool:
         """Whether a worker answers. True if Temporal does not say."""
         [purchases, _] = await queue_states(self.temporal, self.task_queue)
-        return purchases.dispatch != "no_worker"
+        return purchases.dispatch is not Dispatch.NO_WORKER
 
     async def _find_unknown(
         self, workflows: Iterable[OpenWorkflow], *, now: datetime, older_than: timedelta, is_working: bool

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from enum import StrEnum
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio.api.enums.v1 import TaskQueueType, WorkerStatus, WorkerVersioningMode
@@ -14,8 +14,17 @@ from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, Describe
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-Dispatch = Literal["ok", "no_worker", "not_current", "unknown"]
-"""Whether new tasks reach a worker. `not_current`: workers answer, but none of them has the current version."""
+
+class Dispatch(StrEnum):
+    """Whether new tasks of a queue reach a worker. The values are those of `status --json` and `/readyz`."""
+
+    OK = "ok"
+    NO_WORKER = "no_worker"
+    NOT_CURRENT = "not_current"
+    """Workers answer, but none of them has the current version."""
+    UNKNOWN = "unknown"
+    """Temporal does not answer."""
+
 
 # An idle poll ends after 60 s and is followed by the next.
 _POLLED_WITHIN = timedelta(seconds=70)
@@ -57,7 +66,11 @@ class QueueState:
     @property
     def silent_worker(self) -> SeenWorker | None:
         """The worker that was seen last, if none answers."""
-        return max(self.workers, key=lambda one: one.seen_at, default=None) if self.dispatch == "no_worker" else None
+        return (
+            max(self.workers, key=lambda one: one.seen_at, default=None)
+            if self.dispatch is Dispatch.NO_WORKER
+            else None
+        )
 
 
 async def queue_state(client: Client, task_queue: str, *, workflows: bool) -> QueueState:
@@ -153,8 +166,9 @@ def _by_poll(pollers: Iterable[PollerInfo], heartbeats: Iterable[WorkerHeartbeat
 def _dispatch(queue: DescribeTaskQueueResponse, workers: Iterable[SeenWorker]) -> Dispatch:
     answering = {one.build_id for one in workers if not one.silent}
     if not answering:
-        return "no_worker"
-    return "ok" if queue.versioning_info.current_deployment_version.build_id in answering else "not_current"
+        return Dispatch.NO_WORKER
+    is_current = queue.versioning_info.current_deployment_version.build_id in answering
+    return Dispatch.OK if is_current else Dispatch.NOT_CURRENT
 
 
 def _build_id(poller: PollerInfo) -> str:

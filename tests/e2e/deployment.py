@@ -22,7 +22,7 @@ from local_stack.options import StackOptions, process_environment
 from local_stack.parts import api, worker
 from local_stack.stack import LocalStack
 from local_stack.supervisor import Part
-from services.workers import queue_state
+from services.workers import Dispatch, queue_state
 from settings import connect_temporal
 from tests.builders import ALL_VENDORS, Json
 from tests.evidence import Evidence, Purchase
@@ -131,7 +131,7 @@ class Deployment(Service):
                 await queue_state(self.temporal, queue, workflows=True),
                 await queue_state(self.temporal, background_queue(queue), workflows=False),
             )
-            return all(one.dispatch == "no_worker" for one in states)
+            return all(one.dispatch is Dispatch.NO_WORKER for one in states)
 
         await wait_until(none_answers)
 

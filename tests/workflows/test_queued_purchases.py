@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncGenerator
 from datetime import timedelta
-from itertools import pairwise
 
 import httpx
 import pytest
@@ -171,17 +170,21 @@ async def test_a_flash_sale_is_served_in_order_at_shopifys_pace(service: Service
     answers = [await shop.purchase(customer=one, prefer=PREFER) for one in shop.customers]
     beside = [await other.purchase(customer=one) for one in other.customers]
 
-    assert [one.status_code for one in answers] == [202] * cap + [422] * (buyers - cap)
+    # 201: the code was there before the answer, as the purchases were slower than Shopify.
+    assert {one.status_code for one in answers[:cap]} <= {201, 202}
+    assert [one.status_code for one in answers[cap:]] == [422] * (buyers - cap)
     assert [one.status_code for one in beside] == [201] * len(beside)
     for one in answers[:cap]:
-        await wait_for_status(shop, one, "active")
+        if one.status_code == 202:
+            await wait_for_status(shop, one, "active")
     async with service.store() as session:
         turns = {row.redemption_id: row.not_before for row in await session.scalars(select(DiscountCode))}
     rows = {row.id: row for row in await shop.redemptions()}
     arrived = [rows[one.json()["data"]["id"]] for one in answers[:cap]]
     served = [turns[row.id] or row.created_at for row in arrived]
     assert served == sorted(served), "first come, first served"
-    pace = [later - earlier for earlier, later in pairwise(served)]
+    possible = [max(earlier, row.created_at) for earlier, row in zip(served, arrived[1:], strict=False)]
+    pace = [turn - earliest for turn, earliest in zip(served[1:], possible, strict=True)]
     assert max(pace) <= timedelta(seconds=10 / RATE + 0.5), "all that Shopify grants is used"
     assert all(row.captured_at and row.captured_at >= turn for row, turn in zip(arrived, served, strict=True))
     assert "THROTTLED" not in {call["outcome"] for call in (await service.vendor("shopify"))["calls"]}
