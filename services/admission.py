@@ -22,8 +22,7 @@ RECENT = timedelta(seconds=1)
 # A shop's purchase beside those of another shop may take so many times as long as alone.
 SLOWDOWN = 1.7
 
-# So many of a shop may be in progress beside another shop's, whatever they do to it: on a busy machine a purchase is
-# slow for other reasons, too, and with one in progress a burst would take as long as all its purchases in a row.
+# So many of a shop may be in progress beside another shop's, whatever they do to it.
 LEAST_BESIDE = 1
 
 

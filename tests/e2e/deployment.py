@@ -123,7 +123,10 @@ class Deployment(Service):
         return await self.programs.enter_async_context(api_process(self.stack, settings))
 
     async def workers_are_gone(self) -> None:
-        """Wait until no worker of an earlier test counts: a dead one does for 15 seconds (docs/status.md)."""
+        """Wait until no worker of an earlier test counts.
+
+        A dead one does until it has missed three heartbeats (docs/status.md), and they come late on a busy machine.
+        """
 
         async def none_answers() -> bool:
             queue = self.settings.temporal_task_queue
@@ -133,7 +136,7 @@ class Deployment(Service):
             )
             return all(one.dispatch is Dispatch.NO_WORKER for one in states)
 
-        await wait_until(none_answers)
+        await wait_until(none_answers, seconds=90)
 
     def kill(self, part: str) -> None:
         """Kill a part of the stack. Its supervisor restarts it with its data."""

@@ -60,13 +60,13 @@ async def test_beside_another_shop_a_burst_has_fewer_places() -> None:
     assert len(scene.admitted) == 8, "alone it has all of them"
 
     await scene.arrive("2.1")
-    for number in range(1, 7):
+    for number in range(1, 8):
         await scene.leave(f"1.{number}")
 
-    assert scene.admitted[8:] == ["2.1"], "none of the burst until fewer than two are left"
+    assert scene.admitted[8:] == ["2.1"], "none of the burst while one is left"
     await scene.leave("2.1")
     assert scene.admitted[9:] == [], "the other shop's next purchase may be on its way"
-    await scene.leave("1.7")
+    await scene.leave("1.8")
     assert scene.admitted[9:] == ["1.9"]
 
 
@@ -102,13 +102,13 @@ async def test_how_many_of_a_burst_are_admitted_beside_another_shop_depends_on_w
     await scene.arrive("2.1")
     for number in range(2, 9):
         await scene.arrive(f"1.{number}")
-    assert len(scene.admitted) == 6, "five of the burst: they do no harm"
+    assert len(scene.admitted) == 5, "four of the burst: they do no harm"
 
     for _ in range(20):
         scene.admission.observe(2, timedelta(milliseconds=500))
-    for number in range(1, 6):
+    for number in range(1, 5):
         await scene.leave(f"1.{number}")
-    assert scene.admitted[6:] == ["1.6", "1.7"], "two: they slowed the other shop down"
+    assert scene.admitted[5:] == ["1.5"], "one: they slowed the other shop down"
 
 
 async def test_without_a_place_in_time_the_answer_says_when_to_retry() -> None:
