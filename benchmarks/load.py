@@ -42,16 +42,20 @@ def percentile(values: Sequence[float], percent: float) -> float:
     return sorted(values)[max(0, math.ceil(len(values) * percent / 100) - 1)]
 
 
+async def duration(target: Target) -> float:
+    """Purchase once; returns the milliseconds until the answer."""
+    began = time.perf_counter()
+    await target.purchase()
+    return (time.perf_counter() - began) * 1000
+
+
 async def run(target: Target, *, count: int, in_flight: int) -> Sample:
     """Purchase `count` times with so many in flight, then wait for the deliveries."""
     durations: list[float] = []
     remaining = iter(range(count))
 
     async def lane() -> None:
-        for _ in remaining:
-            began = time.perf_counter()
-            await target.purchase()
-            durations.append((time.perf_counter() - began) * 1000)
+        durations.extend([await duration(target) for _ in remaining])
 
     began = time.perf_counter()
     async with asyncio.TaskGroup() as lanes:
