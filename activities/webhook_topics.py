@@ -71,7 +71,7 @@ async def _customer_created(session: AsyncSession, webhook: Webhook) -> None:
 
 
 async def _enroll(session: AsyncSession, webhook: Webhook, customer_id: str) -> None:
-    """Add the customer, unless the shop has them, or enrols nobody.
+    """Add the customer, unless the shop has them, or enrols no customers.
 
     The end of a customer adds them too: their `customers/create` may come later, and must not find them unknown.
     """

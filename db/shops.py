@@ -57,7 +57,7 @@ async def delete_credentials(session: AsyncSession, shop_id: int, *, before: dat
 
 
 async def close_shop(session: AsyncSession, shop: Shop) -> None:
-    """Delete the shop's name, credentials, keys and subscriptions, and enrol nobody any more. The ledger stays.
+    """Delete the shop's name, credentials, keys and subscriptions, and enrol no customers any more. The ledger stays.
 
     Its webhook secrets stay too, so that the app's secrets never serve it.
     """

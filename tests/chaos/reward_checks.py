@@ -14,7 +14,7 @@ from tests.invariants import Problems
 
 
 def queued_purchases_are_decided(evidence: ChaosEvidence) -> Problems:
-    """Who was told that the points are held is told what became of them, once, and always the same."""
+    """A client with the answer that the points are held learns their outcome, once, and always the same."""
     for purchase in evidence.purchases:
         if not purchase.was_queued or purchase.customer in evidence.erased:
             continue

@@ -30,7 +30,7 @@ SEEN_WITHIN_SECONDS = 30
 
 @dataclass(frozen=True)
 class Operator:
-    """Somebody at a terminal. `changes`: settings that differ from those of the stack."""
+    """A person at a terminal. `changes`: settings that differ from those of the stack."""
 
     deployment: Deployment
     changes: Mapping[str, str] = field(default_factory=dict[str, str])

@@ -42,7 +42,7 @@ def commands(page: str) -> Iterator[Typed]:
 
 @dataclass
 class Terminal:
-    """Somebody who types commands. `names`: what the page calls something → what it is called here."""
+    """A person who types commands. `names`: what the page calls something → what it is called here."""
 
     stack: LocalStack
     home: Path

@@ -53,7 +53,7 @@ def test_workers_send_heartbeats_as_often_as_is_expected() -> None:
 
 
 async def record(temporal: WorkflowEnvironment, queue: str, beats: list[Beat]) -> None:
-    """Tell Temporal of workers, as the SDK does."""
+    """Report workers to Temporal, as the SDK does."""
     now = datetime.now(UTC)
     sent = [
         WorkerHeartbeat(

@@ -212,7 +212,7 @@ async def test_no_turn_before_the_deadline_is_said_at_once(shop: Shop) -> None:
 
 
 async def test_a_worker_that_comes_back_reserves_nothing(idle: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The client was told long before the deadline of the code that nothing was purchased."""
+    """The client was answered long before the deadline of the code that nothing was purchased."""
     monkeypatch.setattr(purchases, "GRACE", timedelta())
     shop = await idle.open_shop(a_shop(a_customer(a_lot(500)), vendors=["shopify"]))
     assert (await shop.purchase(key="k", prefer=PREFER)).status_code == 503
