@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 from uuid import uuid4
 
-from sqlalchemy import select
+import pytest
+from sqlalchemy import func, select
 from temporalio.api.enums.v1.workflow_pb2 import PENDING_ACTIVITY_STATE_STARTED
 from temporalio.service import RPCError
 
+import worker
 from clients.marketing import CALL_SECONDS, LIMITS
 from db.tables import Delivery, ShopifyWebhook
 from db.webhooks import store_webhook
@@ -84,6 +86,34 @@ async def test_a_held_delivery_says_why(service: Service) -> None:
     assert await reason_in_temporal() == [f"Klaviyo: held, as {LIMITS.in_flight} calls are in flight"]
     await service.clear_faults("klaviyo")
     assert await service.wait_for_purchase(delivery.redemption_id) == "COMPLETED"
+
+
+async def test_a_backlog_of_deliveries_of_one_shop_does_not_delay_another(
+    idle: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "BACKGROUND_SLOTS", 10)
+    busy, quiet = await a_busy_shop(idle, 80), await a_busy_shop(idle, 1)
+    pools = worker.Pools(sessions=idle.store, http=idle.worker_http)
+    of_purchases, of_the_rest = worker.build_workers(idle.temporal, idle.settings, pools, pools)
+    async with of_purchases:
+        assert set(await purchases(busy, in_flight=16)) == {201}
+        assert await purchases(quiet, in_flight=1) == [201]
+        async with of_the_rest:
+            await quiet.wait_for_delivery("klaviyo", "sent")
+            assert await unsent(idle, busy) > 20
+            # A delivery that ends with the worker would be in progress during the audit.
+            await wait_until(lambda: all_sent(idle, busy))
+
+
+async def all_sent(service: Service, shop: Shop) -> bool:
+    return await unsent(service, shop) == 0
+
+
+async def unsent(service: Service, shop: Shop) -> int:
+    """How many of the shop's purchases are not announced at Klaviyo."""
+    mine = (Delivery.shop_id == (await shop.row()).id, Delivery.channel == "klaviyo", Delivery.status == "pending")
+    async with service.store() as session:
+        return (await session.execute(select(func.count()).select_from(Delivery).where(*mine))).scalar_one()
 
 
 async def test_stuck_background_work_leaves_connections_to_purchases(idle: Service) -> None:
