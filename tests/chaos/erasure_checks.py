@@ -85,4 +85,5 @@ def _deliveries(evidence: ChaosEvidence) -> "list[tuple[Delivery, datetime]]":
 
 def _happened_at(evidence: ChaosEvidence, event: Delivery | Arrival) -> datetime:
     captured_at, refunded_at = evidence.gone.happened_at[event.redemption_id]
-    return (captured_at if event.event is EventKind.REWARD_REDEEMED else refunded_at) or evidence.shop.began
+    # A reissue happens later than the capture; its redemption can be refunded long after it.
+    return (refunded_at if event.event is EventKind.REWARD_REFUNDED else captured_at) or evidence.shop.began
