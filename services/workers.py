@@ -66,11 +66,9 @@ class QueueState:
     @property
     def silent_worker(self) -> SeenWorker | None:
         """The worker that was seen last, if none answers."""
-        return (
-            max(self.workers, key=lambda one: one.seen_at, default=None)
-            if self.dispatch is Dispatch.NO_WORKER
-            else None
-        )
+        if self.dispatch is not Dispatch.NO_WORKER:
+            return None
+        return max(self.workers, key=lambda one: one.seen_at, default=None)
 
 
 async def queue_state(client: Client, task_queue: str, *, workflows: bool) -> QueueState:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,24 @@ from settings import read_codec_settings, read_settings
 
 ROOT = Path(__file__).parents[1]
 KEY = Fernet.generate_key().decode()
+Rejection = Callable[[Callable[[], object], dict[str, str]], str]
+
+
+@pytest.fixture
+def rejection(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Rejection:
+    """Reads settings with nothing but this environment; returns the message that the process ends with."""
+
+    def rejection(read: Callable[[], object], environment: dict[str, str]) -> str:
+        monkeypatch.chdir(tmp_path)
+        for name in os.environ:
+            monkeypatch.delenv(name)
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(SystemExit, match=r"^2$"):
+            read()
+        return capsys.readouterr().err
+
+    return rejection
 
 
 @pytest.mark.parametrize(
@@ -35,19 +54,10 @@ KEY = Fernet.generate_key().decode()
     ],
 )
 def test_an_invalid_setting_is_named_without_its_value(
-    environment: dict[str, str],
-    message: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
+    environment: dict[str, str], message: str, rejection: Rejection
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    only_environment(monkeypatch, environment)
+    error = rejection(read_settings, environment)
 
-    with pytest.raises(SystemExit, match=r"^2$"):
-        read_settings()
-
-    error = capsys.readouterr().err
     assert message in error
     assert "s3cret" not in error
 
@@ -61,28 +71,12 @@ def test_an_invalid_setting_is_named_without_its_value(
     ],
 )
 def test_the_codec_server_reads_its_own_settings_only(
-    environment: dict[str, str],
-    message: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
+    environment: dict[str, str], message: str, rejection: Rejection
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    only_environment(monkeypatch, environment)
+    lines = rejection(read_codec_settings, environment).splitlines()
 
-    with pytest.raises(SystemExit, match=r"^2$"):
-        read_codec_settings()
-
-    lines = capsys.readouterr().err.splitlines()
     assert [message in line for line in lines[1:]] == [True]
     assert "s3cret" not in lines[1]
-
-
-def only_environment(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> None:
-    for name in os.environ:
-        monkeypatch.delenv(name)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
 
 
 @pytest.mark.parametrize(
