@@ -40,6 +40,7 @@ class Purchase:
         drawn: points that its attempt holds, by lot.
         is_deleted: at Shopify, by a refund that is not complete.
         is_kept: for good, because a refund has found that the code was used.
+        may_reappear: an earlier request for its code had no response, so a refund deactivates and never deletes it.
     """
 
     reward: Reward
@@ -50,6 +51,7 @@ class Purchase:
     refund_requested: bool = False
     is_deleted: bool = False
     is_kept: bool = False
+    may_reappear: bool = False
 
     @property
     def is_captured(self) -> bool:
@@ -74,12 +76,14 @@ class Model:
 
     Attributes:
         late: attempts after their deadline.
-        at_shopify: attempts with a discount at Shopify whose creation had no response.
+        unanswered: attempts that requested a discount and had no response.
+        at_shopify: those of them whose discount exists at Shopify.
     """
 
     lots: list[Lot] = field(default_factory=list[Lot])
     purchases: list[Purchase] = field(default_factory=_purchases)
     late: set[tuple[int, int]] = field(default_factory=set[tuple[int, int]])
+    unanswered: set[tuple[int, int]] = field(default_factory=set[tuple[int, int]])
     at_shopify: set[tuple[int, int]] = field(default_factory=set[tuple[int, int]])
 
     @property
@@ -102,7 +106,7 @@ class Model:
                 purchase = self.purchases[operation.redemption]
                 purchase.is_used |= purchase.status == "active" and not purchase.is_deleted
             case Cancel():
-                self._cancel(self.purchases[operation.redemption])
+                self._cancel(self.purchases[operation.redemption], operation.fault)
             case _:
                 return self._answer(operation)
         return Outcome.DONE
@@ -148,9 +152,10 @@ class Model:
         return Outcome.DONE
 
     @staticmethod
-    def _cancel(purchase: Purchase) -> None:
+    def _cancel(purchase: Purchase, fault: VendorFault | None) -> None:
         """The purchase has a new code, which was neither used nor deleted. Otherwise nothing has changed."""
         if purchase.status == "active":
+            purchase.may_reappear = fault is not None
             purchase.is_used = purchase.is_deleted = purchase.is_kept = False
 
     def _is_sold_out(self, reward: Reward) -> bool:
@@ -175,11 +180,15 @@ class Model:
         if not purchase.is_held_by(message.attempt) or attempt in self.late:
             return Outcome.CLOSED
         # A discount that exists is found and adopted, so faults of its creation have no effect.
-        is_adopted = attempt in self.at_shopify and message.fault in (VendorFault.LOST, VendorFault.DROPPED)
+        has_no_response = message.fault in (VendorFault.LOST, VendorFault.DROPPED)
+        is_adopted = attempt in self.at_shopify and has_no_response
         if message.fault and not is_adopted:
+            if has_no_response:
+                self.unanswered.add(attempt)
             if message.fault is VendorFault.LOST:
                 self.at_shopify.add(attempt)
             return Outcome.FAILED
+        purchase.may_reappear = attempt in self.unanswered
         purchase.status = "active"
         return Outcome.DONE
 
@@ -212,7 +221,7 @@ class Model:
             purchase.is_kept = True
             return Outcome.REFUSED
         purchase.is_deleted = True
-        if refund.fault is VendorFault.LOST:
+        if refund.fault is VendorFault.LOST and not purchase.may_reappear:
             return Outcome.FAILED
         purchase.status = "expired"
         self._return_points(purchase)

@@ -175,7 +175,8 @@ def _refunded(ids: Ids) -> Operations:
     redemption, _ = ids
     uses: Operations = st.sampled_from(([], [], [], [Use(redemption)]))
     refunds = _faults_or_none.map(lambda fault: [Refund(redemption, fault), Refund(redemption), Release(*ids)])
-    return st.tuples(uses, refunds).map(lambda rest: [Generate(*ids), *rest[0], *rest[1]])
+    codes: Operations = st.sampled_from(([], [], [Generate(*ids, VendorFault.LOST)]))
+    return st.tuples(codes, uses, refunds).map(lambda rest: [*rest[0], Generate(*ids), *rest[1], *rest[2]])
 
 
 def _reissued(ids: Ids) -> Operations:

@@ -123,7 +123,8 @@ def _name(message: Message | Refund, kind: type[Message] | None = None) -> tuple
 
 
 # Sequences that are rarely generated: points returned beside expired or swept ones, a void after an unknown outcome,
-# two redemptions of the last place, a deadline that passes before anything is reserved.
+# two redemptions of the last place, a deadline that passes before anything is reserved, a refund of a code that was
+# requested twice.
 @example(operations=[_EXPIRING, Reserve(0, 1), Expire(0), Release(0, 1), Reserve(0, 2)])
 @example(operations=[_EXPIRING, Reserve(0, 1), Expire(0), Sweep(), Release(0, 1), Expire(0), Sweep()])
 @example(operations=[_AWARD, Reserve(0, 1), Generate(0, 1, _LOST), Release(0, 1), Void(0, 1), Reserve(0, 1)])
@@ -138,6 +139,8 @@ def _name(message: Message | Refund, kind: type[Message] | None = None) -> tuple
 @example(operations=[_AWARD, Reserve(4, 1), Generate(4, 1), Cancel(4, _LOST), Reserve(5, 1), Refund(4), Reserve(5, 1)])
 @example(operations=[_AWARD, Reserve(1, 1), Generate(1, 1), Use(1), Refund(1), Cancel(1), Refund(1)])
 @example(operations=[_AWARD, Overdue(0, 1), Reserve(0, 1), Generate(0, 1), Reserve(0, 2)])
+@example(operations=[_AWARD, Reserve(0, 1), Generate(0, 1, _LOST), Generate(0, 1), Refund(0, _LOST), Reserve(0, 2)])
+@example(operations=[_AWARD, Reserve(4, 1), Generate(4, 1), Cancel(4, _LOST), Refund(4, _LOST), Refund(4)])
 @settings(max_examples=EXAMPLES, deadline=None, derandomize=False, print_blob=True)
 @given(operations=sequences())
 async def test_the_ledger_agrees_with_the_model(backend: Backend, operations: list[Operation]) -> None:
