@@ -30,12 +30,15 @@ async def merge_customers(session: AsyncSession, shop_id: int, *, kept_id: str, 
     False: nothing to do, as the merged customer is unknown, or was merged before. A kept customer who is unknown is
     added. One who was merged meanwhile is replaced by the survivor of that merge.
     """
-    # The shop first, so that its merges follow one another; then both customers in the order of their ids.
+    # The shop first, so that its merges follow one another; then both customers in the order of their ids. One who was
+    # merged before is not locked: whoever holds that lock goes on to the survivor, in any order of ids.
     await hold_shop(session, shop_id)
     kept_id = await _survivor(session, shop_id, kept_id)
+    if kept_id == merged_id or await _survivor(session, shop_id, merged_id) != merged_id:
+        return False
     rows = await customers_by_id(session, shop_id, {kept_id, merged_id}, locked=True)
     merged = rows.get(merged_id)
-    if merged is None or merged.merged_into is not None or kept_id == merged_id:
+    if merged is None:
         return False
     kept = rows.get(kept_id) or await _add(session, shop_id, kept_id)
     await _close(session, merged, kept)

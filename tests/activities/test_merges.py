@@ -104,6 +104,15 @@ async def test_a_repeated_merge_changes_nothing(steps: Steps) -> None:
     assert await points(steps) == [0, 800]
 
 
+async def test_a_repeated_merge_waits_for_nobody_who_holds_the_merged_customer(steps: Steps) -> None:
+    """The holder locks the survivor next, so a merge that waits while it holds the survivor would deadlock."""
+    await merge(steps)
+    async with steps.service.store.begin() as purchase:
+        await customers.lock_customer(purchase, steps.first.shop_id, steps.shop.customers[0])
+
+        assert not await asyncio.wait_for(merge(steps), timeout=10)
+
+
 async def test_merges_can_follow_one_another_in_any_order(steps: Steps) -> None:
     await add_sam(steps, a_lot(50))
     # Sam → the third one arrives before Jane → Sam.
