@@ -37,6 +37,8 @@ from workflows.saga import background_queue
 COST = 500
 CHANNELS = (Channel.KLAVIYO, Channel.OMNISEND, Channel.POSTSCRIPT, Channel.METAFIELDS)
 
+_STOPS_WITHIN_SECONDS = 3
+
 _numbers = count(1)
 
 
@@ -51,7 +53,7 @@ class Program:
     @classmethod
     @asynccontextmanager
     async def running(cls, part: Part, home: Path) -> AsyncGenerator["Program"]:
-        """Start it and wait until it is ready. It is killed at the end of the block."""
+        """Start it and wait until it is ready. It is stopped at the end of the block."""
         log = home / f"{part.name}.log"
         with log.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
@@ -69,7 +71,7 @@ class Program:
             yield program
         finally:
             if process.returncode is None:
-                await program.end(signal.SIGKILL)
+                await program._stop()
 
     @property
     def pid(self) -> int:
@@ -89,6 +91,15 @@ class Program:
         self._process.send_signal(how)
         async with asyncio.timeout(self._part.stop_within):
             return await self._process.wait()
+
+    async def _stop(self) -> None:
+        """A worker that is killed when it is young seems to answer for another minute: ask it to stop first."""
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(_STOPS_WITHIN_SECONDS):
+                await self._process.wait()
+        except TimeoutError:
+            await self.end(signal.SIGKILL)
 
     async def _is_ready(self) -> bool:
         assert self._process.returncode is None, f"{self._part.name} has ended:\n{tail(self._log)}"
