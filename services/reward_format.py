@@ -1,6 +1,7 @@
 """Format of a reward in import files and in the API, and its rules. docs/rewards.md explains the fields."""
 
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from functools import partial
 from typing import Annotated, Any, Literal, Self
 
@@ -34,6 +35,12 @@ def _numeric_id(kind: ItemKind, value: object) -> object:
     return value.removeprefix(kind.gid_prefix) if isinstance(value, str) else value
 
 
+def _time(value: object) -> object:
+    """A time, also in strict mode, where a text that has passed another validator is refused otherwise."""
+    return datetime.fromisoformat(value) if isinstance(value, str) else value
+
+
+Time = Annotated[AwareDatetime, BeforeValidator(_time)]
 VariantId = Annotated[Number, BeforeValidator(partial(_numeric_id, ItemKind.VARIANTS))]
 _Collections = list[Annotated[Number, BeforeValidator(partial(_numeric_id, ItemKind.COLLECTIONS))]]
 _Products = list[Annotated[Number, BeforeValidator(partial(_numeric_id, ItemKind.PRODUCTS))]]
@@ -82,8 +89,8 @@ class RewardFields(Part):
     billing_cycles: Annotated[int, Field(ge=0, le=1_000, strict=True)] | None = None
     vip_tier: Annotated[Text | None, Field(serialization_alias="vip_tier_id")] = None
     is_active: bool = True
-    starts_at: AwareDatetime | None = None
-    ends_at: AwareDatetime | None = None
+    starts_at: Time | None = None
+    ends_at: Time | None = None
     expiry_days: Annotated[int, Field(gt=0, le=36_500)] | None = None
     max_redemptions: Annotated[int, Field(gt=0, le=MAX_POINTS)] | None = None
     max_per_customer: Annotated[int, Field(gt=0, le=MAX_POINTS, strict=True)] | None = None

@@ -105,7 +105,7 @@ async def update_reward(
     "/v1/rewards/{reward_id}",
     status_code=204,
     summary="Delete a reward",
-    responses=errors(*ADMIN, "reward_not_found", "idempotency_key_reused"),
+    responses=errors("invalid_request", *ADMIN, "reward_not_found", "idempotency_key_reused"),
 )
 async def remove_reward(reward_id: RewardId, key: idempotency.Key, caller: Admin, state: StateOf) -> Response:
     """Delete a reward: new purchases get 404. Its redemptions, codes and history stay. Needs a key of scope `admin`."""

@@ -50,6 +50,29 @@ async def test_a_reward_lives_from_creation_to_deletion(shop: Shop) -> None:
     assert all(one["actor"].startswith("API key ") for one in entries)
 
 
+async def test_an_offer_gets_a_period_when_it_is_created_or_changed(shop: Shop) -> None:
+    period = {"starts_at": "2030-11-28T00:00:00+01:00", "ends_at": "2030-12-01T00:00:00Z"}
+    created = await shop.administrate("POST", "/v1/rewards", {**NEW, **period})
+    changed = await shop.administrate("PUT", "/v1/rewards/reward_abc", period)
+    reopened = await shop.administrate("PUT", "/v1/rewards/reward_abc", {"ends_at": None})
+
+    for one in (created, changed):
+        assert [attributes_of(one)[name] for name in period] == [
+            "2030-11-27T23:00:00.000Z",
+            "2030-12-01T00:00:00.000Z",
+        ]
+    assert reopened.is_success
+    assert "ends_at" not in attributes_of(reopened)
+
+
+@pytest.mark.parametrize("time", ["tomorrow", "2030-11-28T00:00:00", 1_900_000_000])
+async def test_a_period_needs_times_with_an_offset(shop: Shop, time: object) -> None:
+    refused = await shop.administrate("PUT", "/v1/rewards/reward_abc", {"starts_at": time})
+
+    assert code_of(refused) == (400, "invalid_request")
+    assert error_of(refused)["source"] == {"pointer": "/starts_at"}
+
+
 async def test_a_paused_or_deleted_reward_cannot_be_purchased(shop: Shop) -> None:
     for method, body in (("PUT", {"is_active": False}), ("DELETE", None)):
         assert (await shop.administrate(method, "/v1/rewards/reward_abc", body)).is_success
