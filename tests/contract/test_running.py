@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+import tomllib
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from types import ModuleType
@@ -17,12 +18,17 @@ from database import Sessions, connect
 from local_stack.options import StackOptions
 from local_stack.stack import LocalStack
 from settings import connect_temporal
-from tests.builders import a_customer, a_lot, a_shop
+from tests.api.support import ids_of
+from tests.builders import a_customer, a_lot, a_reward, a_shop
 from tests.service import Service
 from tests.shop import Shop
 from tests.stacks import client_of, settings_of
 
 ROOT = Path(__file__).parents[2]
+CONFIG = Path(__file__).with_name("schemathesis.toml")
+# What other keys get 403 for.
+ADMINISTRATION = ("add_reward", "update_reward", "remove_reward", "write_customer", "write_customers", "update_shop")
+WITHOUT_SEQUENCES = "--phases=examples,coverage,fuzzing"
 SECRET = "what-shopify-signs-with"
 # Compiles less: the program runs for two seconds.
 QUICK_JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
@@ -37,11 +43,11 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Loca
 
 
 @pytest.fixture
-async def shop(stack: LocalStack) -> AsyncGenerator[Shop]:
+async def service(stack: LocalStack) -> AsyncGenerator[Service]:
     settings = settings_of(stack)
     engine, temporal = connect(settings.database_url), await connect_temporal(settings)
     async with client_of(stack.api_url) as api, client_of(stack.vendor_url) as vendors:
-        service = Service(
+        yield Service(
             settings=settings,
             store=Sessions(engine),
             temporal=temporal,
@@ -49,29 +55,50 @@ async def shop(stack: LocalStack) -> AsyncGenerator[Shop]:
             vendors=vendors,
             worker_http=vendors,
         )
-        yield await service.open_shop(a_shop(a_customer(a_lot(300, days_old=20), a_lot(400))))
     await engine.dispose()
 
 
-async def test_responses_match_the_document(stack: LocalStack, tmp_path: Path, pytestconfig: pytest.Config) -> None:
+@pytest.fixture
+async def shop(service: Service) -> Shop:
+    return await service.open_shop(a_shop(a_customer(a_lot(300, days_old=20), a_lot(400))))
+
+
+@pytest.fixture
+async def administrated(service: Service) -> Shop:
+    """A shop of its own, with the ids of the demo shop that requests name."""
+    dictionaries = tomllib.loads(CONFIG.read_text())["dictionaries"]
+    known = dictionaries["customers"]["values"]
+    customers = [a_customer(customer_id=one) if one.isdigit() else a_customer(email=one) for one in known]
+    rewards = [a_reward(one) for one in dictionaries["rewards"]["values"]]
+    return await service.open_shop(a_shop(*customers, rewards=rewards))
+
+
+async def test_responses_match_the_document(
+    stack: LocalStack, administrated: Shop, tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
     seed = str(pytestconfig.getoption("hypothesis_seed"))
+    administration = [f"--include-operation-id={one}" for one in ADMINISTRATION]
 
     results = await asyncio.gather(
         _test_operations(stack, tmp_path, "demo-full-key", seed),
-        _test_operations(stack, tmp_path, "demo-read-key", seed, "--phases=examples,coverage,fuzzing"),
+        _test_operations(stack, tmp_path, "demo-read-key", seed, WITHOUT_SEQUENCES),
+        _test_operations(stack, tmp_path, administrated.admin_key, seed, WITHOUT_SEQUENCES, *administration),
     )
 
     for status, output in results:
         assert status == 0, output
     cases = [int(number) for _, output in results for number in re.findall(r"(\d+) generated", output)]
     assert sum(cases) >= 2000, cases
+    # The administrator's requests have done something.
+    rewards = ids_of(await administrated.get("/v1/rewards?page[size]=100"))
+    assert set(rewards) - set(tomllib.loads(CONFIG.read_text())["dictionaries"]["rewards"]["values"])
     await stack.run("audit", sys.executable, "-m", "cli", "audit", "--ledger-only")
 
 
 async def _test_operations(stack: LocalStack, home: Path, key: str, seed: str, *options: str) -> tuple[int, str]:
     """Send valid and invalid requests to every operation."""
     run = ("run", f"{stack.api_url}/openapi.json", f"--header=Authorization: {key}", f"--seed={seed}", *options)
-    return await _program("schemathesis", f"--config-file={ROOT}/tests/contract/schemathesis.toml", *run, cwd=home)
+    return await _program("schemathesis", f"--config-file={CONFIG}", *run, cwd=home)
 
 
 async def test_a_generated_client_purchases_and_refunds(
