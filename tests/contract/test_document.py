@@ -152,7 +152,7 @@ ERRORS = {
         *(*BODY, *WRITE, "reward_history_entry_not_found", "reward_already_used", "reward_not_redeemed"),
         "shopify_unavailable",
     },
-    "remove_reward": {*READ, "admin_key_required", "reward_not_found", "idempotency_key_reused"},
+    "remove_reward": {*READ, "invalid_request", "admin_key_required", "reward_not_found", "idempotency_key_reused"},
     "update_webhook_subscription": {*BODY, *WRITE, "webhook_subscription_not_found"},
     "delete_webhook_subscription": {*WRITE, "webhook_subscription_not_found"},
     "receive_shopify_webhook": {
