@@ -104,7 +104,7 @@ async def test_a_repeated_merge_changes_nothing(steps: Steps) -> None:
     assert await points(steps) == [0, 800]
 
 
-async def test_a_repeated_merge_waits_for_nobody_who_holds_the_merged_customer(steps: Steps) -> None:
+async def test_a_repeated_merge_does_not_wait_for_the_merged_customer(steps: Steps) -> None:
     """The holder locks the survivor next, so a merge that waits while it holds the survivor would deadlock."""
     await merge(steps)
     async with steps.service.store.begin() as purchase:
