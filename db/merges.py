@@ -31,7 +31,7 @@ async def merge_customers(session: AsyncSession, shop_id: int, *, kept_id: str, 
     added. One who was merged meanwhile is replaced by the survivor of that merge.
     """
     # The shop first, so that its merges follow one another; then both customers in the order of their ids. One who was
-    # merged before is not locked: whoever holds that lock goes on to the survivor, in any order of ids.
+    # merged before is not locked: a transaction that holds that lock locks the survivor next, in any order of ids.
     await hold_shop(session, shop_id)
     kept_id = await _survivor(session, shop_id, kept_id)
     if kept_id == merged_id or await _survivor(session, shop_id, merged_id) != merged_id:

@@ -37,10 +37,15 @@ def _numeric_id(kind: ItemKind, value: object) -> object:
 
 def _time(value: object) -> object:
     """A time, also in strict mode, where a text that has passed another validator is refused otherwise."""
-    return datetime.fromisoformat(value) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    try:
+        return datetime.fromisoformat(value)
+    except ValueError:
+        raise ValueError("must be a time like 2026-11-28T00:00:00Z") from None
 
 
-Time = Annotated[AwareDatetime, BeforeValidator(_time)]
+_Time = Annotated[AwareDatetime, BeforeValidator(_time)]
 VariantId = Annotated[Number, BeforeValidator(partial(_numeric_id, ItemKind.VARIANTS))]
 _Collections = list[Annotated[Number, BeforeValidator(partial(_numeric_id, ItemKind.COLLECTIONS))]]
 _Products = list[Annotated[Number, BeforeValidator(partial(_numeric_id, ItemKind.PRODUCTS))]]
@@ -89,8 +94,8 @@ class RewardFields(Part):
     billing_cycles: Annotated[int, Field(ge=0, le=1_000, strict=True)] | None = None
     vip_tier: Annotated[Text | None, Field(serialization_alias="vip_tier_id")] = None
     is_active: bool = True
-    starts_at: Time | None = None
-    ends_at: Time | None = None
+    starts_at: _Time | None = None
+    ends_at: _Time | None = None
     expiry_days: Annotated[int, Field(gt=0, le=36_500)] | None = None
     max_redemptions: Annotated[int, Field(gt=0, le=MAX_POINTS)] | None = None
     max_per_customer: Annotated[int, Field(gt=0, le=MAX_POINTS, strict=True)] | None = None
