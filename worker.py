@@ -43,7 +43,7 @@ from domain.channels import Channel
 from metrics.endpoint import serve
 from services.deployments import ensure_current
 from settings import Settings, connect_temporal, read_settings
-from telemetry import configure_logging, exit_process
+from telemetry import configure_logging, exempt_startup_from_garbage_collection, exit_process
 from traces import start_traces, temporal_plugins, trace_statements
 from vendor_clients import marketing_clients, shopify_client
 from workflows.expire_points import ExpirePoints
@@ -260,6 +260,7 @@ async def run(settings: Settings) -> None:
         await stack.enter_async_context(run_workers(client, settings, purchases, background))
         if deployment := _deployment(settings):
             await _join(client, deployment.version)
+        exempt_startup_from_garbage_collection()
         _signal_ready()
         log.info("worker started", task_queue=settings.temporal_task_queue, temporal=settings.temporal_address)
         await stop.wait()

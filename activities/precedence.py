@@ -11,11 +11,12 @@ from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, 
 QUIET_SECONDS = 0.03
 """Longer than a worker pauses between purchases that follow each other, shorter than Shopify takes for a code."""
 
-LONGEST_WAIT_SECONDS = 10.0
+# As long as purchases of a burst wait for their turn. `FIRST_SENDS_TIMEOUT` of the workflows is longer.
+LONGEST_WAIT_SECONDS = 25.0
 
 # With more, the first of them is made, so that deliveries keep up with purchases that never pause. Each holds a slot of
 # the background worker.
-MOST_WAITING = 150
+MOST_WAITING = 800
 
 # First sends that have waited do not all start at once: a vendor has few calls in flight, and holds the others.
 PACE_SECONDS = 0.01

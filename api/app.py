@@ -45,7 +45,7 @@ from services.samples import CHECK_TIMEOUT, Sampler
 from services.subscriptions import Subscriptions
 from services.webhook_intake import WebhookIntake
 from settings import Settings, connect_temporal, read_settings
-from telemetry import configure_logging
+from telemetry import configure_logging, exempt_startup_from_garbage_collection
 from traces import start_traces, temporal_plugins, trace_statements
 
 _DESCRIPTION = """Spend loyalty points on Shopify discount codes. Compatible with Mage Loyalty's public API.
@@ -96,6 +96,9 @@ def create_app(settings: Settings | None = None, temporal: Client | None = None)
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         async with open_state(settings, temporal) as app.state.pointsaga:
+            if temporal is None:
+                # The process serves only this.
+                exempt_startup_from_garbage_collection()
             yield
         stop_traces()
 

@@ -142,7 +142,11 @@ class Purchases:
         """
         began = time.monotonic()
         try:
-            async with self._admission.place(purchase.shop.id, within=self._deadline * WAITING):
+            # Queued purchases that pause would come slower than Shopify grants codes.
+            place = self._admission.place(
+                purchase.shop.id, within=self._deadline * WAITING, pauses=not purchase.is_queued
+            )
+            async with place:
                 admitted = time.monotonic()
                 with metrics.PURCHASES_ADMITTED.track_inprogress():
                     reply = await self._purchase(purchase, self._deadline - timedelta(seconds=admitted - began))

@@ -146,3 +146,12 @@ def test_no_trace_is_made_unless_an_endpoint_is_configured() -> None:
     output = subprocess.run([sys.executable, "-c", program], env=environment, cwd=ROOT, capture_output=True, check=True)
 
     assert output.stdout == b"[]\n"
+
+
+def test_collections_do_not_visit_what_the_start_has_made() -> None:
+    """In a process of its own: here, objects of other tests would be exempt for ever."""
+    code = "import gc, telemetry; telemetry.exempt_startup_from_garbage_collection(); print(gc.get_freeze_count())"
+
+    program = subprocess.run((sys.executable, "-c", code), cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert int(program.stdout) > 1_000

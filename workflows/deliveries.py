@@ -21,6 +21,9 @@ from workflows.saga import Step, insist
 
 Request = TypeVar("Request", Deliver, SkipDelivery)
 
+# An attempt waits while there are purchases (`activities/precedence.py`), and then takes 12 s at most.
+FIRST_SENDS_TIMEOUT = timedelta(seconds=40)
+
 # Longer than any wait for an operator should last.
 _SHOWN_WAIT = timedelta(days=365)
 
@@ -73,7 +76,13 @@ class DeliversEvent:
         if not channels:
             return {}
         request = DeliverAll(**self._ids, channels=channels)
-        return await insist(Deliveries.deliver_all, request, summary=self._attempt.redemption_id, background=True)
+        return await insist(
+            Deliveries.deliver_all,
+            request,
+            summary=self._attempt.redemption_id,
+            background=True,
+            attempt_timeout=FIRST_SENDS_TIMEOUT,
+        )
 
     @workflow.update(description="Retry the rejected deliveries of these channels.")
     async def retry_deliveries(self, channels: list[Channel]) -> None:

@@ -181,6 +181,7 @@ async def insist(
     summary: str,
     activity_id: str | None = None,
     background: bool = False,
+    attempt_timeout: timedelta = INSIST_TIMEOUT,
 ) -> Result:
     """Run one step, retried until it succeeds.
 
@@ -194,7 +195,7 @@ async def insist(
         task_queue=background_queue(queue) if background else queue,
         activity_id=activity_id or step.__name__,
         summary=summary,
-        start_to_close_timeout=INSIST_TIMEOUT,
+        start_to_close_timeout=attempt_timeout,
         retry_policy=INSIST,
     )
 

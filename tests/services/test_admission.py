@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from services.admission import HELD_FOR, Admission, NotAdmitted
+from tests.waiting import wait_until
 
 LONG = timedelta(seconds=30)
 
@@ -19,9 +20,9 @@ class Scene:
         self.admitted: list[str] = []
         self._leave: dict[str, asyncio.Event] = {}
 
-    async def arrive(self, purchase: str, *, within: timedelta = LONG) -> "asyncio.Task[None]":
+    async def arrive(self, purchase: str, *, within: timedelta = LONG, pauses: bool = True) -> "asyncio.Task[None]":
         """A purchase like `7.1`: the first of shop 7."""
-        task = asyncio.create_task(self._purchase(purchase, within))
+        task = asyncio.create_task(self._purchase(purchase, within, pauses))
         await settle()
         return task
 
@@ -29,9 +30,9 @@ class Scene:
         self._leave[purchase].set()
         await settle()
 
-    async def _purchase(self, purchase: str, within: timedelta) -> None:
+    async def _purchase(self, purchase: str, within: timedelta, pauses: bool) -> None:
         leave = self._leave[purchase] = asyncio.Event()
-        async with self.admission.place(int(purchase.partition(".")[0]), within=within):
+        async with self.admission.place(int(purchase.partition(".")[0]), within=within, pauses=pauses):
             self.admitted.append(purchase)
             await leave.wait()
 
@@ -97,18 +98,52 @@ async def test_how_many_of_a_burst_are_admitted_beside_another_shop_depends_on_w
     scene = Scene(places=8)
     await scene.arrive("1.1")
     scene.admission.observe(2, timedelta(milliseconds=50))
-    for _ in range(30):
+    for _ in range(48):
         scene.admission.observe(2, timedelta(milliseconds=60))
     await scene.arrive("2.1")
     for number in range(2, 9):
         await scene.arrive(f"1.{number}")
     assert len(scene.admitted) == 5, "four of the burst: they do no harm"
 
-    for _ in range(20):
+    for _ in range(50):
         scene.admission.observe(2, timedelta(milliseconds=500))
+    # As long as a purchase takes, and then the pause after it.
+    await asyncio.sleep(0.2)
     for number in range(1, 5):
         await scene.leave(f"1.{number}")
-    assert scene.admitted[5:] == ["1.5"], "one: they slowed the other shop down"
+    assert scene.admitted[5:] == [], "none: they slowed the other shop down, and the burst pauses"
+
+    async def next_is_admitted() -> bool:
+        return scene.admitted[5:] == ["1.5"]
+
+    await wait_until(next_is_admitted)
+
+
+async def test_queued_purchases_do_not_pause() -> None:
+    scene = Scene(places=8)
+    scene.admission.observe(2, timedelta(milliseconds=50))
+    await scene.arrive("2.1")
+    for number in range(1, 4):
+        await scene.arrive(f"1.{number}", pauses=False)
+    for _ in range(50):
+        scene.admission.observe(2, timedelta(milliseconds=500))
+    await asyncio.sleep(0.2)
+
+    await scene.leave("1.1")
+
+    assert scene.admitted == ["2.1", "1.1", "1.2"]
+
+
+async def test_a_shop_that_slows_down_no_other_does_not_pause() -> None:
+    scene = Scene(places=1)
+    for _ in range(50):
+        scene.admission.observe(2, timedelta(milliseconds=500))
+    for number in range(1, 4):
+        await scene.arrive(f"1.{number}")
+
+    await scene.leave("1.1")
+
+    assert scene.admitted == ["1.1", "1.2"]
 
 
 async def test_without_a_place_in_time_the_answer_says_when_to_retry() -> None:

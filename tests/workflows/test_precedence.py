@@ -9,9 +9,11 @@ import pytest
 
 from activities import precedence
 from activities.precedence import FIRST_SENDS, Precedence
+from clients.shopify import CALL_SECONDS
 from tests.builders import a_customer, a_lot, a_shop
 from tests.service import Service
 from tests.waiting import wait_until
+from workflows.deliveries import FIRST_SENDS_TIMEOUT
 
 Advance = Callable[[float], None]
 
@@ -85,6 +87,10 @@ async def test_no_first_send_waits_for_ever(busy: Precedence, monkeypatch: pytes
     await asyncio.gather(*sends)
 
     assert made == [0, 1]
+
+
+def test_first_sends_that_wait_are_not_timed_out() -> None:
+    assert FIRST_SENDS_TIMEOUT.total_seconds() > precedence.LONGEST_WAIT_SECONDS + CALL_SECONDS
 
 
 async def test_purchases_are_answered_before_deliveries_are_sent(service: Service, advance: Advance) -> None:
