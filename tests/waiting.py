@@ -11,12 +11,15 @@ from temporalio.client import WorkflowFailureError, WorkflowHandle
 from database import Sessions
 from workflows.progress import REDEMPTION_STAGE
 
+A_PROGRAM = 2.0
+"""Seconds between runs of a program that a condition waits for: each takes a second of a processor."""
 
-async def wait_until(condition: Callable[[], Awaitable[object]], *, seconds: float = 30) -> None:
+
+async def wait_until(condition: Callable[[], Awaitable[object]], *, seconds: float = 30, every: float = 0.05) -> None:
     """Poll the condition until it is true. Raises TimeoutError."""
     async with asyncio.timeout(seconds):
         while not await condition():  # noqa: ASYNC110 - the condition depends on other processes
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(every)
 
 
 async def wait_for(value: Callable[[], Awaitable[object]], expected: object) -> None:

@@ -13,7 +13,7 @@ from tests.e2e.deployment import COST, Deployment
 from tests.evidence import arrivals
 from tests.faults import VendorFault
 from tests.shop import Shop
-from tests.waiting import wait_until
+from tests.waiting import A_PROGRAM, wait_until
 
 PURCHASES = 50
 
@@ -24,7 +24,7 @@ async def test_fifty_rejected_events_are_redriven_once(deployment: Deployment) -
     await deployment.inject("klaviyo", VendorFault.UNAUTHORIZED, times=None)
     ids = await buy(shop)
 
-    await wait_until(lambda: are_stuck(deployment, ids))
+    await wait_until(lambda: are_stuck(deployment, ids), every=A_PROGRAM)
     status, rows = await stuck(deployment, shop)
     assert status == 1
     assert {row["why"] for row in rows} == {"klaviyo: HTTP 401: authentication_failed Unauthorized"}

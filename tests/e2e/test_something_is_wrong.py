@@ -22,7 +22,7 @@ from tests.commands.conftest import CommandLine
 from tests.e2e.deployment import COST, Deployment, Program
 from tests.faults import OperatorAction, VendorFault, end_workflow
 from tests.shop import Shop
-from tests.waiting import wait_until
+from tests.waiting import A_PROGRAM, wait_until
 
 SEEN_WITHIN_SECONDS = 30
 """Promised by docs/operations.md."""
@@ -58,7 +58,7 @@ class Operator:
             found[:] = [one for one in await self.findings(shop) if words in one["what"]]
             return bool(found)
 
-        await wait_until(is_shown, seconds=SEEN_WITHIN_SECONDS)
+        await wait_until(is_shown, seconds=SEEN_WITHIN_SECONDS, every=A_PROGRAM)
         return found[0]
 
     async def sees_nothing(self, shop: Shop | None = None) -> None:
@@ -67,7 +67,7 @@ class Operator:
         async def is_clean() -> bool:
             return await self.findings(shop) == []
 
-        await wait_until(is_clean)
+        await wait_until(is_clean, every=A_PROGRAM)
 
     async def types(self, command: str, *more: str, stdin: str | None = None) -> None:
         """Run a command that a finding shows."""

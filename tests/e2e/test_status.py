@@ -6,7 +6,7 @@ import signal
 from tests.builders import Json, a_customer, a_lot, a_shop
 from tests.commands.conftest import CommandLine
 from tests.e2e.deployment import COST, Deployment
-from tests.waiting import wait_until
+from tests.waiting import A_PROGRAM, wait_until
 
 
 def pointsaga(deployment: Deployment) -> CommandLine:
@@ -37,14 +37,14 @@ async def test_a_frozen_worker_is_found_within_half_a_minute(deployment: Deploym
     await deployment.workers_are_gone()
     shop = await deployment.open_shop(a_shop(a_customer(a_lot(COST))))
     worker = await deployment.start_worker()
-    await wait_until(lambda: heartbeats(deployment, worker.pid))
+    await wait_until(lambda: heartbeats(deployment, worker.pid), every=A_PROGRAM)
     first = max(await heartbeats(deployment, worker.pid))
 
     async def have_sent_another() -> bool:
         return min(await heartbeats(deployment, worker.pid)) > first
 
     # The second heartbeat shows how often they come.
-    await wait_until(have_sent_another)
+    await wait_until(have_sent_another, every=A_PROGRAM)
     assert await blocking(deployment) == []
 
     worker.send(signal.SIGSTOP)
@@ -52,7 +52,7 @@ async def test_a_frozen_worker_is_found_within_half_a_minute(deployment: Deploym
     async def is_found() -> bool:
         return any("frozen, dead or cut off" in one["what"] for one in await blocking(deployment))
 
-    await wait_until(is_found, seconds=40)
+    await wait_until(is_found, seconds=40, every=A_PROGRAM)
     ready = (await deployment.api.get("/readyz")).json()
     assert ready["worker"] == "no_worker"
     [finding] = await blocking(deployment)
@@ -62,5 +62,5 @@ async def test_a_frozen_worker_is_found_within_half_a_minute(deployment: Deploym
     async def is_settled() -> bool:
         return await blocking(deployment) == []
 
-    await wait_until(is_settled)
+    await wait_until(is_settled, every=A_PROGRAM)
     assert (await shop.purchase()).status_code == 201
