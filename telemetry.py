@@ -206,13 +206,12 @@ def sdk_runtime(metrics_address: str | None = None) -> Runtime:
 
 
 def exempt_startup_from_garbage_collection() -> None:
-    """Call once a process has started. Collections visit what exists for ever no longer, and are rarer.
+    """Call once a process has started.
 
-    Otherwise each one stops the process for up to 0.2 s, every few seconds under load.
+    Otherwise collections visit what its start has made, and stop it for up to 0.2 s, every few seconds under load.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(5_000)
 
 
 def exit_process(status: int) -> NoReturn:

@@ -22,9 +22,9 @@ RECENT = timedelta(seconds=1)
 # A shop's purchase beside those of another shop may take so many times as long as alone.
 SLOWDOWN = 1.3
 
-# So many of a shop may be in progress beside another shop's, whatever they do to it. Half a purchase: one, and after
-# each a pause of the same length.
-LEAST_BESIDE = 0.5
+# So many of a shop may be in progress beside another shop's, whatever they do to it. A third: one, and after each a
+# pause that is twice as long.
+LEAST_BESIDE = 1 / 3
 
 
 class NotAdmitted(Exception):
