@@ -142,7 +142,7 @@ class Purchases:
         """
         began = time.monotonic()
         try:
-            # Queued purchases that pause would come slower than Shopify grants codes.
+            # Queued purchases do not pause: they would come slower than Shopify grants codes.
             place = self._admission.place(
                 purchase.shop.id, within=self._deadline * WAITING, pauses=not purchase.is_queued
             )
