@@ -31,7 +31,7 @@ class Claim:
 
     Attributes:
         customer_id: the customer as resolved by the first request. None: customer or reward did not exist.
-        excluded: of the customer with this identifier. None: there is none.
+        excluded: of the customer with this identifier. None: there is none. False: also if merged into another.
         reward_name, points_cost: of the active reward. None: there is none.
         is_captured: whether the key's redemption is captured.
         is_queued: whether the attempt is a queued purchase that has reserved its points.
@@ -60,7 +60,8 @@ class Claim:
 _CLAIM = statement(
     f"""
     WITH buyer AS (
-        SELECT id, excluded FROM customers WHERE shop_id = :shop_id AND id = :identifier
+        SELECT id, excluded AND merged_into IS NULL AS excluded FROM customers
+        WHERE shop_id = :shop_id AND id = :identifier
         UNION ALL
         SELECT id, excluded FROM customers WHERE shop_id = :shop_id AND email_key = :email_key
     ), offer AS (

@@ -170,6 +170,14 @@ async def test_a_purchase_goes_on_for_the_kept_customer(steps: Steps) -> None:
     assert code["customers"] == [steps.shop.customers[1]]
 
 
+async def test_the_merged_customer_is_not_refused_as_excluded(steps: Steps) -> None:
+    await merge(steps)
+
+    refused = await steps.shop.purchase(customer=steps.shop.customers[0], reward="reward_unknown")
+
+    assert (refused.status_code, refused.json()["errors"][0]["code"]) == (404, "reward_not_found")
+
+
 async def test_reserved_points_are_released_to_the_kept_customer(steps: Steps) -> None:
     await steps.points.reserve_points(steps.first)
     await merge(steps)
