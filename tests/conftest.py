@@ -196,9 +196,9 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Begin with the slowest tests, as the last to begin decides when all end."""
     for item in items:
-        # One stack for the directory, one test after the other: they have deadlines and start many processes.
-        directory = item.path.parent.name
-        item.add_marker(pytest.mark.xdist_group(directory if directory in {"e2e", "crash"} else str(item.path)))
+        # These have deadlines and start many processes: not in parallel.
+        is_heavy = item.path.parent.name in {"e2e", "crash"}
+        item.add_marker(pytest.mark.xdist_group("processes" if is_heavy else str(item.path)))
     items.sort(key=lambda item: [*SLOW, item.path.parent.name].index(item.path.parent.name))
     if config.getoption("--quick"):
         config.hook.pytest_deselected(items=[item for item in items if _needs_temporal(item)])
