@@ -23,11 +23,11 @@ demo: $(READY) ## Redeem rewards on a temporary local stack, check every result;
 up: $(READY) ## Run the local stack in the foreground (Ctrl-C stops it, data stays in .data/)
 	$(BIN)/pointsaga up
 
-test: $(READY) ## Run all tests, in three processes
-	$(BIN)/pytest -n 3 --dist loadgroup --no-loadscope-reorder
+test: $(READY) ## Run all tests, in four processes
+	$(BIN)/pytest -n 4 --no-loadscope-reorder
 
 quick: $(READY) ## Run the tests that need no Temporal server
-	$(BIN)/pytest --quick -n 2 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/pytest --quick -n 2 --no-loadscope-reorder
 
 # Kustomizations and custom resources have no schema in Kubernetes; tests look at those.
 MANIFESTS = $(filter-out %kustomization.yaml %scaled-object.yaml %worker-deployment.yaml,$(wildcard deploy/kubernetes/*/*.yaml deploy/kubernetes/*/*/*.yaml))

@@ -18,6 +18,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
 from temporalio.converter import DataConverter
 from temporalio.testing import WorkflowEnvironment
+from xdist.remote import Producer
+from xdist.scheduler.loadscope import LoadScopeScheduling
 
 from clients.sealed_payloads import data_converter
 from database import Sessions, connect, migrate
@@ -34,6 +36,8 @@ from workflows.progress import SEARCH_ATTRIBUTES
 
 SLOW = ["e2e", "crash", "properties", "contract", "local_stack", "chaos", "benchmarks"]
 """Directories of tests, slowest first."""
+ONE_BY_ONE = "tests/e2e/"
+"""Its tests have deadlines and start many processes: all run in the same process, with one deployment."""
 OWN_PROCESSES = {"e2e", "crash", "local_stack", "chaos", "benchmarks"}
 """Directories whose tests start processes, including Temporal."""
 
@@ -178,6 +182,20 @@ async def shop(service: Service) -> Shop:
     return await service.open_shop(a_shop(a_customer(a_lot(500))))
 
 
+class Scheduling(LoadScopeScheduling):
+    """Runs the tests of a file in one process.
+
+    Not by `--dist loadgroup`: it groups nothing with pytest 9.2 (pytest-xdist issue 1386).
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return ONE_BY_ONE if nodeid.startswith(ONE_BY_ONE) else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    return Scheduling(config, log)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of this test suite."""
     parser.addoption("--quick", action="store_true", help="only tests that need no Temporal server")
@@ -195,10 +213,6 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Begin with the slowest tests, as the last to begin decides when all end."""
-    for item in items:
-        # These have deadlines and start many processes: not in parallel.
-        is_heavy = item.path.parent.name in {"e2e", "crash"}
-        item.add_marker(pytest.mark.xdist_group("processes" if is_heavy else str(item.path)))
     items.sort(key=lambda item: [*SLOW, item.path.parent.name].index(item.path.parent.name))
     if config.getoption("--quick"):
         config.hook.pytest_deselected(items=[item for item in items if _needs_temporal(item)])
