@@ -7,6 +7,7 @@ registry, the base image is a Debian with Python that is made here.
 import argparse
 import asyncio
 import re
+import secrets
 import shutil
 import signal
 import sys
@@ -18,6 +19,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
+from cryptography.fernet import Fernet
 
 from deploy.containers import PACKAGES, PROGRAMS, ImageTestFailed, Podman
 from local_stack import StackError, ports, tail
@@ -44,6 +46,8 @@ JOBS = {
 PURCHASE = "/v1/rewards/reward_abc/purchase"
 HEADERS = {"Authorization": "demo-full-key"}
 BODY = {"customer_identifier": "6789012345"}
+PAYLOADS = {"payloads": [{"metadata": {"encoding": "anNvbi9wbGFpbg=="}, "data": "ImphbmUi"}]}
+"""Workflow data, as the Temporal UI sends it."""
 
 
 def main() -> int:
@@ -83,6 +87,7 @@ class ImageTest:
                 for name, command in JOBS.items():
                     await self._finish(name, *command)
                 await self._purchase()
+                await self._codec()
         finally:
             self._podman.remove_storage()
 
@@ -133,6 +138,25 @@ class ImageTest:
                 raise ImageTestFailed(f"the purchase got {response.status_code} {response.text}")
             code = response.json()["data"]["attributes"]["discount_code"]
             _say("purchase", f"{code} in {time.monotonic() - began:.2f} s")
+
+    async def _codec(self) -> None:
+        """Seal and open workflow data by a codec server, which has its own settings and no others."""
+        [port], key = ports.free(1), secrets.token_urlsafe(32)
+        self._volumes = {}
+        self._env = {"PAYLOAD_KEYS": Fernet.generate_key().decode(), "CODEC_KEYS": key}
+        serve = ("python", "-m", "uvicorn", "api.codec:create_app", "--factory", "--port", str(port))
+        url, headers = f"http://{ports.LOOPBACK}:{port}", {"X-Namespace": "default"}
+        async with (
+            self._service("codec", *serve, ready="Application startup complete"),
+            httpx.AsyncClient(base_url=url, headers=headers, trust_env=False) as client,
+        ):
+            refused = await client.post("/decode", json=PAYLOADS)
+            client.headers["Authorization"] = f"Bearer {key}"
+            sealed = await client.post("/encode", json=PAYLOADS)
+            opened = await client.post("/decode", content=sealed.content)
+        if refused.status_code != 401 or sealed.json() == PAYLOADS or opened.json() != PAYLOADS:
+            raise ImageTestFailed(f"the codec server answered {refused.text} {sealed.text} {opened.text}")
+        _say("codec", "sealed and opened a payload, and refused a stranger")
 
     @asynccontextmanager
     async def _service(self, name: str, *command: str, ready: str) -> AsyncGenerator[None]:
