@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from functools import cache
 from importlib.util import find_spec
 
 from opentelemetry import trace
@@ -41,6 +42,8 @@ def start_traces(settings: Settings, service: str) -> Callable[[], None]:
     )
     endpoint = settings.otel_exporter_otlp_endpoint.rstrip("/") + "/v1/traces"
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint)))
+    # The plugin asks for its tracer with every span.
+    provider.get_tracer = cache(provider.get_tracer)  # pyright: ignore[reportAttributeAccessIssue]
     trace.set_tracer_provider(provider)
     # `exit_process` runs no exit handlers.
     return provider.shutdown
@@ -70,6 +73,9 @@ def _nothing() -> None:
 
 
 def _begin(connection: Connection, _cursor: object, statement: str, *_: object) -> None:
+    # Most statements: those of requests that are not sampled, and of none.
+    if not trace.get_current_span().is_recording():
+        return
     words = statement.split(maxsplit=1)
     connection.info[_SPAN] = _tracer.start_span(
         words[0] if words else "statement",

@@ -10,15 +10,16 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from benchmarks import charts, cost, flash_sale, growth, latency, lists
+from benchmarks import charts, cost, flash_sale, growth, latency, lists, telemetry
 from benchmarks.cost import CostPlan
 from benchmarks.data import Sizes
 from benchmarks.flash_sale import FlashSalePlan
 from benchmarks.growth import GrowthPlan
 from benchmarks.latency import LatencyPlan
 from benchmarks.results import ROOT, Results
+from benchmarks.telemetry import TelemetryPlan
 
-SECTIONS = ("latency", "cost", "growth", "lists", "flash-sale")
+SECTIONS = ("latency", "cost", "growth", "lists", "flash-sale", "telemetry")
 LISTS_LIMIT = 1.5
 SMALL_SHOP = Sizes(customers=100, entries=200)
 
@@ -35,6 +36,7 @@ class Plan:
     lists: Sizes = field(default_factory=lambda: Sizes(customers=100_000, entries=1_000_000))
     list_rounds: int = 50
     flash_sale: FlashSalePlan = field(default_factory=FlashSalePlan)
+    telemetry: TelemetryPlan = field(default_factory=TelemetryPlan)
 
 
 FULL = Plan(growth=GrowthPlan(memory=(1_000, 10_000)))
@@ -45,6 +47,7 @@ QUICK = Plan(
     lists=Sizes(customers=200, entries=400),
     list_rounds=2,
     flash_sale=FlashSalePlan(buyers=12, cap=8, in_flight=4, alone=2, pause=0.1),
+    telemetry=TelemetryPlan(traced=(1.0,), rounds=1, purchases=4),
 )
 
 
@@ -58,7 +61,7 @@ def main(
         Path | None, typer.Option(help="Folder for results and charts. [default: those of the repository]")
     ] = None,
 ) -> None:
-    """Measure latency, cost and growth of purchases on a local stack, lists, and a flash sale."""
+    """Measure latency, cost and growth of purchases on a local stack, lists, a flash sale, and telemetry."""
     chosen = only.split(",")
     if unknown := set(chosen) - set(SECTIONS):
         raise typer.BadParameter(f"unknown: {', '.join(sorted(unknown))}; possible: {', '.join(SECTIONS)}")
@@ -97,6 +100,9 @@ async def _measure(chosen: list[str], plan: Plan, console: Console) -> Results:
         if "flash-sale" in chosen:
             results.flash_sale = await flash_sale.measure(home / "flash-sale", plan.flash_sale, show)
             console.print(flash_sale.table(results.flash_sale))
+        if "telemetry" in chosen:
+            results.telemetry = await telemetry.measure(home / "telemetry", plan.telemetry, show)
+            console.print(telemetry.table(results.telemetry))
     return results
 
 

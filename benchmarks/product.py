@@ -19,7 +19,7 @@ from temporalio.client import Client
 from benchmarks.vendors import DELIVERIES
 from database import connect
 from local_stack.data_dir import StartedProcesses
-from local_stack.options import StackOptions, process_environment
+from local_stack.options import StackOptions, metrics_ports, process_environment
 from local_stack.ports import LOOPBACK
 from local_stack.stack import LocalStack, silent
 from local_stack.supervisor import Part, Supervisor
@@ -98,12 +98,19 @@ class Product:
 
     @classmethod
     @asynccontextmanager
-    async def running(cls, home: Path, *, sandbox: bool = False) -> AsyncGenerator[Self]:
-        """Run the product until the block ends. `sandbox`: with the vendors' limits, instead of instant vendors."""
+    async def running(cls, home: Path, *, sandbox: bool = False, traced: float | None = None) -> AsyncGenerator[Self]:
+        """Run the product until the block ends. `sandbox`: with the vendors' limits, instead of instant vendors.
+
+        `traced`: with metrics, and with traces of this share of the requests.
+        """
         parts = ["postgres", "temporal", *(["sandbox"] if sandbox else []), "worker", "api"]
         options = StackOptions.on_free_ports(home, parts=parts, demo_data=False)
         vendors_url = f"http://{LOOPBACK}:{options.vendor_port}"
         settings = {"RATE_LIMIT": "1000000/second", "LOG_LEVEL": "WARNING"}
+        if traced is not None:
+            options = replace(options, metrics_ports=metrics_ports(None))
+            settings["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"{vendors_url}/traces"
+            settings["OTEL_TRACES_SAMPLER_ARG"] = str(traced)
         if not sandbox:
             settings |= {
                 "SHOPIFY_ADMIN_URL": f"{vendors_url}/shopify/{{shop_domain}}/{{version}}",

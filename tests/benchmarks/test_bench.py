@@ -32,6 +32,7 @@ async def test_every_section_is_measured(tmp_path: Path) -> None:
     assert {"burst", "lots", "memory", "redemptions"} <= set(" ".join(one["name"] for one in results["growth"]).split())
     assert "reward history, used" in results["lists"]
     assert results["flash_sale"]["statuses"] == {"active": 8}
+    assert results["telemetry"]["traced 100%"]["ratio"] > 0
     for chart in ("latency", "growth", "flash-sale"):
         assert b"<script" not in (tmp_path / f"{chart}.svg").read_bytes()
 
