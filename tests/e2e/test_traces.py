@@ -101,6 +101,7 @@ async def test_a_purchase_is_one_trace(deployment: Deployment, collector: Collec
     assert {"RunActivity:reserve_points", "RunActivity:generate_discount_code", "RunActivity:deliver_all"} <= {
         parents[one.parent_span_id] for one in statements
     }
+    assert [one.name for one in collector.spans if not one.parent_span_id and "db.query.text" in attributes(one)] == []
     received = b"".join(one.body for one in collector.receiver.received)
     tokens = [value for vendor in ALL_VENDORS for value in document[vendor].values()]
     code = bought["attributes"]["discount_code"]
