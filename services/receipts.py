@@ -69,7 +69,9 @@ async def _state(
 
 
 async def _message(failure: Failure, converter: DataConverter) -> str | None:
-    """The failure's message, which may be sealed. None: it has none."""
+    """The failure's message, which may be sealed. None: it has none, as there was no failure."""
+    if failure == Failure():
+        return None
     try:
         error = await converter.decode_failure(failure)
     except UnreadablePayload as unreadable:

@@ -53,3 +53,18 @@ async def test_a_sealed_failure_is_shown_to_operators(service: Service, shop: Sh
     assert "ConnectError" in (await reasons())[0]
     await service.clear_faults("klaviyo")
     assert await service.wait_for_purchase(redemption) == "COMPLETED"
+
+
+async def test_a_step_that_has_not_failed_has_no_error(service: Service, shop: Shop) -> None:
+    await service.inject("klaviyo", VendorFault.SLOW, seconds=2)
+    redemption = (await shop.purchase()).json()["data"]["id"]
+    errors: set[str | None] = set()
+
+    async def is_delivering() -> bool:
+        [purchase] = await workflows_of(service.temporal, redemption, 1, ui=None)
+        errors.update(one.last_error for one in purchase.waiting)
+        return bool(purchase.waiting)
+
+    await wait_until(is_delivering)
+    assert errors == {None}
+    assert await service.wait_for_purchase(redemption) == "COMPLETED"
