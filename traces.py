@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable
-from functools import cache
 from importlib.util import find_spec
 
 from opentelemetry import trace
@@ -42,8 +41,6 @@ def start_traces(settings: Settings, service: str) -> Callable[[], None]:
     )
     endpoint = settings.otel_exporter_otlp_endpoint.rstrip("/") + "/v1/traces"
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint)))
-    # The plugin asks for its tracer with every span.
-    provider.get_tracer = cache(provider.get_tracer)  # pyright: ignore[reportAttributeAccessIssue]
     trace.set_tracer_provider(provider)
     # `exit_process` runs no exit handlers.
     return provider.shutdown

@@ -69,7 +69,7 @@ async def _state(
 
 
 async def _message(failure: Failure, converter: DataConverter) -> str | None:
-    """The failure's message, which may be sealed. None: it has none, as there was no failure."""
+    """The failure's message, which may be sealed. None: there was no failure, or it has no message."""
     if failure == Failure():
         return None
     try:
