@@ -82,24 +82,37 @@ def _replace_closed(connection: Any, _record: object, _proxy: object) -> None:
         raise DisconnectionError("the server has closed this connection")
 
 
-async def migrate(engine: AsyncEngine) -> None:
-    """Apply all migrations. Safe to repeat, and from two processes at once."""
+async def migrate(engine: AsyncEngine) -> bool:
+    """Apply all migrations. Safe to repeat, and from two processes at once.
+
+    Returns False if a newer release has migrated the database. That is a rollback: migrations only add, so that this
+    release runs with the newer schema, and nothing is changed.
+    """
     # Two connections: the lock is held until the end, while each migration commits. Not by a transaction, whose
     # snapshot an index that is built concurrently would wait for.
     unlocked = engine.execution_options(isolation_level="AUTOCOMMIT")
     async with unlocked.connect() as lock, engine.connect() as connection:
         await lock.exec_driver_sql(f"SELECT pg_advisory_lock({_MIGRATION_LOCK})")
         try:
-            await connection.run_sync(_upgrade)
+            return await connection.run_sync(_upgrade)
         finally:
             await lock.exec_driver_sql(f"SELECT pg_advisory_unlock({_MIGRATION_LOCK})")
 
 
-def _upgrade(connection: Connection) -> None:
+def _upgrade(connection: Connection) -> bool:
     # Loading alembic takes as long as loading sqlalchemy, and only migrations need it.
     from alembic import command
     from alembic.config import Config
+    from alembic.runtime.migration import MigrationContext
+    from alembic.script import ScriptDirectory
 
     config = Config(Path(__file__).parent / "db" / "alembic.ini")
+    known = {one.revision for one in ScriptDirectory.from_config(config).walk_revisions()}
+    # In a transaction that has ended before the migrations begin theirs.
+    with connection.begin():
+        current = MigrationContext.configure(connection).get_current_heads()
+    if not known.issuperset(current):
+        return False
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
+    return True

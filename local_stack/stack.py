@@ -183,14 +183,11 @@ class LocalStack:
             await supervisor.start()
 
     async def _prepare_data(self) -> None:
-        cli = (sys.executable, "-m", "cli")
-        self._report("database", "migrating")
-        await self.run("migrate", *cli, "migrate")
-        self._report("temporal", "applying schedules")
-        await self.run("schedules", *cli, "schedules", "apply")
+        self._report("database", "migrating, then applying the schedules of Temporal")
+        await self.run("prepare", sys.executable, "-m", "local_stack.prepare")
         if self.options.demo_data:
             self._report("database", f"importing {DEMO_SHOP.name}")
-            await self.run("import", *cli, "import", str(DEMO_SHOP))
+            await self.run("import", sys.executable, "-m", "cli", "import", str(DEMO_SHOP))
 
     def _write_record(self) -> None:
         """Write `stack.json`, for other programs: once all parts are ready, and after each restart."""

@@ -102,3 +102,13 @@ async def test_a_change_of_case_keeps_the_key(older: AsyncEngine) -> None:
     )
 
     assert await keys(older) == {"1": "ünal@shopper.io"}
+
+
+async def test_a_rollback_leaves_the_schema_of_the_newer_release(older: AsyncEngine) -> None:
+    await write(older, "UPDATE alembic_version SET version_num = 'of-a-newer-release'")
+
+    assert not await migrate(older)
+
+    async with older.connect() as connection:
+        revisions = (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalars().all()
+    assert revisions == ["of-a-newer-release"]
