@@ -27,7 +27,7 @@ test: $(READY) ## Run all tests, in four processes
 	$(BIN)/pytest -n 4 --no-loadscope-reorder
 
 quick: $(READY) ## Run the tests that need no Temporal server
-	$(BIN)/pytest --quick -n 2 --no-loadscope-reorder
+	$(BIN)/pytest --quick --hypothesis-profile=quick -n 3 --no-loadscope-reorder
 
 # Kustomizations and custom resources have no schema in Kubernetes; tests look at those.
 MANIFESTS = $(filter-out %kustomization.yaml %scaled-object.yaml %worker-deployment.yaml,$(wildcard deploy/kubernetes/*/*.yaml deploy/kubernetes/*/*/*.yaml))

@@ -12,14 +12,13 @@ from pathlib import Path
 
 import pytest
 from cryptography.fernet import Fernet
+from hypothesis import settings as hypothesis_settings
 from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
 from temporalio.converter import DataConverter
 from temporalio.testing import WorkflowEnvironment
-from xdist.remote import Producer
-from xdist.scheduler.loadscope import LoadScopeScheduling
 
 from clients.sealed_payloads import data_converter
 from database import Sessions, connect, migrate
@@ -29,15 +28,19 @@ from local_stack.stack import LocalStack
 from settings import Settings
 from telemetry import sdk_runtime
 from tests.builders import a_customer, a_lot, a_shop
+from tests.scheduling import pytest_xdist_make_scheduler
 from tests.service import Service
 from tests.shop import Shop
 from tests.stacks import configure
 from workflows.progress import SEARCH_ATTRIBUTES
 
+__all__ = ["pytest_xdist_make_scheduler"]
+
+QUICK = "quick"
+"""Profile of hypothesis with which the longest property test generates fewer examples."""
+hypothesis_settings.register_profile(QUICK)
 SLOW = ["e2e", "crash", "properties", "contract", "local_stack", "chaos", "benchmarks"]
 """Directories of tests, slowest first."""
-ONE_BY_ONE = "tests/e2e/"
-"""Its tests have deadlines and start many processes: all run in the same process, with one deployment."""
 OWN_PROCESSES = {"e2e", "crash", "local_stack", "chaos", "benchmarks"}
 """Directories whose tests start processes, including Temporal."""
 
@@ -182,21 +185,6 @@ async def shop(service: Service) -> Shop:
     return await service.open_shop(a_shop(a_customer(a_lot(500))))
 
 
-class Scheduling(LoadScopeScheduling):
-    """Runs the tests of a file in one process.
-
-    Not by `--dist loadgroup`: it groups nothing with pytest 9.2 (pytest-xdist issue 1386).
-    """
-
-    def _split_scope(self, nodeid: str) -> str:
-        return ONE_BY_ONE if nodeid.startswith(ONE_BY_ONE) else nodeid.partition("::")[0]
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
-    return Scheduling(config, log)
-
-
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of this test suite."""
     parser.addoption("--quick", action="store_true", help="only tests that need no Temporal server")
@@ -222,7 +210,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _needs_temporal(item: pytest.Item) -> bool:
     fixtures = item.fixturenames if isinstance(item, pytest.Function) else ()
-    return item.path.parent.name in OWN_PROCESSES or not {"temporal", "stack"}.isdisjoint(fixtures)
+    return not {"temporal", "stack"}.isdisjoint(fixtures)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not even import what --quick leaves out."""
+    return True if config.getoption("--quick") and collection_path.name in OWN_PROCESSES else None
 
 
 def pytest_collection_finish() -> None:

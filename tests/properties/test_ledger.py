@@ -14,6 +14,7 @@ from hypothesis import event, example, given, note, settings
 from database import Sessions
 from db.audit import audit
 from settings import Settings
+from tests.conftest import QUICK
 from tests.faults import VendorFault
 from tests.properties.implementation import Backend, Implementation, Snapshot
 from tests.properties.model import Model
@@ -36,7 +37,7 @@ from tests.properties.operations import (
 )
 from tests.properties.transitions import TRANSITIONS, Step
 
-EXAMPLES = 500
+EXAMPLES = 100 if settings.get_current_profile_name() == QUICK else 500
 _AWARD = Earn(100, day=0, expires=False)
 _EXPIRING = Earn(100, day=0, expires=True)
 _LOST, _DROPPED = VendorFault.LOST, VendorFault.DROPPED
