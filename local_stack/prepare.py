@@ -8,6 +8,7 @@ import asyncio
 from database import connect, migrate
 from services.schedules import apply_schedules
 from settings import connect_temporal, read_settings
+from telemetry import exit_process
 
 
 async def prepare() -> None:
@@ -21,3 +22,4 @@ async def prepare() -> None:
 
 if __name__ == "__main__":
     asyncio.run(prepare())
+    exit_process(0)
