@@ -5,7 +5,7 @@ import gc
 import secrets
 import sys
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
@@ -220,6 +220,18 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 def pytest_collection_finish() -> None:
     """Exempt what the imports have made from garbage collection, which would visit it again and again."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _collect_garbage() -> Generator[None]:
+    """Collect what the tests of a module have left, and exempt the rest.
+
+    Otherwise the heap grows, and a collection takes half a second or more on a busy machine. In the thread of a
+    workflow that looks like a deadlock to Temporal's SDK, which interrupts it wherever it is.
+    """
+    yield
     gc.collect()
     gc.freeze()
 
