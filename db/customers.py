@@ -42,6 +42,17 @@ async def find_customer(
     return (await session.execute(query)).scalar_one_or_none()
 
 
+async def find_member(session: AsyncSession, shop_id: int, identifier: str, *, locked: bool = False) -> Customer | None:
+    """Whose points a purchase for this customer spends: those of the customer, or of the survivor of their merges.
+
+    Locked on request, which cannot deadlock, as with `hold_customer`.
+    """
+    customer = await find_customer(session, shop_id, identifier, locked=locked)
+    if customer is None or customer.merged_into is None:
+        return customer
+    return await find_member(session, shop_id, customer.merged_into, locked=locked)
+
+
 async def owners_of_addresses(session: AsyncSession, shop_id: int, keys: Collection[str]) -> dict[str, str]:
     """Key of an e-mail address → id of the customer who has it, of these keys."""
     query = select(Customer.email_key, Customer.id).where(Customer.shop_id == shop_id, Customer.email_key.in_(keys))

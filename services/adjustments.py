@@ -33,7 +33,8 @@ async def adjust(
     async with sessions.begin() as session:
         claim, is_new = await claim_key(session, shop, key, fingerprint, adjustment.id)
         if is_new:
-            customer = await customers.find_customer(session, shop.id, customer_identifier, locked=True)
+            # Whoever adds points may not know of a merge yet.
+            customer = await customers.find_member(session, shop.id, customer_identifier, locked=True)
             if customer is None:
                 raise AdjustmentRefused(RefusalCode.CUSTOMER_NOT_FOUND)
             if customer.excluded:

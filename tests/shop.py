@@ -62,10 +62,12 @@ class Shop:
         body = None if reason is None else {"reason": reason}
         return await self.send("POST", f"/v1/reward-history/{redemption_id}/refund", body, api_key=key)
 
-    async def adjust(self, points: int, *, key: str | None = None, **more: Any) -> httpx.Response:
+    async def adjust(
+        self, points: int, *, customer: str | None = None, key: str | None = None, **more: Any
+    ) -> httpx.Response:
         """Add or deduct points. `key` is the Idempotency-Key."""
         body = {"adjustment": points, **more}
-        return await self.send("POST", f"/v1/customers/{self.customers[0]}/points", body, key=key)
+        return await self.send("POST", f"/v1/customers/{customer or self.customers[0]}/points", body, key=key)
 
     async def get(self, path: str, key: str | None = None) -> httpx.Response:
         return await self.service.api.get(path, headers={"Authorization": key or self.read_key})

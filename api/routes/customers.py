@@ -35,7 +35,15 @@ router = APIRouter(tags=["Customers"])
 
 async def find_customer(session: AsyncSession, caller: Caller, identifier: str, *, locked: bool = False) -> Customer:
     """A customer of the caller's shop. Raises the error 404 if there is none."""
-    row = await customers.find_customer(session, caller.shop.id, identifier, locked=locked)
+    return _found(await customers.find_customer(session, caller.shop.id, identifier, locked=locked), identifier)
+
+
+async def find_member(session: AsyncSession, caller: Caller, identifier: str) -> Customer:
+    """Whose points a purchase spends, see `db.customers.find_member`. Raises the error 404 if there is no customer."""
+    return _found(await customers.find_member(session, caller.shop.id, identifier), identifier)
+
+
+def _found(row: Customer | None, identifier: str) -> Customer:
     if row is None:
         raise ApiError("customer_not_found", f"Customer '{identifier}' not found")
     return row

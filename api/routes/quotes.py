@@ -8,7 +8,7 @@ from api.auth import Reader
 from api.bodies import json_body
 from api.errors import ApiError, refusal_error
 from api.openapi import BODY, READ, body_schema, errors
-from api.routes.customers import find_customer
+from api.routes.customers import find_member
 from api.schemas.customers import CustomerIdentifier
 from api.schemas.purchases import PurchaseRequest
 from api.schemas.quotes import CustomerRewardList, CustomerRewardQuery, QuoteDocument, customer_reward, quote_resource
@@ -51,7 +51,7 @@ async def quote_reward(
     `points_to_spend` the reasons are those against the ladder's first step, and no lots are quoted.
     """
     async with state.sessions.snapshot() as session:
-        customer = await find_customer(session, caller, body.customer_identifier)
+        customer = await find_member(session, caller, body.customer_identifier)
         reward = await rewards.find_active_reward(session, caller.shop.id, reward_id)
         if reward is None:
             raise ApiError("reward_not_found", f"Reward '{reward_id}' not found")
@@ -80,7 +80,7 @@ async def list_customer_rewards(
 ) -> CustomerRewardList:
     """List the active rewards, cheapest first, each with every reason why the customer cannot purchase it now."""
     async with state.sessions.snapshot() as session:
-        customer = await find_customer(session, caller, identifier)
+        customer = await find_member(session, caller, identifier)
         rows, total = await rewards.page_of_rewards(
             session, caller.shop.id, query.page(), is_active=True, on_offer=True
         )

@@ -178,6 +178,28 @@ async def test_the_merged_customer_is_not_refused_as_excluded(steps: Steps) -> N
     assert (refused.status_code, refused.json()["errors"][0]["code"]) == (404, "reward_not_found")
 
 
+async def test_a_quote_for_the_merged_customer_says_what_a_purchase_would_do(steps: Steps) -> None:
+    jane, sam = steps.shop.customers
+    await merge(steps)
+
+    quoted = (await steps.shop.quote(customer=jane)).json()["data"]["attributes"]
+    rewards = (await steps.shop.get(f"/v1/customers/{jane}/rewards")).json()["data"]
+
+    assert (quoted["customer_id"], quoted["redeemable"], quoted["balance_before"]) == (sam, True, 800)
+    assert [one["attributes"]["redeemable"] for one in rewards] == [True]
+    assert await steps.points.reserve_points(steps.first) is None
+    assert await points(steps) == [0, quoted["balance_after"]]
+
+
+async def test_points_for_the_merged_customer_go_to_the_kept_customer(steps: Steps) -> None:
+    await merge(steps)
+
+    answer = await steps.shop.adjust(50, customer=steps.shop.customers[0])
+
+    assert answer.json()["data"]["attributes"]["adjustment"] == 50
+    assert await points(steps) == [0, 850]
+
+
 async def test_reserved_points_are_released_to_the_kept_customer(steps: Steps) -> None:
     await steps.points.reserve_points(steps.first)
     await merge(steps)
