@@ -58,8 +58,8 @@ class Refunds:
         code = await self._code(attempt)
         uses = await self._shopify.deactivate_discount(code.store, code.shopify_id)
         # The use by a cancelled order counts at Shopify for good.
-        if uses and refund.order_id is None:
-            return await self._refuse(attempt)
+        if uses and refund.order_id is None and await self._refuse(attempt, refund) is RefundStatus.REFUSED:
+            return False
         async with self._sessions.begin() as session:
             await refunds.record_code_removal(session, attempt.redemption_id, removed=uses is not None)
         if not code.may_reappear:
@@ -74,28 +74,29 @@ class Refunds:
         """
         async with self._sessions.begin() as session:
             _, contact = await hold_contact(session, attempt.shop_id, attempt.customer_id)
-            may_be_used = await self._has_void_order(session, attempt)
+            refund = await session.get_one(Refund, attempt.redemption_id)
+            may_be_used = await self._has_void_order(session, attempt, refund)
             if await redemptions.refund(session, attempt.redemption_id, attempt.number, may_be_used=may_be_used):
                 row = await session.get_one(Redemption, attempt.redemption_id)
                 await refunds.complete(session, row, contact=self._vault.seal_contact(contact))
                 transactions.at_commit(session, partial(metrics.POINTS.labels("refunded").inc, row.points_spent))
                 return True
-        return await self._refuse(attempt)
+        status = await self._refuse(attempt, refund)
+        return await self.refund_points(attempt) if status is RefundStatus.PENDING else status is RefundStatus.DONE
 
-    async def _refuse(self, attempt: Attempt) -> bool:
-        """Refuse the refund unless it is done. Returns whether it is done."""
+    async def _refuse(self, attempt: Attempt, refund: Refund) -> RefundStatus:
+        """Refuse the refund unless it is done, or its order was cancelled since it was read. Returns its status."""
         async with self._sessions.begin() as session:
-            await refunds.refuse(session, attempt.redemption_id)
-        return (await self._refund(attempt)).status is RefundStatus.DONE
+            await refunds.refuse(session, attempt.redemption_id, order_id=refund.order_id)
+        return (await self._refund(attempt)).status
 
     async def _refund(self, attempt: Attempt) -> Refund:
         async with self._sessions() as session:
             return await session.get_one(Refund, attempt.redemption_id)
 
     @staticmethod
-    async def _has_void_order(session: AsyncSession, attempt: Attempt) -> bool:
+    async def _has_void_order(session: AsyncSession, attempt: Attempt, refund: Refund) -> bool:
         """Whether the refund is for a cancelled order, and no order that stands has used the code."""
-        refund = await session.get_one(Refund, attempt.redemption_id)
         code = await find_current_code(session, attempt.redemption_id, attempt.number)
         assert code is not None, "a captured redemption has its code"
         return refund.order_id is not None and not await orders.has_other_order(session, code, refund.order_id)

@@ -48,14 +48,14 @@ async def request_for_order(
 ) -> bool:
     """Store a refund request for a cancelled order. False: there is one. The redemption must be locked.
 
-    A refund that was refused, because the code was used, is requested again.
+    One that is pending, or was refused as the code was used, becomes the order's: its use no longer counts.
     """
     refund = await session.get(Refund, redemption.id)
     if refund is None:
         refund = Refund(redemption_id=redemption.id, shop_id=redemption.shop_id, channels=list(channels))
-        refund.actor, refund.status = "cancelled order", RefundStatus.PENDING
+        refund.actor = "cancelled order"
         session.add(refund)
-    elif refund.status is not RefundStatus.REFUSED:
+    elif refund.status is RefundStatus.DONE or (refund.status is RefundStatus.PENDING and refund.order_id is not None):
         return False
     refund.status, refund.order_id = RefundStatus.PENDING, order_id
     await session.flush()
@@ -68,10 +68,11 @@ async def record_code_removal(session: AsyncSession, redemption_id: str, *, remo
     await session.execute(update(Refund).where(*first).values(code_removed=removed))
 
 
-async def refuse(session: AsyncSession, redemption_id: str) -> None:
-    """`pending` → `refused`."""
+async def refuse(session: AsyncSession, redemption_id: str, *, order_id: str | None) -> None:
+    """`pending` → `refused`, unless it is no longer for this order, or for none, as when that was decided."""
     pending = (Refund.redemption_id == redemption_id, Refund.status == RefundStatus.PENDING)
-    await session.execute(update(Refund).where(*pending).values(status=RefundStatus.REFUSED))
+    same = Refund.order_id.is_not_distinct_from(order_id)
+    await session.execute(update(Refund).where(*pending, same).values(status=RefundStatus.REFUSED))
 
 
 async def complete(session: AsyncSession, redemption: Redemption, *, contact: bytes) -> None:

@@ -1,6 +1,6 @@
 """Orders that are cancelled or fully refunded: once per order, in any order of their webhooks, whatever fails."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
 from typing import Any
@@ -12,7 +12,7 @@ from activities.attempt import Attempt
 from activities.order_webhooks import Requested, order_cancelled, order_created, refund_created
 from clients.outcomes import NotExecuted, Unknown
 from clients.shopify_webhooks import Order, Refund
-from db import shops
+from db import refunds, shops
 from db.merges import merge_customers
 from db.personal_data import erase_customer
 from db.refunds import request_refund
@@ -78,6 +78,12 @@ async def reissue(steps: Steps, order_id: str = "1") -> bool:
     attempt = reissue_of(steps, order_id)
     await steps.reissues.retire_discount_code(attempt)
     return await steps.reissues.reissue_discount_code(attempt) or not await steps.reissues.void_reissued_code(attempt)
+
+
+async def ask_for_refund(steps: Steps) -> None:
+    async with steps.service.store.begin() as session:
+        row = await session.get_one(Redemption, steps.first.redemption_id)
+        await request_refund(session, row, actor="test", reason=None, channels=[])
 
 
 async def usable(steps: Steps) -> list[str]:
@@ -197,6 +203,63 @@ async def test_a_used_code_can_be_refunded_for_its_cancelled_order_only(service:
     assert ((await steps.row()).status, await steps.shop.lots()) == ("used", [200])
 
 
+@pytest.mark.parametrize("moment", ["before the steps", "after the count of uses", "before the refusal"])
+async def test_a_refund_in_progress_becomes_that_of_the_cancelled_order(
+    service: Service, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """Otherwise it is refused for the use by that order, and the customer has neither code nor points."""
+    steps = await captured(service, "refund_points")
+    await ask_for_refund(steps)
+    requested: Requested = []
+
+    async def cancel() -> None:
+        requested.extend(await receive(steps, CREATED, CANCELLED))
+
+    match moment:
+        case "before the steps":
+            await steps.shop.use_code((await steps.codes())[0].code)
+            await cancel()
+        case "after the count of uses":
+            await steps.shop.use_code((await steps.codes())[0].code)
+            _once(monkeypatch, steps.shopify, "deactivate_discount", after=cancel)
+        case _:
+            # Shopify counts the use late, and the webhook of the order comes first.
+            await receive(steps, CREATED)
+            _once(monkeypatch, refunds, "refuse", before=cancel)
+
+    assert await steps.refunds.remove_discount_code(steps.first)
+    assert await steps.refunds.refund_points(steps.first)
+
+    assert set(requested) == {(_REFUNDED, steps.first.redemption_id)}
+    row = await steps.row()
+    assert (row.status, row.is_refunded, await steps.shop.lots()) == ("expired", True, [700])
+    assert await usable(steps) == []
+    assert await steps.service.audit() == []
+
+
+def _once(
+    monkeypatch: pytest.MonkeyPatch,
+    owner: Any,
+    name: str,
+    *,
+    before: Callable[[], Awaitable[None]] | None = None,
+    after: Callable[[], Awaitable[None]] | None = None,
+) -> None:
+    """Do something before or after the first call of a function."""
+    call = getattr(owner, name)
+
+    async def first_call(*arguments: Any, **more: Any) -> object:
+        monkeypatch.setattr(owner, name, call)
+        if before is not None:
+            await before()
+        result = await call(*arguments, **more)
+        if after is not None:
+            await after()
+        return result
+
+    monkeypatch.setattr(owner, name, first_call)
+
+
 async def test_by_default_nothing_is_given_back(service: Service) -> None:
     steps = await captured(service, None)
 
@@ -269,9 +332,7 @@ async def test_a_refunded_code_is_not_announced(steps: Steps) -> None:
     await receive(steps, CANCELLED)
     assert await reissue(steps)
     assert set((await steps.shop.deliveries("reward_reissued")).values()) == {"pending"}
-    async with steps.service.store.begin() as session:
-        row = await session.get_one(Redemption, steps.first.redemption_id)
-        await request_refund(session, row, actor="test", reason=None, channels=[])
+    await ask_for_refund(steps)
 
     await steps.refunds.remove_discount_code(steps.first)
     assert await steps.refunds.refund_points(steps.first)
