@@ -467,10 +467,15 @@ class Evidence(State):
         current = self.code_of(row)
         return [*self.ledger.replaced_codes(row), current] if event is EventKind.REWARD_REDEEMED else [current]
 
+    @property
+    def returned(self) -> Collection[str]:
+        """Redemptions whose points are refunded as their order was cancelled."""
+        return ()
+
     def lasting_answers(self, refund: Refund) -> list[Answer]:
-        """The final answers. What refuses a refund can be gone with a reissue."""
-        is_reissued = refund.redemption_id in self.reissued_at
-        return [answer for answer in refund.final if not (answer.status == 422 and is_reissued)]
+        """The final answers. What refuses a refund, the use in an order, can be gone when the order is cancelled."""
+        is_cancelled = refund.redemption_id in self.reissued_at or refund.redemption_id in self.returned
+        return [answer for answer in refund.final if not (answer.status == 422 and is_cancelled)]
 
     def moved(self, kind: EntryKind) -> Counter[str]:
         """Sum of the ledger entries of this kind, by customer."""

@@ -149,7 +149,8 @@ def refunds_are_as_answered(evidence: Evidence) -> Problems:
         for answer in evidence.lasting_answers(refund):
             if not (answer.status == 200) == row.is_refunded == is_done:
                 yield row.id, f"answered {answer}, but {row}, its refund {stored and stored.status}"
-    for redemption_id in evidence.refund_rows.keys() - {refund.redemption_id for refund in evidence.refunds}:
+    requested = {refund.redemption_id for refund in evidence.refunds}.union(evidence.returned)
+    for redemption_id in evidence.refund_rows.keys() - requested:
         yield redemption_id, "a refund that was not requested"
 
 

@@ -39,7 +39,8 @@ async def adjust_points(
 
     A deduction stops at a balance of zero; `adjustment` in the response is what was applied. Lifetime points and the
     VIP tier change too, unless `update_lifetime_points` is false. A repeated `Idempotency-Key` adjusts nothing and
-    returns the first response. `send_email` is ignored: Pointsaga sends no email.
+    returns the first response. For a customer who was merged into another, the other's points change.
+    `send_email` is ignored: Pointsaga sends no email.
     """
 
     def render(customer: Customer, adjusted: Adjusted) -> DecidedAnswer:

@@ -18,6 +18,7 @@ from tests.chaos.merge_checks import (
 from tests.chaos.quiet import LIMIT, RECOVERY
 from tests.chaos.requests import ALLOWED, subject_of
 from tests.chaos.reward_checks import (
+    cancelled_orders_refund_points,
     cancelled_orders_reissue_once,
     flexible_codes_are_worth_their_points,
     queued_purchases_are_decided,
@@ -76,8 +77,8 @@ def redemptions_were_requested(evidence: ChaosEvidence) -> Problems:
 def codes_are_used_or_refunded(evidence: ChaosEvidence) -> Problems:
     for row in evidence.ledger.redemptions:
         order, is_used = evidence.order_of.get(row.id), row.status is RedemptionStatus.USED
-        is_reissued = row.id in evidence.reissued_at
-        if row.is_refunded and order is not None and order.counted and not is_reissued:
+        is_cancelled = row.id in evidence.reissued_at or row.id in evidence.returned
+        if row.is_refunded and order is not None and order.counted and not is_cancelled:
             yield row.id, f"used in an order at {order.placed_at:%H:%M:%S.%f}, and refunded"
         if row.is_refunded and is_used:
             yield row.id, "refunded, and used"
@@ -89,14 +90,14 @@ def codes_are_used_or_refunded(evidence: ChaosEvidence) -> Problems:
 
 
 def orders_have_an_effect(evidence: ChaosEvidence) -> Problems:
-    """The code becomes used, until it is reissued. If it was refunded first, the merchant's activity log says so."""
+    """The code becomes used, until its order is cancelled. If it was refunded first, the activity log says so."""
     used_late = [one for one in evidence.ledger.activity_log if one.kind == ActivityKind.CODE_USED_AFTER_REFUND]
     logged = {one.redemption_id for one in used_late}
     for order in evidence.requests.orders:
         row = evidence.ledger.by_id[order.redemption_id]
         if not order.final:
             yield row.id, "the order's webhook was never accepted"
-        elif row.id in evidence.reissued_at:
+        elif row.id in evidence.reissued_at or (row.is_refunded and row.id in evidence.returned):
             continue
         elif row.status is not RedemptionStatus.USED and not (row.is_refunded and row.id in logged):
             yield row.id, f"ordered with, and {row}"
@@ -187,6 +188,7 @@ INVARIANTS: Mapping[str, Callable[[ChaosEvidence], Problems]] = {
     "a queued purchase is decided, and answered so": queued_purchases_are_decided,
     "a flexible code is worth the points that were chosen": flexible_codes_are_worth_their_points,
     "a cancelled order's code is reissued exactly once": cancelled_orders_reissue_once,
+    "a cancelled order's points are refunded": cancelled_orders_refund_points,
     "points expire in time and are not spent afterwards": points_expire_in_time,
     "expired lots are empty": expired_lots_are_empty,
     "every redemption was requested": redemptions_were_requested,

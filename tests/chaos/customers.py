@@ -1,9 +1,7 @@
 """Customers: they buy, then keep the code, use it in an order, return it for a refund, or both at once."""
 
 import asyncio
-from collections.abc import Sequence
 from enum import StrEnum
-from typing import TypeVar
 
 from tests.chaos.cancellations import Cancellations
 from tests.chaos.clients import ApiClients, Persistence
@@ -38,8 +36,6 @@ KEEN = RICH[:5]
 """Rich customers who want the limited reward, and soon have it."""
 WEBHOOK_ATTEMPTS = (40,)
 """Shopify repeats a webhook for hours."""
-
-Item = TypeVar("Item")
 
 
 class Plan(StrEnum):
@@ -98,8 +94,8 @@ class Customers:
     async def _buy(self, number: int, clock: Clock) -> Purchase:
         random = random_stream(self._seed, "customer", number)
         # Customers who are erased or merged at about this time: they buy before, meanwhile and afterwards.
-        leaving = _next(self._shop.leaving, clock)
-        merging = [customer for pair in _next(self._shop.merges, clock, past=4) for customer in pair]
+        leaving = clock.nearby(self._shop.leaving)
+        merging = [customer for pair in clock.nearby(self._shop.merges, past=4) for customer in pair]
         groups = (RICH, MODEST, POOR, [UNKNOWN_CUSTOMER], NEW, leaving, merging)
         [group] = random.choices(groups, (67, 10, 4, 1, 6, 12, 25))
         [reward] = random.choices(list(REWARD_WEIGHTS), list(REWARD_WEIGHTS.values()))
@@ -151,9 +147,3 @@ class Customers:
         )
         if not counted:
             await self._vendors.use(code)
-
-
-def _next(series: Sequence[Item], clock: Clock, *, past: int = 1) -> Sequence[Item]:
-    """Of what happens one after the other in the run: that of about this time. `past`: how many of earlier, too."""
-    turn = int(clock.elapsed / clock.seconds * len(series))
-    return series[max(0, turn - past) : turn + 2] or series[-1:]

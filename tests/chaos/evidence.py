@@ -11,11 +11,12 @@ from temporalio.client import Client
 from database import Sessions
 from db.vault import Vault
 from domain.channels import Channel
+from domain.orders import CancelledOrderPolicy
 from tests.chaos.merges import LoggedMerges
 from tests.chaos.operators import WORKFLOWS, of_shop
 from tests.chaos.privacy import ErasedCustomers
 from tests.chaos.requests import EXCLUDED, AnyRequest, Cancellation, Erasure, Order, Requests
-from tests.chaos.shop import COSTS, ChaosShop
+from tests.chaos.shop import CANCELLED, COSTS, ChaosShop
 from tests.chaos.subscriber import Condition, Webhook
 from tests.chaos.vendors import Vendors
 from tests.evidence import Answer, Arrival, Evidence, Purchase, survivor
@@ -57,11 +58,11 @@ class ChaosEvidence(Evidence):
         **known: Any,
     ) -> Self:
         accepted = [one for one in webhooks or () if one.condition is Condition.HEALTHY]
+        merged = {merge.customer: merge.kept for merge in requests.merges}
         adjusted = dict.fromkeys(shop.awards, 0)
         for adjustment in requests.adjustments:
             for answer in adjustment.final[:1]:
-                adjusted[adjustment.customer] += answer.data["attributes"]["adjustment"]
-        merged = {merge.customer: merge.kept for merge in requests.merges}
+                adjusted[survivor(adjustment.customer, merged)] += answer.data["attributes"]["adjustment"]
         return await cls.gather(
             store,
             vendors.http,
@@ -107,6 +108,12 @@ class ChaosEvidence(Evidence):
     def cancellation_of(self) -> dict[str, Cancellation]:
         """Cancellation by redemption."""
         return {one.redemption_id: one for one in self.requests.cancellations}
+
+    @property
+    def returned(self) -> frozenset[str]:
+        refunded = CancelledOrderPolicy.REFUND_POINTS
+        rewards = {redemption_id: self.ledger.by_id[redemption_id].reward_id for redemption_id in self.cancellation_of}
+        return frozenset(one for one, reward in rewards.items() if CANCELLED.get(reward) is refunded)
 
     @cached_property
     def erasure_of(self) -> dict[str, Erasure]:

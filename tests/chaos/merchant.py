@@ -6,13 +6,14 @@ from random import Random
 from tests.chaos.clients import ApiClients, Persistence
 from tests.chaos.randomness import Clock, random_stream
 from tests.chaos.requests import Adjustment, Requests
-from tests.chaos.shop import MODEST, RICH
+from tests.chaos.shop import MODEST, RICH, NoisyShop
 
 EVERY_SECONDS = 0.8
 
 
 class Merchant:
-    def __init__(self, clients: ApiClients, requests: Requests, *, seed: int) -> None:
+    def __init__(self, shop: NoisyShop, clients: ApiClients, requests: Requests, *, seed: int) -> None:
+        self._shop = shop
         self._clients = clients
         self._sent = requests.adjustments
         self._seed = seed
@@ -23,14 +24,16 @@ class Merchant:
         async with asyncio.TaskGroup() as group:
             while await clock.sleep(pauses.expovariate(1 / EVERY_SECONDS)):
                 random = random_stream(self._seed, "adjustment", len(self._sent))
-                adjustment = self._choose(random)
+                adjustment = self._choose(random, clock)
                 self._sent.append(adjustment)
                 group.create_task(self._clients.persist(adjustment, Persistence.choose(random)))
 
-    def _choose(self, random: Random) -> Adjustment:
-        """Sometimes more is deducted than the customer has."""
+    def _choose(self, random: Random, clock: Clock) -> Adjustment:
+        """Sometimes more is deducted than the customer has, and sometimes the customer was merged or soon will be."""
+        merging = [customer for pair in clock.nearby(self._shop.merges, past=4) for customer in pair]
+        [group] = random.choices((RICH, MODEST, merging), (50, 20, 30))
         return Adjustment(
             key=f"chaos-{self._seed}-adjustment-{len(self._sent)}",
-            customer=random.choice(RICH if random.random() < 0.7 else MODEST),
+            customer=random.choice(group),
             points=random.choice((1, 40, 300, -1, -40, -700)),
         )

@@ -2,7 +2,11 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from random import Random
+from typing import TypeVar
+
+Item = TypeVar("Item")
 
 
 def random_stream(seed: int, *labels: object) -> Random:
@@ -24,3 +28,8 @@ class Clock:
         """Sleep, but not beyond the end. Returns whether there is time left."""
         await asyncio.sleep(max(0.0, min(seconds, self.seconds - self.elapsed)))
         return self.elapsed < self.seconds
+
+    def nearby(self, series: Sequence[Item], *, past: int = 1) -> Sequence[Item]:
+        """Of what happens one after the other in the run: that of about this time. `past`: how many of earlier, too."""
+        turn = int(self.elapsed / self.seconds * len(series))
+        return series[max(0, turn - past) : turn + 2] or series[-1:]

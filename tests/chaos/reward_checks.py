@@ -1,14 +1,15 @@
-"""Invariants of queued purchases, of rewards with variable pricing, and of reissued codes."""
+"""Invariants of queued purchases, of rewards with variable pricing, and of cancelled orders."""
 
 from decimal import Decimal
 
 from domain.activity_log import ActivityKind
 from domain.events import EventKind
+from domain.orders import CancelledOrderPolicy
 from domain.redemptions import RedemptionStatus
 from domain.reissues import ReissueStatus
 from tests.chaos.evidence import ChaosEvidence
 from tests.chaos.requests import Cancellation
-from tests.chaos.shop import FLEXIBLE, PRODUCT, REISSUED, STEP, VALUE_PER_STEP
+from tests.chaos.shop import CANCELLED, FLEXIBLE, PRODUCT, STEP, VALUE_PER_STEP
 from tests.evidence import Json, Redemption
 from tests.invariants import Problems
 
@@ -71,9 +72,16 @@ def cancelled_orders_reissue_once(evidence: ChaosEvidence) -> Problems:
             yield row.id, "is used, although the order was cancelled and the code reissued"
 
 
+def cancelled_orders_refund_points(evidence: ChaosEvidence) -> Problems:
+    for redemption_id in evidence.returned:
+        row = evidence.ledger.by_id[redemption_id]
+        if not row.is_refunded and row.customer_id not in evidence.erased:
+            yield row.id, f"{row}: the order was cancelled, and the points are not refunded"
+
+
 def _expected(evidence: ChaosEvidence, cancellation: Cancellation, row: Redemption) -> tuple[int, ...]:
     """How often the code of a cancelled order may have been reissued."""
-    if row.reward_id not in REISSUED:
+    if CANCELLED.get(row.reward_id) is not CancelledOrderPolicy.REISSUE:
         return (0,)
     if row.customer_id in evidence.erased:
         return (0, 1)

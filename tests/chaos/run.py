@@ -175,7 +175,7 @@ class Chaos:
             FaultKind.MERGES: Merges(self.shop, self.clients, self.requests, seed=self.seed),
         }
         chosen = [one for kind, one in faults.items() if kind not in without]
-        merchant = Merchant(self.clients, self.requests, seed=self.seed)
+        merchant = Merchant(self.shop, self.clients, self.requests, seed=self.seed)
         async with asyncio.TaskGroup() as group:
             for one in (customers, quiet, merchant, self.expiry, *chosen):
                 group.create_task(one.run(clock))

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import cached_property
 
+from domain.orders import CancelledOrderPolicy
 from tests.evidence import Json
 
 WEBHOOK_SECRET = "chaos-webhook-secret"
@@ -21,8 +22,12 @@ LADDER = range(100, 501, STEP)
 """The points that can be spent on the flexible reward."""
 PRODUCT = "8"
 """The only product that the flexible reward's codes are for."""
-REISSUED = frozenset({LIMITED, FLEXIBLE})
-"""Rewards whose codes are reissued when their order is cancelled."""
+CANCELLED = {
+    LIMITED: CancelledOrderPolicy.REISSUE,
+    FLEXIBLE: CancelledOrderPolicy.REISSUE,
+    "reward_shipping": CancelledOrderPolicy.REFUND_POINTS,
+}
+"""What happens to a redemption whose order is cancelled, by reward. Nothing to those of the others."""
 UNKNOWN_REWARD, UNKNOWN_CUSTOMER = "reward_unknown", "404404404"
 TIER = "tier_regular"
 
@@ -131,7 +136,7 @@ class ChaosShop:
                 "name": f"The {one}, {version}",
                 "expiry_days": 30,
                 **terms,
-                "on_order_cancelled": "reissue" if one in REISSUED else "none",
+                "on_order_cancelled": CANCELLED.get(one, CancelledOrderPolicy.NONE),
             }
             for one, terms in prices.items()
         ]
