@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.fernet import Fernet
+from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from pydantic import SecretStr
 from sqlalchemy import text
@@ -38,7 +39,12 @@ __all__ = ["pytest_xdist_make_scheduler"]
 
 QUICK = "quick"
 """Profile of hypothesis with which the longest property test generates fewer examples."""
-hypothesis_settings.register_profile(QUICK)
+for _profile in ("tests", QUICK):
+    # On a busy machine the clock says nothing about a test: a process can wait two seconds for a processor.
+    hypothesis_settings.register_profile(
+        _profile, hypothesis_settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+hypothesis_settings.load_profile("tests")
 SLOW = ["e2e", "crash", "properties", "contract", "local_stack", "chaos", "benchmarks"]
 """Directories of tests, slowest first."""
 OWN_PROCESSES = {"e2e", "crash", "local_stack", "chaos", "benchmarks"}

@@ -129,7 +129,11 @@ async def totals(service: Service, shop_id: int) -> tuple[int, ...]:
         return *map(int, sums), int((await session.execute(ledger)).scalar_one())
 
 
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(before=st.lists(_operation, max_size=6), after=st.lists(_operation, max_size=8))
 async def test_a_merge_moves_every_point_once(
     without_temporal: Service, before: Sequence[tuple[str, int]], after: Sequence[tuple[str, int]]
