@@ -82,6 +82,7 @@ class Refunds:
                 transactions.at_commit(session, partial(metrics.POINTS.labels("refunded").inc, row.points_spent))
                 return True
         status = await self._refuse(attempt, refund)
+        # Pending: its order was cancelled meanwhile.
         return await self.refund_points(attempt) if status is RefundStatus.PENDING else status is RefundStatus.DONE
 
     async def _refuse(self, attempt: Attempt, refund: Refund) -> RefundStatus:

@@ -33,7 +33,7 @@ async def adjust(
     async with sessions.begin() as session:
         claim, is_new = await claim_key(session, shop, key, fingerprint, adjustment.id)
         if is_new:
-            # Whoever adds points may not know of a merge yet.
+            # The caller may not know yet that the customer was merged.
             customer = await customers.find_member(session, shop.id, customer_identifier, locked=True)
             if customer is None:
                 raise AdjustmentRefused(RefusalCode.CUSTOMER_NOT_FOUND)
