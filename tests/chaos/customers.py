@@ -95,8 +95,7 @@ class Customers:
         random = random_stream(self._seed, "customer", number)
         # Customers who are erased or merged at about this time: they buy before, meanwhile and afterwards.
         leaving = clock.nearby(self._shop.leaving)
-        merging = [customer for pair in clock.nearby(self._shop.merges, past=4) for customer in pair]
-        groups = (RICH, MODEST, POOR, [UNKNOWN_CUSTOMER], NEW, leaving, merging)
+        groups = (RICH, MODEST, POOR, [UNKNOWN_CUSTOMER], NEW, leaving, self._shop.merging_now(clock))
         [group] = random.choices(groups, (67, 10, 4, 1, 6, 12, 25))
         [reward] = random.choices(list(REWARD_WEIGHTS), list(REWARD_WEIGHTS.values()))
         customer = random.choice(KEEN if group is RICH and reward == LIMITED else group)

@@ -30,8 +30,7 @@ class Merchant:
 
     def _choose(self, random: Random, clock: Clock) -> Adjustment:
         """Sometimes more is deducted than the customer has, and sometimes the customer was merged or soon will be."""
-        merging = [customer for pair in clock.nearby(self._shop.merges, past=4) for customer in pair]
-        [group] = random.choices((RICH, MODEST, merging), (50, 20, 30))
+        [group] = random.choices((RICH, MODEST, self._shop.merging_now(clock)), (50, 20, 30))
         return Adjustment(
             key=f"chaos-{self._seed}-adjustment-{len(self._sent)}",
             customer=random.choice(group),

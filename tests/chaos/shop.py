@@ -10,6 +10,7 @@ from decimal import Decimal
 from functools import cached_property
 
 from domain.orders import CancelledOrderPolicy
+from tests.chaos.randomness import Clock
 from tests.evidence import Json
 
 WEBHOOK_SECRET = "chaos-webhook-secret"
@@ -193,6 +194,10 @@ class NoisyShop(ChaosShop):
             if number % 2:
                 pairs.append((str(8_000_000 + number - 1), str(8_000_000 + number)))
         return pairs
+
+    def merging_now(self, clock: Clock) -> list[str]:
+        """Customers who are merged at about this time, soon, or were a short time ago."""
+        return [customer for pair in clock.nearby(self.merges, past=4) for customer in pair]
 
     @cached_property
     def merging(self) -> frozenset[str]:
