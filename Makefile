@@ -23,8 +23,8 @@ demo: $(READY) ## Redeem rewards on a temporary local stack, check every result;
 up: $(READY) ## Run the local stack in the foreground (Ctrl-C stops it, data stays in .data/)
 	$(BIN)/pointsaga up
 
-test: $(READY) ## Run all tests, in four processes
-	$(BIN)/pytest -n 4 --no-loadscope-reorder
+test: $(READY) ## Run all tests, in five processes
+	$(BIN)/pytest -n 5 --no-loadscope-reorder
 
 quick: $(READY) ## Run the tests that need no Temporal server
 	$(BIN)/pytest --quick --hypothesis-profile=quick -n 3 --no-loadscope-reorder

@@ -4,8 +4,11 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler.loadscope import LoadScopeScheduling
 
-ONE_BY_ONE = "tests/e2e/"
-"""Its tests have deadlines and start many processes: all run in the same process, with one deployment."""
+END_TO_END = "tests/e2e/"
+"""Its tests have deadlines, and start many processes: they run in two processes, each with one deployment."""
+
+SECOND_HALF = "tests/e2e/test_r"
+"""The halves take equally long."""
 
 
 class Scheduling(LoadScopeScheduling):
@@ -15,7 +18,10 @@ class Scheduling(LoadScopeScheduling):
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return ONE_BY_ONE if nodeid.startswith(ONE_BY_ONE) else nodeid.partition("::")[0]
+        file = nodeid.partition("::")[0]
+        if not file.startswith(END_TO_END):
+            return file
+        return END_TO_END if file < SECOND_HALF else SECOND_HALF
 
 
 @pytest.hookimpl(optionalhook=True)
