@@ -32,9 +32,10 @@ def start_traces(settings: Settings, service: str) -> Callable[[], None]:
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
     from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
-    from temporalio.contrib.opentelemetry import create_tracer_provider
 
-    provider = create_tracer_provider(
+    from request_traces import RequestTracerProvider
+
+    provider = RequestTracerProvider(
         sampler=ParentBasedTraceIdRatio(settings.otel_traces_sampler_arg),
         # Further attributes: OTEL_RESOURCE_ATTRIBUTES.
         resource=Resource.create({"service.name": service}),

@@ -1,10 +1,10 @@
 """What telemetry costs: CPU time of a stack without it, and of stacks with metrics and traces, side by side."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
+from statistics import mean
 
 import httpx
 from rich.table import Table
@@ -14,33 +14,46 @@ from benchmarks.product import BenchShop, Product
 
 CUSTOMERS = 100
 OFF = "off"
+OURS = ("worker", "api")
+ALL = (*OURS, "temporal")
+
+SCRAPE_EVERY = 5
+"""Rounds. They take the 15 seconds after which Prometheus scrapes again."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TelemetryPlan:
     """Each stack purchases so often per round. `traced`: the shares of requests that are traced."""
 
-    traced: tuple[float, ...] = (1.0, 0.1)
-    rounds: int = 16
+    traced: tuple[float, ...] = (1.0, 0.1, 0.01)
+    rounds: int = 20
     purchases: int = 60
     in_flight: int = 8
 
 
 @dataclass(frozen=True, kw_only=True)
 class Telemetry:
-    """CPU time per purchase of worker and API together, in milliseconds by round, and by what is on."""
+    """CPU time per purchase by process, in milliseconds by round, and by what is on."""
 
-    cpu: dict[str, list[float]]
+    cpu: dict[str, list[dict[str, float]]]
 
-    def ratio(self, name: str) -> float:
-        """The median over the rounds of the CPU time with telemetry to that without it."""
-        return median(on / off for on, off in zip(self.cpu[name], self.cpu[OFF], strict=True))
+    def milliseconds(self, name: str, processes: Sequence[str]) -> float:
+        """The CPU time per purchase of these processes together."""
+        return mean(sum(cpu[process] for process in processes) for cpu in self.cpu[name])
+
+    def ratio(self, name: str, processes: Sequence[str]) -> float:
+        """The CPU time with telemetry to that without it."""
+        return self.milliseconds(name, processes) / self.milliseconds(OFF, processes)
 
     def document(self) -> dict[str, object]:
         """The JSON document."""
         return {
-            name: {"cpu_ms": round(median(rounds), 1), "ratio": round(self.ratio(name), 3)}
-            for name, rounds in self.cpu.items()
+            name: {
+                "cpu_ms": {process: round(self.milliseconds(name, [process]), 1) for process in ALL},
+                "ratio": round(self.ratio(name, ALL), 3),
+                "ratio_of_worker_and_api": round(self.ratio(name, OURS), 3),
+            }
+            for name in self.cpu
         }
 
 
@@ -53,28 +66,30 @@ async def measure(home: Path, plan: TelemetryPlan, show: Callable[[str], None]) 
             shops[name] = await product.open_shop("telemetry", customers=CUSTOMERS)
             # Opens the database connections.
             await run(shops[name], count=plan.in_flight * 2, in_flight=plan.in_flight)
-        cpu: dict[str, list[float]] = {name: [] for name in shops}
+        cpu: dict[str, list[dict[str, float]]] = {name: [] for name in shops}
         for number in range(plan.rounds):
             show(f"telemetry: round {number + 1} of {plan.rounds}")
             for name, shop in shops.items():
-                cpu[name].append(await _cpu(shop, plan))
+                cpu[name].append(await _cpu(shop, plan, scrape=number % SCRAPE_EVERY == 0))
     return Telemetry(cpu=cpu)
 
 
-async def _cpu(shop: BenchShop, plan: TelemetryPlan) -> float:
-    """Purchase, then scrape the metrics once, which Prometheus does every 15 seconds."""
+async def _cpu(shop: BenchShop, plan: TelemetryPlan, *, scrape: bool) -> dict[str, float]:
+    """Purchase, and scrape the metrics of those processes that have some."""
     before = shop.product.cpu_seconds()
     await run(shop, count=plan.purchases, in_flight=plan.in_flight)
-    async with httpx.AsyncClient(trust_env=False) as client:
-        for part in shop.product.stack.metrics:
-            (await client.get(str(shop.product.stack.metrics_url(part)))).raise_for_status()
+    if scrape:
+        async with httpx.AsyncClient(trust_env=False) as client:
+            for part in shop.product.stack.metrics:
+                (await client.get(str(shop.product.stack.metrics_url(part)))).raise_for_status()
     after = shop.product.cpu_seconds()
-    return sum(after[part] - before[part] for part in ("worker", "api")) * 1000 / plan.purchases
+    return {process: (after[process] - before[process]) * 1000 / plan.purchases for process in ALL}
 
 
 def table(telemetry: Telemetry) -> Table:
     """One row for each stack."""
-    result = Table("telemetry", "CPU ms per purchase", "ratio", title="Worker and API, medians of the rounds")
-    for name, rounds in telemetry.cpu.items():
-        result.add_row(name, f"{median(rounds):.1f}", f"{telemetry.ratio(name):.3f}")
+    result = Table("telemetry", "worker and API", "ratio", "and Temporal", "ratio", title="CPU ms per purchase")
+    for name in telemetry.cpu:
+        columns = [(telemetry.milliseconds(name, part), telemetry.ratio(name, part)) for part in (OURS, ALL)]
+        result.add_row(name, *(text for cpu, ratio in columns for text in (f"{cpu:.1f}", f"{ratio:.3f}")))
     return result
