@@ -33,7 +33,10 @@ _DECISIONS = text("""
 
 @dataclass(frozen=True, kw_only=True)
 class FlashSalePlan:
-    """Sizes. `rate`: codes per second that Shopify grants. `pause`: between two purchases of another shop."""
+    """Sizes. `rate`: codes per second that Shopify grants. `pause`: between two purchases of another shop.
+
+    `workers`: processes. One for each processor, as docs/performance.md advises.
+    """
 
     buyers: int = 2_040
     cap: int = 2_000
@@ -41,6 +44,7 @@ class FlashSalePlan:
     in_flight: int = 32
     alone: int = 100
     pause: float = 0.3
+    workers: int = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +91,7 @@ class FlashSale:
 
 async def measure(home: Path, plan: FlashSalePlan, show: Callable[[str], None]) -> FlashSale:
     """Measure one sale, and the purchases of another shop meanwhile."""
-    async with Product.running(home, sandbox=True) as product:
+    async with Product.running(home, sandbox=True, workers=plan.workers) as product:
         quiet = await product.open_shop("quiet", customers=20)
         sale = await product.open_shop("sale", customers=plan.buyers, lots=1, cap=plan.cap)
         await _set_rate(product, sale, plan.rate)

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -20,6 +20,7 @@ from database import Sessions, connect
 from db.vault import Vault
 from local_stack.data_dir import StartedProcesses
 from local_stack.options import StackOptions, metrics_ports, process_environment
+from local_stack.parts import worker
 from local_stack.ports import LOOPBACK
 from local_stack.stack import LocalStack, silent
 from local_stack.supervisor import Part, Supervisor
@@ -100,10 +101,12 @@ class Product:
 
     @classmethod
     @asynccontextmanager
-    async def running(cls, home: Path, *, sandbox: bool = False, traced: float | None = None) -> AsyncGenerator[Self]:
+    async def running(
+        cls, home: Path, *, sandbox: bool = False, traced: float | None = None, workers: int = 1
+    ) -> AsyncGenerator[Self]:
         """Run the product until the block ends. `sandbox`: with the vendors' limits, instead of instant vendors.
 
-        `traced`: with metrics, and with traces of this share of the requests.
+        `traced`: with metrics, and with traces of this share of the requests. `workers`: processes.
         """
         parts = ["postgres", "temporal", *(["sandbox"] if sandbox else []), "worker", "api"]
         options = StackOptions.on_free_ports(home, parts=parts, demo_data=False)
@@ -130,6 +133,8 @@ class Product:
             if not sandbox:
                 vendors = beside(stack, "vendors", str(options.vendor_port), ready=ready)
                 process = await exits.enter_async_context(vendors)
+            for number in range(2, workers + 1):
+                await exits.enter_async_context(_supervised(stack, _worker(stack, number)))
             engine = connect(SecretStr(stack.database_url), statement_timeout=None)
             exits.push_async_callback(engine.dispose)
             temporal = await connect_temporal(_settings(stack))
@@ -186,10 +191,9 @@ class Product:
         return {name: self.processes[name].memory_info().rss / 2**20 for name in ("api", "worker")}
 
 
-@asynccontextmanager
-async def beside(
+def beside(
     stack: LocalStack, module: str, argument: str, *, ready: Callable[[], Awaitable[bool]], env: Mapping[str, str] = {}
-) -> AsyncGenerator[Supervisor]:
+) -> AbstractAsyncContextManager[Supervisor]:
     """Run a module of this package as a process beside the stack's own, until the block ends. `env`: more settings."""
     part = Part(
         name=module,
@@ -198,7 +202,19 @@ async def beside(
         env={**process_environment({**stack.env, **env}), "PYTHONPATH": str(ROOT)},
         ready=ready,
     )
-    started = StartedProcesses(stack.home / f"started-{module}.json")
+    return _supervised(stack, part)
+
+
+def _worker(stack: LocalStack, number: int) -> Part:
+    """One more worker process."""
+    home = stack.home / f"worker-{number}"
+    home.mkdir()
+    return replace(worker(home, process_environment(stack.env)), name=home.name)
+
+
+@asynccontextmanager
+async def _supervised(stack: LocalStack, part: Part) -> AsyncGenerator[Supervisor]:
+    started = StartedProcesses(stack.home / f"started-{part.name}.json")
     supervisor = Supervisor(part, home=stack.home, started=started, report=silent, on_restart=lambda: None)
     try:
         await supervisor.start()
