@@ -48,11 +48,12 @@ def test_a_traced_request_has_spans_and_headers() -> None:
 def test_another_request_has_neither() -> None:
     process = Process(share=0)
 
-    request = process.tracer().start_as_current_span("request", Context())
-    with request, process.tracer().start_as_current_span("update"):
-        sent = headers()
+    with process.tracer().start_as_current_span("request", Context()):
+        assert headers() == {}
+        with process.tracer().start_as_current_span("update"):
+            assert headers() == {}
 
-    assert (process.spans(), sent) == ([], {})
+    assert process.spans() == []
 
 
 @pytest.mark.parametrize(("flags", "spans"), [(TraceFlags.SAMPLED, ["activity"]), (TraceFlags.DEFAULT, [])])
