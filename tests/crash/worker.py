@@ -12,7 +12,6 @@ from typing import Any
 
 from temporalio.client import Client
 from temporalio.worker import Worker
-from temporalio.worker._worker import load_default_build_id
 
 import worker
 from local_stack.options import process_environment
@@ -22,9 +21,9 @@ from tests.crash.boundaries import Boundaries
 
 # Imported once by the fork server: starting a hundred interpreters would take longer than all their work.
 PRELOADED = [
-    __name__, "asyncpg", "httpcore", "pytest", "temporalio.bridge.worker", "uvicorn.protocols.http.h11_impl"
-]  # fmt: skip
-load_default_build_id()
+    *(__name__, "asyncpg", "httpcore", "pytest", "temporalio.bridge.worker", "uvicorn.protocols.http.h11_impl"),
+    "tests.crash.preloaded",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
