@@ -130,7 +130,7 @@ class ImageTest:
         async with (
             httpx.AsyncClient(base_url=url, headers=HEADERS, timeout=60, trust_env=False) as client,
             self._service("worker", "python", "-m", "worker", ready="worker started"),
-            self._service("api", *serve, ready="Application startup complete"),
+            self._service("api", *serve, ready="Uvicorn running on"),
         ):
             began = time.monotonic()
             response = await client.post(PURCHASE, json=BODY)
@@ -147,7 +147,7 @@ class ImageTest:
         serve = ("python", "-m", "uvicorn", "api.codec:create_app", "--factory", "--port", str(port))
         url, headers = f"http://{ports.LOOPBACK}:{port}", {"X-Namespace": "default"}
         async with (
-            self._service("codec", *serve, ready="Application startup complete"),
+            self._service("codec", *serve, ready="Uvicorn running on"),
             httpx.AsyncClient(base_url=url, headers=headers, trust_env=False) as client,
         ):
             refused = await client.post("/decode", json=PAYLOADS)
