@@ -181,7 +181,8 @@ async def test_the_documentation_keeps_the_key_until_the_tab_closes(port: int) -
         await tab.wait_for_selector("button.authorize.locked")
         other = await context.new_page()
         await other.goto(f"http://127.0.0.1:{port}/docs")
-        await other.wait_for_selector("button.authorize.unlocked")
+        await other.wait_for_selector("button.authorize")
+        assert await other.is_visible("button.authorize.unlocked")
         await browser.close()
 
 

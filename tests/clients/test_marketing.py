@@ -187,7 +187,11 @@ async def test_an_invalid_key_raises_an_alarm(vendor: str, http: httpx.AsyncClie
 
 
 @every_vendor
-async def test_unknown_response_fields_are_ignored(vendor: str, http: httpx.AsyncClient, add_fault: AddFault) -> None:
+async def test_unknown_response_fields_are_ignored(
+    vendor: str, http: httpx.AsyncClient, add_fault: AddFault, vendor_state: VendorState
+) -> None:
     await add_fault(vendor, **a_status(202, body={"event_ids": ["1"], "mood": {"sunny": True}}))
 
     await send_event(vendor, http)
+
+    assert (await vendor_state(vendor))["requests"] == 1

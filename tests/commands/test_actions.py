@@ -287,6 +287,13 @@ async def test_a_skip_needs_no_workflow(service: Service, shop: Shop, pointsaga:
     await pointsaga("stuck")
 
 
-@pytest.mark.parametrize("words", [["--channel", "fax", "--reason", "x"], ["--reason", "x"], ["--channel", "klaviyo"]])
-async def test_a_skip_needs_channel_and_reason(pointsaga: CommandLine, words: list[str]) -> None:
-    await pointsaga("skip", "cr_any", *words, "--yes", status=2)
+@pytest.mark.parametrize(
+    ("words", "wrong"),
+    [
+        (["--channel", "fax", "--reason", "x"], "--channel"),
+        (["--reason", "x"], "--channel"),
+        (["--channel", "klaviyo"], "--reason"),
+    ],
+)
+async def test_a_skip_needs_channel_and_reason(pointsaga: CommandLine, words: list[str], wrong: str) -> None:
+    assert f"'{wrong}'" in (await pointsaga("skip", "cr_any", *words, "--yes", status=2)).err

@@ -60,15 +60,16 @@ async def test_the_environment_comes_before_the_stack(service: Service, director
 
 @pytest.mark.parametrize("place", ["environment", ".env"])
 async def test_a_found_stack_is_not_mixed_with_another_database(
-    pointsaga: CommandLine, service: Service, directory: Path, place: str
+    pointsaga: CommandLine, service: Service, shop: Shop, directory: Path, place: str
 ) -> None:
     elsewhere = {**service.env, "DATABASE_URL": "postgresql+asyncpg://user@127.0.0.1:1/database"}
     write_stack(directory / ".data", elsewhere)
-    if place == "environment":
-        await pointsaga("shops", "list")
-        return
-    (directory / ".env").write_text("".join(f"{name}='{value}'\n" for name, value in service.env.items()))
-    await BLANK("shops", "list")
+    if place == ".env":
+        (directory / ".env").write_text("".join(f"{name}='{value}'\n" for name, value in service.env.items()))
+
+    result = await (pointsaga if place == "environment" else BLANK)("shops", "list")
+
+    assert shop.domain in result.out
 
 
 async def test_a_stack_that_does_not_run_is_wrong_usage(directory: Path) -> None:

@@ -304,6 +304,8 @@ async def test_a_tier_is_renamed_while_a_member_changes(service: Service) -> Non
         await mark_stale(session, row.id, shop.customers[0])
     await renaming
 
+    assert (await shop.customer())["vip_tier"]["name"] == "Or"
+
 
 async def test_members_are_marked_after_an_interrupted_rename(service: Service) -> None:
     shop = await service.open_shop(a_shop(a_customer(vip_tier="gold"), vip_tiers=[a_tier("Gold")]))

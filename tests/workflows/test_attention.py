@@ -115,13 +115,14 @@ async def is_found(service: Service, query: str) -> bool:
     return (await service.temporal.count_workflows(query)).count > 0
 
 
-async def test_another_rejection_needs_attention_again(service: Service, workflow: Workflow) -> None:
+async def test_another_rejection_needs_attention_again(service: Service, shop: Shop, workflow: Workflow) -> None:
     await service.inject("klaviyo", VendorFault.FORBIDDEN)
 
     await send_update(workflow, *RETRY)
 
     await wait_for_details(workflow, "HTTP 403")
     await wait_for_stage(workflow, "NeedsAttention")
+    assert (await shop.deliveries())["klaviyo"] == "failed"
 
 
 @pytest.mark.parametrize(("update", "status"), [(RETRY, "sent"), (SKIP, "skipped")])

@@ -99,6 +99,7 @@ async def test_open_workflows_do_not_hide_an_orphan(service: Service, monkeypatc
 
     # Temporal's search can lag behind during the first reconciliation.
     await wait_until(lambda: is_recovered(service, ids[-1]))
+    assert [await is_recovered(service, one) for one in ids] == [False, False, False, True]
 
 
 async def test_idempotency_keys_are_kept_for_thirty_days(service: Service) -> None:
