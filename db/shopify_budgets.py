@@ -26,6 +26,7 @@ TAKE = f"""
 _FIND = text(f"SELECT {BUDGET_COLUMNS} FROM shopify_budgets b WHERE b.shop_id = :shop_id")
 
 # It rises only to what is left when all purchases in progress have requested their codes, less a share for metafields.
+# While turns are given in advance it does not rise at all: the next purchase would be served before them.
 _STORE = statement(
     """
     INSERT INTO shopify_budgets AS b (shop_id, maximum, restore_rate, full_at)
@@ -33,10 +34,12 @@ _STORE = statement(
     ON CONFLICT (shop_id) DO UPDATE SET maximum = EXCLUDED.maximum, restore_rate = EXCLUDED.restore_rate,
         full_at = least(
             greatest(b.full_at, EXCLUDED.full_at),
-            EXCLUDED.full_at + make_interval(secs => (
-                :creation_cost * (SELECT count(*) FROM redemptions WHERE shop_id = :shop_id AND status = :pending)
-                + :share * EXCLUDED.maximum
-            ) / EXCLUDED.restore_rate)
+            CASE WHEN b.full_at <= clock_timestamp() + make_interval(secs => b.maximum / b.restore_rate) THEN
+                EXCLUDED.full_at + make_interval(secs => (
+                    :creation_cost * (SELECT count(*) FROM redemptions WHERE shop_id = :shop_id AND status = :pending)
+                    + :share * EXCLUDED.maximum
+                ) / EXCLUDED.restore_rate)
+            END
         )
     """,
     full_in=Interval,

@@ -168,6 +168,16 @@ class Shop:
         async with self.service.store() as session:
             await store_figures(session, (await self.row()).id, budget)
 
+    async def use_up_shopify(self, *, calls: int) -> None:
+        """Make calls that cost 10 each, as another program with a token of its own does."""
+        for _ in range(calls):
+            response = await self.service.vendors.post(
+                f"/{self.domain}/admin/api/2026-10/graphql.json",
+                json={"query": "mutation { metafieldsSet(metafields: []) { userErrors { message } } }"},
+                headers={"X-Shopify-Access-Token": "shpat_other"},
+            )
+            assert response.json()["data"]["metafieldsSet"] is not None
+
     async def discounts(self, status: str | None = None) -> list[Json]:
         """The shop's discounts at Shopify."""
         stored = (await self.service.vendor("shopify"))["discounts"]

@@ -117,6 +117,23 @@ async def test_figures_leave_their_turns_to_purchases_in_progress(steps: Steps) 
     assert abs(budget.available - (1 - CLEARLY_LESS) * 200 + 5 * CREATION_COST) < 1
 
 
+async def test_figures_do_not_let_a_purchase_overtake_turns_given_in_advance(steps: Steps) -> None:
+    first, second = await parallel_attempts(steps, 2)
+    full = ShopifyBudget(maximum=200, restore_rate=10, full_in=timedelta())
+    async with steps.service.store() as session:
+        await store_figures(session, first.shop_id, replace(full, full_in=30 * SECOND))
+        await steps.points.reserve_points(first)
+        await store_figures(session, first.shop_id, full)
+    await steps.points.reserve_points(second)
+
+    async with steps.service.store() as session:
+        codes = select(DiscountCode).where(DiscountCode.shop_id == first.shop_id)
+        turns = {code.redemption_id: code.not_before for code in await session.scalars(codes)}
+    earlier, later = turns[first.redemption_id], turns[second.redemption_id]
+    assert earlier is not None
+    assert later == earlier + SECOND
+
+
 @pytest.mark.parametrize(("available", "are_written", "are_compared"), [(80, 1, 1), (60, 1, 0), (40, 0, 0)])
 async def test_purchases_come_before_metafields_and_these_before_sweeps(
     steps: Steps, available: float, are_written: int, are_compared: int

@@ -59,17 +59,6 @@ async def budget_of(shop: Shop) -> ShopifyBudget | None:
         return await find_budget(session, (await shop.row()).id)
 
 
-async def use_up(shop: Shop, *, calls: int) -> None:
-    """Make calls that cost 10 each, as another program with the same token does."""
-    for _ in range(calls):
-        response = await shop.service.vendors.post(
-            f"/{shop.domain}/admin/api/2026-10/graphql.json",
-            json={"query": "mutation { metafieldsSet(metafields: []) { userErrors { message } } }"},
-            headers={"X-Shopify-Access-Token": "shpat_other"},
-        )
-        assert response.json()["data"]["metafieldsSet"] is not None
-
-
 async def ledger(shop: Shop) -> list[Any]:
     async with shop.service.store() as session:
         query = select(LedgerEntry.id).where(LedgerEntry.shop_id == (await shop.row()).id)
@@ -117,7 +106,7 @@ async def test_a_burst_beyond_the_budget_is_not_throttled(service: Service) -> N
 
 async def test_metafields_wait_while_customers_purchase(service: Service) -> None:
     shop = await open_shop(service, customers=1, restore_rate=10)
-    await use_up(shop, calls=13)
+    await shop.use_up_shopify(calls=13)
 
     assert (await shop.purchase()).status_code == 201
     await shop.wait_for_delivery("klaviyo", "sent")
