@@ -13,7 +13,7 @@ from database import Sessions
 from db import shops
 from db.customers import customer_state
 from db.deliveries import ERASED, EventToSend, SendRule
-from db.shopify_budgets import find_budget
+from db.shopify_budgets import defer_metafield, find_budget
 from db.tables import Shop
 from db.vault import Vault
 from domain.events import CustomerState, RewardEvent
@@ -56,7 +56,9 @@ class MetafieldsSender:
     async def send(self, event: EventToSend) -> None:
         """Write the state of the redemption's customer."""
         if not event.has_turn:
-            raise left_to_purchases(event.budget, METAFIELD_RESERVE)
+            async with self._sessions() as session:
+                wait = await defer_metafield(session, event.shop_id)
+            raise left_to_purchases(wait)
         await self._write(event, event.shop_id, event.event.customer_id, budget=event.budget)
 
     async def write(self, shop_id: int, customer_id: str) -> None:

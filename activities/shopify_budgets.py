@@ -1,5 +1,7 @@
 """Keep to the shops' Shopify budgets, and correct them by the figures of Shopify's answers."""
 
+from datetime import timedelta
+
 from clients.outcomes import NotExecuted
 from clients.shopify import Shopify
 from database import Sessions
@@ -9,15 +11,13 @@ from domain.shopify_budget import ShopifyBudget
 
 def leave_to_purchases(budget: ShopifyBudget | None, reserve: float) -> None:
     """Raise `NotExecuted` if less than this share of the budget is left for purchases."""
-    if budget is not None and budget.wait_for(reserve * budget.maximum):
-        raise left_to_purchases(budget, reserve)
+    if budget is not None and (wait := budget.wait_for(reserve * budget.maximum)):
+        raise left_to_purchases(wait)
 
 
-def left_to_purchases(budget: ShopifyBudget | None, reserve: float) -> NotExecuted:
-    """The outcome of a call that would leave less than this share of the budget for purchases."""
-    wait = budget and budget.wait_for(reserve * budget.maximum)
-    # A budget that was used up since it was read seems to need no wait.
-    return NotExecuted("Shopify", "the rest of the shop's rate limit is left to purchases", retry_after=wait or None)
+def left_to_purchases(wait: timedelta) -> NotExecuted:
+    """The outcome of a call that would leave too little of the budget for purchases."""
+    return NotExecuted("Shopify", "the rest of the shop's rate limit is left to purchases", retry_after=wait)
 
 
 async def correct_budget(

@@ -46,7 +46,7 @@ QUICK = Plan(
     growth=GrowthPlan(lots=(1, 3), redemptions=(10, 100), burst=8, memory=(10, 20), samples=10),
     lists=Sizes(customers=200, entries=400),
     list_rounds=2,
-    flash_sale=FlashSalePlan(buyers=12, cap=8, in_flight=4, alone=2, pause=0.1),
+    flash_sale=FlashSalePlan(buyers=12, cap=8, in_flight=4, quiet=2, pause=0.1),
     telemetry=TelemetryPlan(traced=(1.0,), rounds=1, purchases=4),
 )
 

@@ -42,14 +42,15 @@ _DECISIONS = text("""
 class FlashSalePlan:
     """Sizes. `rate`: codes per second that Shopify grants. `pause`: between two purchases of another shop.
 
-    `workers`: processes. One for each processor, as docs/performance.md advises.
+    `quiet`: how many of them are measured before the sale, and after it. `workers`: processes. One for each processor,
+    as docs/performance.md advises.
     """
 
     buyers: int = 2_040
     cap: int = 2_000
     rate: int = 10
     in_flight: int = 32
-    alone: int = 100
+    quiet: int = 100
     pause: float = 0.3
     workers: int = 2
 
@@ -63,7 +64,8 @@ class FlashSale:
         accepted, served: seconds after the first request, of each redemption in order of arrival.
         overtaken: redemptions that were served too long after a later one.
         rate_used: share of what Shopify granted until the last code, its full bucket at the beginning included.
-        quiet_alone, quiet_beside: p95 of another shop's synchronous purchases, in milliseconds.
+        quiet_alone, quiet_beside, quiet_after: p95 of another shop's synchronous purchases, in milliseconds. The last
+            while the sale's metafields are written.
     """
 
     cap: int
@@ -76,6 +78,7 @@ class FlashSale:
     rate_used: float
     quiet_alone: float
     quiet_beside: float
+    quiet_after: float
     quiet_answers: dict[int, int]
 
     def exceeded(self) -> Iterator[str]:
@@ -88,6 +91,8 @@ class FlashSale:
             yield f"flash sale: only {self.rate_used:.0%} of Shopify's rate was used"
         if self.quiet_beside > QUIET_LIMIT * self.quiet_alone:
             yield "flash sale: another shop's p95"
+        if self.quiet_after > QUIET_LIMIT * self.quiet_alone:
+            yield "flash sale: another shop's p95 afterwards"
 
     def document(self) -> dict[str, object]:
         """The JSON document."""
@@ -106,9 +111,9 @@ async def measure(home: Path, plan: FlashSalePlan, show: Callable[[str], None]) 
         (await sale.try_to_purchase()).raise_for_status()
         show("flash sale: another shop alone")
         # The first purchases open the connections: they are not measured.
-        for _ in range(plan.alone):
+        for _ in range(plan.quiet):
             await _duration(quiet, plan, Counter())
-        alone = Sample([await _duration(quiet, plan, Counter()) for _ in range(plan.alone)])
+        alone = await _durations(quiet, plan)
         show(f"flash sale: {plan.buyers:,} purchases, {plan.rate} codes a second")
         return await _sell(product, plan, quiet, sale, alone)
 
@@ -119,7 +124,7 @@ async def _sell(product: Product, plan: FlashSalePlan, quiet: BenchShop, sale: B
     beside, quiet_answers = Sample(), Counter[int]()
     while not buying.done() or await _any_pending(product, sale):
         beside.durations.append(await _duration(quiet, plan, quiet_answers))
-    answers = await buying
+    answers, after = await buying, await _durations(quiet, plan)
     rows = sorted(await _decisions(product, sale), key=lambda row: row.created_at)
     served = [row for row in rows if row.captured_at is not None]
     last = max(row.captured_at for row in served)
@@ -135,6 +140,7 @@ async def _sell(product: Product, plan: FlashSalePlan, quiet: BenchShop, sale: B
         rate_used=round(min(1, len(served) / (full + plan.rate * (last - began).total_seconds())), 3),
         quiet_alone=round(alone.percentile(95), 1),
         quiet_beside=round(beside.percentile(95), 1),
+        quiet_after=round(after.percentile(95), 1),
         quiet_answers=dict(quiet_answers),
     )
 
@@ -150,6 +156,10 @@ async def _buy(sale: BenchShop, plan: FlashSalePlan) -> list[httpx.Response]:
         for _ in range(plan.in_flight):
             lanes.create_task(lane())
     return answers
+
+
+async def _durations(shop: BenchShop, plan: FlashSalePlan) -> Sample:
+    return Sample([await _duration(shop, plan, Counter()) for _ in range(plan.quiet)])
 
 
 async def _duration(shop: BenchShop, plan: FlashSalePlan, answers: Counter[int]) -> float:
@@ -195,7 +205,7 @@ def table(measured: FlashSale) -> Table:
     table.add_row("all accepted, all served", f"{max(measured.accepted):.0f} s, {max(measured.served):.0f} s")
     table.add_row("overtaken", str(measured.overtaken))
     table.add_row("Shopify's rate used", f"{measured.rate_used:.1%}")
-    p95 = f"{measured.quiet_alone:.0f} ms, {measured.quiet_beside:.0f} ms"
-    table.add_row("another shop's p95, alone and meanwhile", p95)
+    p95 = ", ".join(f"{one:.0f} ms" for one in (measured.quiet_alone, measured.quiet_beside, measured.quiet_after))
+    table.add_row("another shop's p95: alone, meanwhile, afterwards", p95)
     table.add_row("its answers", str(measured.quiet_answers))
     return table

@@ -10,7 +10,14 @@ from sqlalchemy import Float, Interval, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.statements import statement
-from domain.shopify_budget import CLEARLY_LESS, CREATION_COST, UNSEEN, ShopifyBudget
+from domain.shopify_budget import (
+    CLEARLY_LESS,
+    CREATION_COST,
+    METAFIELD_COST,
+    METAFIELD_RESERVE,
+    UNSEEN,
+    ShopifyBudget,
+)
 
 BUDGET_COLUMNS = "b.maximum, b.restore_rate, greatest(b.full_at - clock_timestamp(), interval '0') AS full_in"
 """Of `shopify_budgets b`, for statements that read the budget with something else. See `pop_budget`."""
@@ -47,6 +54,20 @@ _STORE = statement(
     share=Float,
 )
 
+# A metafield is retried once the reserve of purchases is available, and when all that were retried before it had time.
+_DEFER_METAFIELD = statement(
+    """
+    UPDATE shopify_budgets
+    SET metafield_at = make_interval(secs => :metafield_cost / restore_rate) + greatest(
+        metafield_at, clock_timestamp(), full_at - make_interval(secs => (1 - :reserve) * maximum / restore_rate)
+    )
+    WHERE shop_id = :shop_id
+    RETURNING metafield_at - make_interval(secs => :metafield_cost / restore_rate) - clock_timestamp() AS wait
+    """,
+    metafield_cost=Float,
+    reserve=Float,
+)
+
 
 async def find_budget(session: AsyncSession, shop_id: int) -> ShopifyBudget | None:
     """The shop's budget now. None: no limit."""
@@ -58,6 +79,13 @@ async def store_figures(session: AsyncSession, shop_id: int, reported: ShopifyBu
     """Store Shopify's figures. They do not contain the calls that are counted but not made yet."""
     values = {"maximum": reported.maximum, "restore_rate": reported.restore_rate, "full_in": reported.full_in}
     await session.execute(_STORE, {"shop_id": shop_id, "creation_cost": CREATION_COST, "share": CLEARLY_LESS, **values})
+
+
+async def defer_metafield(session: AsyncSession, shop_id: int) -> timedelta:
+    """The time until a metafield without a turn is retried: no more of them at once than Shopify permits."""
+    values = {"shop_id": shop_id, "metafield_cost": METAFIELD_COST, "reserve": METAFIELD_RESERVE}
+    wait: timedelta = (await session.execute(_DEFER_METAFIELD, values)).scalar_one()
+    return max(wait, timedelta())
 
 
 def pop_budget(row: dict[str, Any]) -> ShopifyBudget | None:

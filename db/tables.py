@@ -169,6 +169,8 @@ class ShopifyBudget(Base):
     """Query cost per second."""
     full_at: Mapped[datetime]
     """When the maximum is available again, if nothing more is taken."""
+    metafield_at: Mapped[datetime | None]
+    """When the next metafield without a turn is retried. In the past, or None: at once."""
 
 
 class ApiKey(Base):

@@ -15,7 +15,7 @@ from clients.outcomes import NotExecuted
 from db import transactions
 from db.deliveries import EventToSend, SendRule, begin_sends
 from db.metafields import mark_stale
-from db.shopify_budgets import find_budget, store_figures
+from db.shopify_budgets import defer_metafield, find_budget, store_figures
 from db.tables import DiscountCode
 from db.vault import Vault
 from domain.channels import Channel
@@ -151,6 +151,18 @@ async def test_purchases_come_before_metafields_and_these_before_sweeps(
     written = await Metafields(store, MetafieldsSender(store, vault, steps.shopify)).sync_metafields(None)
 
     assert (written, compared) == (are_written, are_compared)
+
+
+async def test_metafields_without_a_turn_are_retried_one_after_the_other(steps: Steps) -> None:
+    """At once, as they were, they would find a turn for one of them only, and all the others would wait again."""
+    await set_budget(steps, available=10)
+
+    async with steps.service.store() as session:
+        waits = [await defer_metafield(session, steps.first.shop_id) for _ in range(4)]
+
+    for number, wait in enumerate(waits):
+        until_half_is_available = 4 * SECOND
+        assert abs(wait - until_half_is_available - number * SECOND) < SECOND / 2, waits
 
 
 async def test_a_metafield_waits_if_a_purchase_takes_its_turn_meanwhile(steps: Steps) -> None:

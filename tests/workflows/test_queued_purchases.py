@@ -1,6 +1,6 @@
 """Purchases with `Prefer: respond-async`: answered once the points are reserved, their codes at Shopify's pace."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from datetime import timedelta
 
 import httpx
@@ -10,7 +10,9 @@ from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
 from db.shopify_budgets import store_figures
-from db.tables import DiscountCode, IdempotencyKey
+from db.tables import Delivery, DiscountCode, IdempotencyKey
+from domain.channels import Channel
+from domain.deliveries import DeliveryStatus
 from domain.discounts import CodeState
 from domain.shopify_budget import CREATION_COST, ShopifyBudget
 from services import purchases
@@ -66,6 +68,13 @@ async def wait_for_status(shop: Shop, answer: httpx.Response, status: str) -> Js
 
     await wait_for(shown, status)
     return await entry(shop, answer)
+
+
+async def metafields(shop: Shop) -> Sequence[Delivery]:
+    """The deliveries of the shop's metafields."""
+    async with shop.service.store() as session:
+        query = select(Delivery).where(Delivery.shop_id == (await shop.row()).id)
+        return (await session.scalars(query.where(Delivery.channel == Channel.METAFIELDS))).all()
 
 
 async def subscribe(shop: Shop, receiver: Receiver) -> None:
@@ -190,6 +199,24 @@ async def test_a_flash_sale_is_served_in_order_at_shopifys_pace(service: Service
     assert max(pace) <= timedelta(seconds=10 / RATE + 0.5), "all that Shopify grants is used"
     assert all(row.captured_at and row.captured_at >= turn for row, turn in zip(arrived, served, strict=True))
     assert "THROTTLED" not in {call["outcome"] for call in (await service.vendor("shopify"))["calls"]}
+
+
+async def test_metafields_that_have_waited_are_not_all_retried_together(service: Service) -> None:
+    """Each of them would be retried as often as there are others, which disturbs every other shop."""
+    buyers = 20
+    shop = await service.open_shop(a_shop(*(a_customer(a_lot(500)) for _ in range(buyers)), vendors=["shopify"]))
+    await shop.use_up_shopify(calls=120)
+
+    answers = [await shop.purchase(customer=one) for one in shop.customers]
+
+    assert {one.status_code for one in answers} == {201}
+
+    async def sent() -> int:
+        return len([one for one in await metafields(shop) if one.status is DeliveryStatus.SENT])
+
+    await wait_for(sent, buyers)
+    attempts = sum(one.attempts for one in await metafields(shop))
+    assert buyers < attempts < 4 * buyers
 
 
 async def test_a_synchronous_purchase_does_not_wait_behind_the_queue(shop: Shop) -> None:
