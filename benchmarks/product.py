@@ -264,7 +264,9 @@ def _import_file(name: str, customers: int, lots: int, cap: int) -> dict[str, An
         "name": name,
         "currency": "GBP",
         "shopify": {"access_token": "shpat_bench"},
-        **{vendor: {"api_key": f"{vendor}_bench"} for vendor in ("klaviyo", "omnisend", "postscript")},
+        "klaviyo": {"api_key": "pk_bench"},
+        "omnisend": {"api_key": "om_bench"},
+        "postscript": {"api_key": "sk_bench"},
         "api_keys": [{"key": f"bench-key-with-at-least-32-characters-{name}", "scope": "full"}],
         "rewards": [
             reward,
