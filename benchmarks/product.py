@@ -12,6 +12,7 @@ from typing import Any, Self
 import httpx
 import psutil
 from pydantic import SecretStr
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
 
@@ -38,6 +39,8 @@ BALANCE = 1_000_000
 """At least so many points per customer, whatever the number of lots."""
 # The API closes idle connections after five seconds.
 UNLIMITED = httpx.Limits(max_connections=None, max_keepalive_connections=1_000, keepalive_expiry=2)
+
+_REJECTED = text("SELECT channel, last_error FROM deliveries WHERE status = 'failed' LIMIT 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +146,9 @@ class Product:
                 await temporal.get_schedule_handle(schedule).pause()
             api = await exits.enter_async_context(_client(stack.api_url))
             vendors = await exits.enter_async_context(_client(vendors_url))
-            yield cls(stack, process, engine, temporal, api, vendors)
+            product = cls(stack, process, engine, temporal, api, vendors)
+            yield product
+            await product.check_deliveries()
 
     async def open_shop(self, name: str, *, customers: int, lots: int = 3, cap: int = 1_000_000_000) -> BenchShop:
         """Import a shop. Each of its customers has so many lots. `cap`: redemptions of its capped reward."""
@@ -185,6 +190,13 @@ class Product:
     def cpu_seconds(self) -> dict[str, float]:
         """CPU time of each process and its children."""
         return {name: _cpu_seconds(process, name) for name, process in self.processes.items()}
+
+    async def check_deliveries(self) -> None:
+        """Raise `RuntimeError` if a vendor rejected a delivery: what its workflow does then is not to be measured."""
+        async with self.engine.connect() as connection:
+            rejected = (await connection.execute(_REJECTED)).first()
+        if rejected is not None:
+            raise RuntimeError(f"{rejected.channel} rejected a delivery of the benchmark: {rejected.last_error}")
 
     def memory(self) -> dict[str, float]:
         """Resident memory of API and worker, in MiB."""
