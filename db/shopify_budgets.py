@@ -54,7 +54,8 @@ _STORE = statement(
     share=Float,
 )
 
-# A metafield is retried once the reserve of purchases is available, and when all that were retried before it had time.
+# Not before the reserve of purchases is available, and after the metafields that wait already. Each of them has the
+# time in which Shopify restores its cost.
 _DEFER_METAFIELD = statement(
     """
     UPDATE shopify_budgets
@@ -82,7 +83,10 @@ async def store_figures(session: AsyncSession, shop_id: int, reported: ShopifyBu
 
 
 async def defer_metafield(session: AsyncSession, shop_id: int) -> timedelta:
-    """The time until a metafield without a turn is retried: no more of them at once than Shopify permits."""
+    """Choose when a metafield without a turn is retried, and return the time until then.
+
+    The metafields of a shop are retried one after the other: docs/decisions/0098.
+    """
     values = {"shop_id": shop_id, "metafield_cost": METAFIELD_COST, "reserve": METAFIELD_RESERVE}
     wait: timedelta = (await session.execute(_DEFER_METAFIELD, values)).scalar_one()
     return max(wait, timedelta())
