@@ -170,7 +170,7 @@ class ShopifyBudget(Base):
     full_at: Mapped[datetime]
     """When the maximum is available again, if nothing more is taken."""
     metafield_at: Mapped[datetime | None]
-    """When the next metafield without a turn is retried. In the past, or None: at once."""
+    """When the next metafield without a turn is retried, at the earliest. None: there was no such metafield yet."""
 
 
 class ApiKey(Base):

@@ -169,7 +169,7 @@ class Shop:
             await store_figures(session, (await self.row()).id, budget)
 
     async def use_up_shopify(self, *, calls: int) -> None:
-        """Make calls that cost 10 each, as another program with a token of its own does."""
+        """Make calls that cost 10 each, as another program of the same app does."""
         for _ in range(calls):
             response = await self.service.vendors.post(
                 f"/{self.domain}/admin/api/2026-10/graphql.json",

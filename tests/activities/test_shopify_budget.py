@@ -154,7 +154,7 @@ async def test_purchases_come_before_metafields_and_these_before_sweeps(
 
 
 async def test_metafields_without_a_turn_are_retried_one_after_the_other(steps: Steps) -> None:
-    """At once, as they were, they would find a turn for one of them only, and all the others would wait again."""
+    """If all were retried at once, one would find a turn, and the others would wait again."""
     await set_budget(steps, available=10)
 
     async with steps.service.store() as session:

@@ -191,7 +191,7 @@ async def test_a_flash_sale_is_served_in_order_at_shopifys_pace(service: Service
         turns = {row.redemption_id: row.not_before for row in await session.scalars(select(DiscountCode))}
     rows = {row.id: row for row in await shop.redemptions()}
     arrived = [rows[one.json()["data"]["id"]] for one in answers[:cap]]
-    # A purchase that is slower than Shopify has a turn that was before it.
+    # If purchases are slower than Shopify, a turn lies before its purchase.
     served = [max(turns[row.id] or row.created_at, row.created_at) for row in arrived]
     assert served == sorted(served), "first come, first served"
     possible = [max(earlier, row.created_at) for earlier, row in zip(served, arrived[1:], strict=False)]
